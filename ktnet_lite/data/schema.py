@@ -1,0 +1,312 @@
+"""The one in-memory form of a data set: three modalities, lengths, targets, ids, splits, provenance.
+
+Clips differ in length, so a stream is kept *packed*: the steps of all clips one after another, with no padding,
+and the number of steps of each. Padding exists only inside a batch (:mod:`ktnet_lite.data.batching`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from ktnet_lite.errors import DataError
+
+Modality = Literal["language", "vision", "audio"]
+Task = Literal["sentiment", "emotion"]
+
+MODALITIES: tuple[Modality, ...] = ("language", "vision", "audio")
+SPLITS = ("train", "valid", "test")
+SENTIMENT_RANGE = (-3.0, 3.0)
+EMOTIONS = ("neutral", "happy", "sad", "angry")  # the order of IEMOCAP's labels in MulT's files
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """One modality of one split, packed.
+
+    Parameters
+    ----------
+    values : float32 array, shape (sum of lengths, D)
+        Features of every step; clip ``i`` owns rows ``offsets[i]`` to ``offsets[i] + lengths[i]``.
+    lengths : int64 array, shape (N,)
+        Steps of each clip. 0 says that this clip lacks this modality.
+    """
+
+    values: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def from_clips(cls, clips: Sequence[np.ndarray]) -> Stream:
+        """Pack a sequence of N arrays of shape (T_i, D)."""
+        lengths = np.array([len(clip) for clip in clips], dtype=np.int64)
+        return cls(np.concatenate(clips).astype(np.float32, copy=False), lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def dim(self) -> int:
+        """Features per step, D."""
+        return self.values.shape[1]
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """First row of each clip in ``values``, shape (N,)."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    def clip(self, index: int) -> np.ndarray:
+        """Features of one clip, shape (T_i, D)."""
+        start = self.offsets[index]
+        return self.values[start : start + self.lengths[index]]
+
+    def rows(self, indices: Iterable[int]) -> np.ndarray:
+        """Rows of ``values`` that belong to the given clips, in their order."""
+        indices = np.asarray(indices, dtype=np.int64)
+        lengths = self.lengths[indices]
+        starts = np.repeat(self.offsets[indices] - (np.cumsum(lengths) - lengths), lengths)
+        return starts + np.arange(lengths.sum())
+
+    def select(self, indices: Iterable[int]) -> Stream:
+        """The stream of the given clips only."""
+        indices = np.asarray(indices, dtype=np.int64)
+        return Stream(self.values[self.rows(indices)], self.lengths[indices])
+
+    def on_grid(self, steps: int) -> Stream:
+        """Average each clip onto at most ``steps`` equal stretches of time (shorter clips stay as they are)."""
+        if steps < 1:
+            raise ValueError(f"a grid needs at least one step, got {steps}")
+        lengths = np.minimum(self.lengths, steps)
+        clip = np.repeat(np.arange(len(self)), lengths)
+        step = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        starts = self.offsets[clip] + step * self.lengths[clip] // np.maximum(lengths[clip], 1)
+        counts = np.diff(np.append(starts, self.lengths.sum()))
+        if len(starts) == 0:
+            return self
+        sums = np.add.reduceat(self.values, starts, axis=0, dtype=np.float64)
+        return Stream((sums / counts[:, None]).astype(np.float32), lengths)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The clips of one split.
+
+    Parameters
+    ----------
+    streams : dict of Stream
+        Keyed by modality; a modality that the whole split lacks is left out.
+    targets : array
+        Sentiment: float32 scores in [-3, 3], shape (N,). Emotion: int64 zeros and ones, shape (N, 4), in the
+        order of :data:`EMOTIONS`.
+    ids : tuple of str
+        One unique name for each clip.
+    words : tuple of tuples of str, optional
+        The word at each language step, for pictures of attention.
+    """
+
+    streams: Mapping[Modality, Stream]
+    targets: np.ndarray
+    ids: tuple[str, ...]
+    words: tuple[tuple[str, ...], ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, indices: Iterable[int]) -> Split:
+        """The given clips only."""
+        indices = list(indices)
+        return Split(
+            {name: stream.select(indices) for name, stream in self.streams.items()},
+            self.targets[indices],
+            tuple(self.ids[i] for i in indices),
+            None if self.words is None else tuple(self.words[i] for i in indices),
+        )
+
+    def on_grid(self, steps: int) -> Split:
+        """Audio and vision on a time grid of at most ``steps``; words are left as they are."""
+        streams = {
+            name: stream if name == "language" else stream.on_grid(steps) for name, stream in self.streams.items()
+        }
+        return Split(streams, self.targets, self.ids, self.words)
+
+    def validate(self, where: str, task: Task) -> None:
+        """Raise :class:`DataError`, naming ``where``, field and index, when the parts do not fit together."""
+        _check_targets(self.targets, len(self), where, task)
+        if not self.streams:
+            raise DataError(f"{where}: no modality at all; give at least one of {', '.join(MODALITIES)}")
+        for name, stream in self.streams.items():
+            _check_stream(stream, len(self), f"{where}, {name}", MODALITIES, name)
+        absent = np.all([stream.lengths == 0 for stream in self.streams.values()], axis=0)
+        if absent.any():
+            i = int(np.argmax(absent))
+            raise DataError(
+                f"{where}, clip {i} ({self.ids[i]!r}): empty in every modality ({absent.sum()} such); drop these clips"
+            )
+        seen: dict[str, int] = {}
+        for i, clip_id in enumerate(self.ids):
+            if clip_id in seen:
+                raise DataError(f"{where}, ids: {clip_id!r} stands at index {seen[clip_id]} and again at {i}")
+            seen[clip_id] = i
+        if self.words is not None:
+            _check_words(self, where)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a data set is, without its numbers.
+
+    Parameters
+    ----------
+    name : str
+        ``mosi-words``, ``synthetic``, ...
+    task : {"sentiment", "emotion"}
+    aligned : bool
+        True when step t of every modality is the same moment (all streams of a clip have one length).
+    provenance : dict of str
+        Where the numbers come from: source, licence, recipe, SHA-256 of the raw files.
+    """
+
+    name: str
+    task: Task
+    aligned: bool
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A header and its splits (see :class:`Header`, :class:`Split`)."""
+
+    header: Header
+    splits: Mapping[str, Split]
+
+    @classmethod
+    def collect(cls, header: Header, splits: Iterable[tuple[str, Split]]) -> Dataset:
+        """Build and validate a data set from a reader's stream of splits."""
+        dataset = cls(header, dict(splits))
+        dataset.validate()
+        return dataset
+
+    def __getitem__(self, split: str) -> Split:
+        if split not in self.splits:
+            raise DataError(f"data set {self.header.name!r} has no split {split!r}; it has {', '.join(self.splits)}")
+        return self.splits[split]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.splits)
+
+    @property
+    def dims(self) -> dict[Modality, int]:
+        """Features per step of every modality that some split has."""
+        return {
+            name: stream.dim
+            for name in MODALITIES
+            for split in self.splits.values()
+            if (stream := split.streams.get(name)) is not None
+        }
+
+    def on_grid(self, steps: int) -> Dataset:
+        """Audio and vision on a time grid of at most ``steps``, in every split."""
+        return Dataset(self.header, {name: split.on_grid(steps) for name, split in self.splits.items()})
+
+    def validate(self) -> None:
+        """Raise :class:`DataError` when a split, or the splits together, are not sound."""
+        for name, split in self.splits.items():
+            split.validate(f"{self.header.name}, split {name}", self.header.task)
+            check_agreement(self.header, name, split, self.dims)
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of the content: what two runs must share to be compared."""
+        digest = hashlib.sha256()
+        for name in sorted(self.splits):
+            update_digest(digest, name, self.splits[name])
+        return digest.hexdigest()
+
+
+def check_agreement(header: Header, name: str, split: Split, dims: Mapping[Modality, int]) -> None:
+    """Raise :class:`DataError` when a split contradicts its header or the feature counts of the other splits."""
+    where = f"{header.name}, split {name}"
+    for modality, stream in split.streams.items():
+        if stream.dim != dims.get(modality, stream.dim):
+            raise DataError(
+                f"{where}, {modality}: {stream.dim} features a step, but other splits have {dims[modality]}"
+            )
+    if header.aligned:
+        lengths = [stream.lengths for stream in split.streams.values()]
+        for other in lengths[1:]:
+            differ = (other != lengths[0]) & (other > 0) & (lengths[0] > 0)
+            if differ.any():
+                i = int(np.argmax(differ))
+                raise DataError(
+                    f"{where}, clip {i} ({split.ids[i]!r}): declared aligned, but its streams have {lengths[0][i]} "
+                    f"and {other[i]} steps; convert it as unaligned"
+                )
+
+
+def update_digest(digest: hashlib._Hash, name: str, split: Split) -> None:
+    """Add one split's content to a running SHA-256."""
+    digest.update(f"{name}\0{len(split)}\0".encode())
+    digest.update("\0".join(split.ids).encode())
+    digest.update(np.ascontiguousarray(split.targets).tobytes())
+    for modality in MODALITIES:
+        if (stream := split.streams.get(modality)) is not None:
+            digest.update(f"{modality}\0{stream.dim}\0".encode())
+            digest.update(stream.lengths.tobytes())
+            digest.update(np.ascontiguousarray(stream.values).data)
+
+
+def _check_targets(targets: np.ndarray, clips: int, where: str, task: Task) -> None:
+    shape = (clips,) if task == "sentiment" else (clips, len(EMOTIONS))
+    if targets.shape != shape:
+        raise DataError(f"{where}, targets: shape {targets.shape}, expected {shape} for {clips} ids and task {task}")
+    if not np.issubdtype(targets.dtype, np.number):
+        raise DataError(f"{where}, targets: dtype {targets.dtype} is not a number type")
+    if not (finite := np.isfinite(targets)).all():
+        i = int(np.argmin(finite.reshape(clips, -1).all(axis=1)))
+        raise DataError(f"{where}, targets: {targets[i]} at index {i} ({(~finite).sum()} such); drop these clips")
+    low, high = SENTIMENT_RANGE if task == "sentiment" else (0, 1)
+    outside = (targets < low) | (targets > high)
+    if task == "emotion":
+        outside |= targets != np.round(targets)
+    if outside.any():
+        i = int(np.argmax(outside.reshape(clips, -1).any(axis=1)))
+        allowed = f"[{low:g}, {high:g}]" if task == "sentiment" else "0 or 1"
+        raise DataError(
+            f"{where}, targets: {targets[i]} at index {i} is outside {allowed} ({outside.sum()} such); rescale the labels"
+        )
+
+
+def _check_stream(stream: Stream, clips: int, where: str, allowed: Sequence[str], name: str) -> None:
+    if name not in allowed:
+        raise DataError(f"{where}: unknown modality; the three are {', '.join(allowed)}")
+    if len(stream) != clips:
+        raise DataError(f"{where}: {len(stream)} clips, but there are {clips} ids; they must match one to one")
+    if stream.values.ndim != 2 or stream.values.dtype != np.float32:
+        raise DataError(
+            f"{where}: values are {stream.values.dtype} of shape {stream.values.shape}; expected float32 (steps, D)"
+        )
+    if (stream.lengths < 0).any():
+        i = int(np.argmax(stream.lengths < 0))
+        raise DataError(f"{where}, lengths: {stream.lengths[i]} at index {i} is negative")
+    if stream.lengths.sum() != len(stream.values):
+        raise DataError(f"{where}: lengths add up to {stream.lengths.sum()}, but there are {len(stream.values)} steps")
+    if not (finite := np.isfinite(stream.values).all(axis=1)).all():
+        row = int(np.argmin(finite))
+        i = int(np.searchsorted(np.cumsum(stream.lengths), row, side="right"))
+        raise DataError(
+            f"{where}, clip {i}, step {row - stream.offsets[i]}: NaN or inf ({(~finite).sum()} such steps); "
+            "convert the file with `ktnet-lite data convert --replace-nonfinite`, which sets them to 0 and counts them"
+        )
+
+
+def _check_words(split: Split, where: str) -> None:
+    language = split.streams.get("language")
+    if language is None or len(split.words) != len(split):
+        raise DataError(f"{where}, words: {len(split.words)} lists of words for {len(split)} clips of language")
+    for i, words in enumerate(split.words):
+        if len(words) != language.lengths[i]:
+            raise DataError(f"{where}, words of clip {i}: {len(words)} words, but {language.lengths[i]} language steps")
