@@ -1,0 +1,192 @@
+"""From packed clips to padded, masked, length-bucketed batches on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ktnet_lite.data.schema import Modality, Split, Stream
+from ktnet_lite.errors import DataError
+
+POOL = 16  # batches that are shuffled together before their clips are sorted by length
+
+
+class Padded(NamedTuple):
+    """Sequences of different lengths in one tensor, padded at the end.
+
+    ``mask`` is True at valid steps; None says that every step is valid, so that attention needs no mask at all.
+    """
+
+    values: Tensor  # (B, T, D)
+    mask: Tensor | None = None  # (B, T)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Valid steps of each clip, shape (B,)."""
+        if self.mask is None:
+            return torch.full(self.values.shape[:1], self.values.shape[1], device=self.values.device)
+        return self.mask.sum(1)
+
+    def full_mask(self) -> Tensor:
+        """The mask, written out when it is None, shape (B, T)."""
+        if self.mask is None:
+            return torch.ones(self.values.shape[:2], dtype=torch.bool, device=self.values.device)
+        return self.mask
+
+    def mean(self) -> Tensor:
+        """Mean over the valid steps, shape (B, D)."""
+        if self.mask is None:
+            return self.values.mean(1)
+        weights = self.mask.to(self.values.dtype)
+        return torch.einsum("btd,bt->bd", self.values, weights / weights.sum(1, keepdim=True))
+
+    def last(self) -> Tensor:
+        """The last valid step, shape (B, D). With front padding removed this is MulT's pooling done right."""
+        if self.mask is None:
+            return self.values[:, -1]
+        steps = torch.arange(self.mask.shape[1], device=self.mask.device)
+        index = (self.mask * steps).argmax(1)  # (B,)
+        return self.values[torch.arange(len(index), device=index.device), index]
+
+
+class Batch(NamedTuple):
+    """What one step needs. A clip that lacks a modality is one zero step there, and False in ``present``."""
+
+    streams: dict[Modality, Padded]
+    present: dict[Modality, Tensor]  # (B,) bool
+    targets: Tensor  # (B,) scores, or (B, 4) emotions
+    indices: Tensor  # (B,) positions in the split, on the CPU
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on another device; copies from pinned memory do not wait."""
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return Batch(
+            {name: Padded(move(padded.values), move(padded.mask)) for name, padded in self.streams.items()},
+            {name: move(present) for name, present in self.present.items()},
+            move(self.targets),
+            self.indices,
+        )
+
+
+def pad(stream: Stream, indices: np.ndarray) -> Padded:
+    """The given clips of a packed stream as one padded tensor, without a loop over clips."""
+    lengths = torch.from_numpy(stream.lengths[indices])  # (B,)
+    steps = torch.arange(max(int(lengths.max()), 1))
+    mask = steps < lengths[:, None]  # (B, T)
+    values = torch.zeros(*mask.shape, stream.dim)
+    values[mask] = torch.from_numpy(stream.values[stream.rows(indices)])
+    mask[:, 0] = True  # an absent modality is one zero step: attention always has something to look at
+    return Padded(values, None if mask.all() else mask)
+
+
+def collate(split: Split, indices: Iterable[int], modalities: Sequence[Modality]) -> Batch:
+    """One batch of the given clips and modalities, on the CPU."""
+    indices = np.asarray(indices, dtype=np.int64)
+    return Batch(
+        {name: pad(split.streams[name], indices) for name in modalities},
+        {name: torch.from_numpy(split.streams[name].lengths[indices] > 0) for name in modalities},
+        torch.from_numpy(split.targets[indices]),
+        torch.from_numpy(indices),
+    )
+
+
+def bucketed(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Random batches of clips of like length: shuffle, sort by length within pools, cut, shuffle the batches.
+
+    Every clip stands in exactly one batch; only the last cut of a pool can be smaller than ``batch_size``.
+    """
+    order = rng.permutation(len(lengths))
+    batches: list[np.ndarray] = []
+    for pool in np.array_split(order, np.arange(POOL * batch_size, len(order), POOL * batch_size)):
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += np.array_split(pool, np.arange(batch_size, len(pool), batch_size))
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+class Batches:
+    """The batches of one split, for training (``epoch``) and for evaluation (iteration).
+
+    Parameters
+    ----------
+    split : Split
+    batch_size : int
+        Clips of one step over all processes.
+    modalities : sequence of str
+        What the step needs; every other modality of the split is never read.
+    device : torch.device or str
+    seed : int
+        Order of epoch ``n`` depends on ``(seed, n)`` alone, so a resumed run sees what the unbroken one saw.
+    shard : (rank, world size)
+        Under ``torchrun``, each process takes every ``world size``-th clip of the common batch.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        modalities: Sequence[Modality],
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+        shard: tuple[int, int] = (0, 1),
+    ):
+        for name in modalities:
+            if name not in split.streams:
+                raise DataError(f"these clips have no {name}; they have {', '.join(split.streams)}")
+        if len(split) == 0:
+            raise DataError("this split has no clips")
+        self.split, self.batch_size, self.modalities = split, batch_size, tuple(modalities)
+        self.device, self.seed, self.shard = torch.device(device), seed, shard
+        self.lengths = np.max([split.streams[name].lengths for name in modalities], axis=0)  # (N,)
+
+    def __len__(self) -> int:
+        return -(-len(self.split) // self.batch_size)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Shuffled batches of epoch ``number``."""
+        rng = np.random.default_rng((self.seed, number))
+        rank, world = self.shard
+        return self._ready(batch[rank::world] for batch in bucketed(self.lengths, self.batch_size, rng))
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = np.argsort(self.lengths, kind="stable")
+        return self._ready(np.array_split(order, np.arange(self.batch_size, len(order), self.batch_size)))
+
+    def _ready(self, indices: Iterable[np.ndarray]) -> Iterator[Batch]:
+        """Collate one batch ahead, in a thread, so that the device does not wait for it."""
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            ahead = None
+            for index in indices:
+                following = thread.submit(self._make, index)
+                if ahead is not None:
+                    yield ahead.result()
+                ahead = following
+            if ahead is not None:
+                yield ahead.result()
+
+    def _make(self, index: np.ndarray) -> Batch:
+        batch = collate(self.split, index, self.modalities)
+        if self.device.type != "cuda":
+            return batch.to(self.device)
+        pinned = Batch(
+            {name: Padded(*(t if t is None else t.pin_memory() for t in p)) for name, p in batch.streams.items()},
+            {name: present.pin_memory() for name, present in batch.present.items()},
+            batch.targets.pin_memory(),
+            batch.indices,
+        )
+        return pinned.to(self.device)
+
+
+def statistics(stream: Stream) -> Mapping[str, Tensor]:
+    """Mean and standard deviation of each feature over all steps, each of shape (D,); a constant feature has scale 1."""
+    mean = stream.values.mean(axis=0, dtype=np.float64)
+    scale = stream.values.std(axis=0, dtype=np.float64)
+    scale[scale < 1e-6] = 1.0
+    return {"mean": torch.from_numpy(mean).float(), "scale": torch.from_numpy(scale).float()}

@@ -1,0 +1,208 @@
+"""KTNet: modality encoders, knowledge transfer, cross-modal fusion, decoder; and the paper's five variants.
+
+Shapes: ``B`` clips, ``T_m`` steps and ``D_m`` features of modality m, ``d`` the model's width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ktnet_lite.data.batching import Padded, statistics
+from ktnet_lite.data.schema import MODALITIES, Modality, Split
+from ktnet_lite.errors import ConfigError
+from ktnet_lite.layers import Positions, Transformer
+
+Concat = Literal["time", "features"]
+Pooling = Literal["mean", "last"]
+
+# What each variant of the paper's Tables I to III observes, in training and at test.
+VARIANTS: dict[str, tuple[Modality, ...]] = {
+    "full": ("language", "vision", "audio"),
+    "vision": ("vision",),
+    "language": ("language",),
+    "language_vision": ("language", "vision"),
+    "ours": ("language", "vision"),  # and A', reconstructed from them
+}
+
+
+class ModalityEncoder(nn.Module):
+    """X_m (B, T_m, D_m) -> f_m (B, T_m, d): standardise, project each step, add positions, transformer.
+
+    The temporal projection is a convolution of width 1, that is a linear map of each step, so padding cannot leak
+    into valid steps. Standardisation uses the training split's statistics, which travel with the weights.
+    """
+
+    def __init__(self, features: int, dim: int, heads: int, layers: int, dropout: float = 0.0):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        self.project = nn.Linear(features, dim, bias=False)
+        self.positions = Positions(dim)
+        self.dropout = nn.Dropout(dropout)
+        self.transformer = Transformer(dim, heads, layers, dropout)
+
+    def forward(self, x: Padded) -> Padded:
+        projected = self.project((x.values - self.mean) / self.scale)  # (B, T, d)
+        return self.transformer(Padded(self.dropout(self.positions(projected)), x.mask))
+
+
+class Combine(nn.Module):
+    """delta of Eq. (2): one stream A' from the reconstructions of every source.
+
+    ``concat="time"`` puts them one after the other, each marked by a learned source embedding; lengths may differ.
+    ``concat="features"`` puts them side by side, works at n * d and maps back to d; it needs aligned streams.
+    """
+
+    def __init__(self, sources: Sequence[Modality], dim: int, heads: int, layers: int, dropout: float, concat: Concat):
+        super().__init__()
+        self.sources, self.concat = tuple(sources), concat
+        if concat == "time":
+            self.source_embedding = nn.Parameter(0.02 * torch.randn(len(sources), dim))
+            self.transformer = Transformer(dim, heads, layers, dropout)
+        else:
+            width = dim * len(sources)
+            self.transformer = Transformer(width, heads, layers, dropout)
+            self.back = nn.Linear(width, dim)
+
+    def forward(self, reconstructed: Mapping[Modality, Padded]) -> Padded:
+        parts = [reconstructed[source] for source in self.sources]
+        if self.concat == "time":
+            values = torch.cat([p.values + e for p, e in zip(parts, self.source_embedding, strict=True)], dim=1)
+            padded = any(part.mask is not None for part in parts)
+            mask = torch.cat([part.full_mask() for part in parts], dim=1) if padded else None
+            return self.transformer(Padded(values, mask))  # (B, sum of T_m, d)
+        if len({part.values.shape[1] for part in parts}) > 1:
+            raise ConfigError('concat="features" needs aligned streams; these differ in length: use concat="time"')
+        combined = self.transformer(Padded(torch.cat([part.values for part in parts], dim=-1), parts[0].mask))
+        return Padded(self.back(combined.values), combined.mask)  # (B, T, d)
+
+
+class KTNetOutput(NamedTuple):
+    """What a forward pass gives."""
+
+    logits: Tensor  # (B, 7), (B, 1) or (B, 4, 2): see losses.OUTPUTS
+    reconstructed: dict[Modality, Padded]  # theta(f_V) (B, T_V, d) and phi(f_L) (B, T_L, d); empty unless "ours"
+
+
+class KTNet(nn.Module):
+    """The network of Fig. 1, in any of the paper's variants. A variant builds only the modules that it uses.
+
+    The audio encoder that Eq. (1) needs in training is no part of it (see :class:`ktnet_lite.losses.Objective`):
+    at test "ours" has no parameter that audio could enter.
+
+    Parameters
+    ----------
+    dims : dict of int
+        Features per step, D_m, of the modalities that the data set has. A variant uses what it may observe of them;
+        ``mosi-words``, for one, has no vision, and A' then comes from language alone.
+    outputs : tuple of int
+        Shape of one clip's logits: (7,) sentiment classes, (1,) score, (4, 2) emotions.
+    variant : str
+        One of :data:`VARIANTS`.
+    dim, heads, layers, dropout
+        Width d, attention heads, layers in each set of transformer blocks (3 in the paper), dropout on embeddings
+        and residual branches. Attention weights have none: that would force torch's slow kernel.
+    targets : sequence of str, optional
+        Target modalities of the cross-modal attention (Table IV); all streams by default.
+    concat, pooling
+        How delta joins reconstructions (:class:`Combine`); how a target stream becomes one vector.
+
+    Raises
+    ------
+    ConfigError
+        Unknown variant or target; a variant for which the data set has no modality.
+    """
+
+    def __init__(
+        self,
+        dims: Mapping[Modality, int],
+        outputs: tuple[int, ...],
+        variant: str = "ours",
+        *,
+        dim: int = 40,
+        heads: int = 8,
+        layers: int = 3,
+        dropout: float = 0.1,
+        targets: Sequence[Modality] | None = None,
+        concat: Concat = "time",
+        pooling: Pooling = "mean",
+    ):
+        super().__init__()
+        if variant not in VARIANTS:
+            raise ConfigError(f"unknown variant {variant!r}; the variants are {', '.join(VARIANTS)}")
+        self.observed: tuple[Modality, ...] = tuple(name for name in VARIANTS[variant] if name in dims)
+        if not self.observed:
+            raise ConfigError(f"variant {variant!r} observes {VARIANTS[variant]}, but the data has only {tuple(dims)}")
+        self.variant, self.outputs, self.pooling = variant, outputs, pooling
+
+        def transformer(width: int) -> Transformer:
+            return Transformer(width, heads, layers, dropout)
+
+        self.encoders = nn.ModuleDict(
+            {name: ModalityEncoder(dims[name], dim, heads, layers, dropout) for name in self.observed}
+        )
+        streams = self.observed
+        if variant == "ours":
+            self.transfer = nn.ModuleDict({name: transformer(dim) for name in self.observed})  # theta, phi
+            self.combine = Combine(self.observed, dim, heads, layers, dropout, concat)  # delta
+            streams = (*self.observed, "audio")
+        self.streams = tuple(name for name in MODALITIES if name in streams)
+        self.targets = self.streams if targets is None else tuple(targets)
+        for target in self.targets:
+            if target not in self.streams:
+                raise ConfigError(f"target {target!r} is no stream of variant {variant!r}: {', '.join(self.streams)}")
+
+        self.cross_modal = nn.ModuleDict(
+            {f"{source}_to_{target}": transformer(dim) for target in self.targets for source in self._sources(target)}
+        )
+        widths = {target: dim * max(1, len(self._sources(target))) for target in self.targets}
+        self.decoders = nn.ModuleDict({target: transformer(width) for target, width in widths.items()})
+        width = sum(widths.values())
+        self.residual = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width))
+        self.head = nn.Linear(width, int(torch.tensor(outputs).prod()))
+
+    def _sources(self, target: Modality) -> list[Modality]:
+        return [name for name in self.streams if name != target]
+
+    def fit_statistics(self, split: Split) -> None:
+        """Take each feature's mean and scale from the training split."""
+        for name, encoder in self.encoders.items():
+            encoder.load_state_dict(statistics(split.streams[name]), strict=False)
+
+    def forward(self, streams: Mapping[Modality, Padded]) -> KTNetOutput:
+        """Observed streams, each (B, T_m, D_m) -> logits (B, *outputs). Other modalities are never touched."""
+        features, reconstructed = self.encode(streams)
+        pooled = []
+        for target in self.targets:
+            attended = [
+                self.cross_modal[f"{source}_to_{target}"](features[target], features[source]).values
+                for source in self._sources(target)
+            ] or [features[target].values]  # a lone modality has no pair
+            decoded = self.decoders[target](Padded(torch.cat(attended, dim=-1), features[target].mask))
+            pooled.append(decoded.mean() if self.pooling == "mean" else decoded.last())
+        joint = torch.cat(pooled, dim=-1)  # (B, sum of widths)
+        logits = self.head(joint + self.residual(joint))
+        return KTNetOutput(logits.unflatten(-1, self.outputs), reconstructed)
+
+    def encode(self, streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Padded], dict[Modality, Padded]]:
+        """Features f_m of every stream, A' included, each (B, T, d); and the reconstructions of Eq. (1)."""
+        features = {name: self.encoders[name](streams[name]) for name in self.observed}
+        reconstructed: dict[Modality, Padded] = {}
+        if self.variant == "ours":
+            reconstructed = {name: self.transfer[name](features[name]) for name in self.observed}
+            features["audio"] = self.combine(reconstructed)
+        return features, reconstructed
+
+    @torch.no_grad()
+    def attention_maps(self, streams: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:
+        """Weights of every cross-modal block, ``{"vision_to_language": [(B, h, T_L, T_V) of each layer], ...}``."""
+        features, _ = self.encode(streams)
+        maps = {}
+        for pair, block in self.cross_modal.items():
+            source, target = pair.split("_to_")
+            maps[pair] = block.attention_weights(features[target], features[source])
+        return maps
