@@ -33,6 +33,7 @@ class TrainConfig:
 
     dataset: str = parameter("synthetic", "name in the catalogue, or path of a data file")
     data_from: str = parameter("", "folder that holds the raw files already; empty: download what is missing")
+    out: str = parameter("runs", "folder under which each run gets a folder of its own")
     variant: str = parameter("ours", "what the model observes", choices=tuple(VARIANTS))
     seed: int = parameter(0, "seed of weights, batch order and dropout", low=0)
 
@@ -58,7 +59,9 @@ class TrainConfig:
     grid: int = parameter(0, "average audio and vision onto this many steps; 0: leave them", unit="steps", low=0)
 
     clips: int = parameter(800, "training clips of the synthetic set", unit="clips", low=8)
-    redundancy: float = parameter(0.7, "synthetic: share of audio's cause that vision and language hold", low=0.0, high=1)
+    redundancy: float = parameter(
+        0.7, "synthetic: share of audio's cause that vision and language hold", low=0.0, high=1
+    )
     audio_noise: float = parameter(0.5, "synthetic: noise of the real audio", low=0.0)
     aligned: bool = parameter(False, "synthetic: one time line for all streams")
 
@@ -73,7 +76,9 @@ class TrainConfig:
             raise ConfigError(f"dim = {self.dim} is not a multiple of heads = {self.heads}")
         for target in self.target_modalities or ():
             if target not in MODALITIES:
-                raise ConfigError(f"targets: {target!r} is none of {', '.join(MODALITIES)}{_nearest(target, MODALITIES)}")
+                raise ConfigError(
+                    f"targets: {target!r} is none of {', '.join(MODALITIES)}{_nearest(target, MODALITIES)}"
+                )
 
     @classmethod
     def build(cls, parameters: Mapping[str, Any]) -> TrainConfig:

@@ -1,33 +1,31 @@
-"""The training loop, evaluation, exact resume, and prediction with the audio absent."""
+"""The training loop: live progress, best-on-valid weights, a checkpoint each epoch, exact resume."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ktnet_lite import checkpoint, losses
+from ktnet_lite import checkpoint
+from ktnet_lite.build import build_objective, check_fits, load_model, save_model
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.data.batching import Batches, statistics
-from ktnet_lite.data.schema import Dataset, Header, Split
-from ktnet_lite.errors import CheckpointError, ConfigError, DataError, KTNetError
+from ktnet_lite.data.batching import Batches
+from ktnet_lite.data.schema import Dataset
+from ktnet_lite.errors import CheckpointError, KTNetError
+from ktnet_lite.evaluation import evaluate, transfer_quality
 from ktnet_lite.losses import AudioTarget, Objective
-from ktnet_lite.metrics import emotion_metrics, sentiment_metrics
-from ktnet_lite.model import KTNet, ModalityEncoder
+from ktnet_lite.model import KTNet
+from ktnet_lite.runtime import autocast, choose_device, deterministic, memory_advice, processes
 
-PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SELECT_BY = {"sentiment": "mae", "emotion": "f1_mean"}  # of the valid split; see metrics.BETTER for the direction
 
 
@@ -40,71 +38,13 @@ class Run(NamedTuple):
     audio_target: AudioTarget | None  # of the last epoch; for pictures of f_A
 
 
-class Evaluation(NamedTuple):
-    """Predictions on one split, in the split's own order."""
-
-    predictions: np.ndarray  # (N,) scores, or (N, 4) probabilities of the emotions
-    logits: np.ndarray  # (N, *outputs)
-    metrics: dict[str, float | None]
-    undefined: dict[str, str]  # why a metric is None
-
-
-def choose_device(name: str) -> torch.device:
-    """``auto`` takes CUDA, then MPS, then the CPU; anything else must be there."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
-    if not available[name]:
-        raise ConfigError(f"device = {name!r}, but this machine or this torch has none; use device = 'auto'")
-    return torch.device(name, int(os.environ.get("LOCAL_RANK", 0)) if name == "cuda" else None)
-
-
-def task_loss_of(config: TrainConfig, header: Header) -> losses.TaskLoss:
-    """Emotions have one loss; sentiment has the one that the config names."""
-    return "emotion" if header.task == "emotion" else config.task_loss
-
-
-def build_model(config: TrainConfig, header: Header, dims: Mapping[str, int]) -> KTNet:
-    """The network that the config describes, for a data set of these feature counts."""
-    return KTNet(
-        dims,
-        losses.OUTPUTS[task_loss_of(config, header)],
-        config.variant,
-        dim=config.dim,
-        heads=config.heads,
-        layers=config.layers,
-        dropout=config.dropout,
-        targets=config.target_modalities,
-        concat=config.concat,
-        pooling=config.pooling,
-    )
-
-
-def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None = None) -> Objective:
-    """Model, audio target and losses, with the training split's statistics."""
-    kind = task_loss_of(config, dataset.header)
-    model = build_model(config, dataset.header, dataset.dims)
-    train = dataset["train"]
-    for name in model.observed:
-        if name not in train.streams:
-            raise DataError(f"split train of {dataset.header.name!r} has no {name}, which {config.variant!r} observes")
-    model.fit_statistics(train)
-    target = None
-    if config.variant == "ours":
-        if "audio" not in train.streams:
-            raise DataError(f"{dataset.header.name!r} has no audio to learn from; use variant 'language_vision'")
-        if config.treatment == "teacher":
-            encoder = teacher.encoders["audio"]
-        else:
-            encoder = ModalityEncoder(dataset.dims["audio"], config.dim, config.heads, config.layers, config.dropout)
-            encoder.load_state_dict(statistics(train.streams["audio"]), strict=False)
-        target = AudioTarget(encoder, config.treatment, model.outputs)
-    weights = {"vision": config.lambda_vision, "language": config.lambda_language}
-    return Objective(model, kind, target, weights, config.consistency)
-
-
 def fit(
-    config: TrainConfig, dataset: Dataset, folder: Path | str | None = None, *, progress: bool = True, resume: bool = True
+    config: TrainConfig,
+    dataset: Dataset,
+    folder: Path | str | None = None,
+    *,
+    progress: bool = True,
+    resume: bool = True,
 ) -> Run:
     """Train, keeping the weights of the epoch that is best on the valid split.
 
@@ -127,7 +67,7 @@ def fit(
     if config.grid:
         dataset = dataset.on_grid(config.grid)
     devices = [device] if device.type == "cuda" else []
-    with _processes(device) as (rank, world), torch.random.fork_rng(devices), _determinism(device):
+    with processes(device) as (rank, world), torch.random.fork_rng(devices), deterministic(device):
         teacher = None
         if config.variant == "ours" and config.treatment == "teacher":
             teacher = _teacher(config, dataset, folder, progress, resume)
@@ -136,10 +76,8 @@ def fit(
         loop = _Loop(config, dataset, objective, device, rank, world)
         if folder is not None and resume and (folder / "last.pt").exists():
             loop.restore(folder / "last.pt")
-        try:
+        with memory_advice(config):
             loop.run(folder, progress)
-        except RuntimeError as error:
-            raise _explain(error, config) from error
         model = objective.model
         model.load_state_dict(loop.best["model"])
         if folder is not None and rank == 0:
@@ -219,7 +157,9 @@ class _Loop:
         score = entry.get("valid_" + SELECT_BY[self.dataset.header.task], -math.inf)
         score = -score if self.dataset.header.task == "sentiment" else score
         if not self.best or score > self.best["score"]:
-            weights = {name: tensor.detach().cpu().clone() for name, tensor in self.objective.model.state_dict().items()}
+            weights = {
+                name: tensor.detach().cpu().clone() for name, tensor in self.objective.model.state_dict().items()
+            }
             self.best = {"epoch": epoch, "score": score, "model": weights}
 
     def validate(self) -> dict[str, float]:
@@ -263,84 +203,6 @@ class _Loop:
         self.history, self.best = state["history"], state["best"]
 
 
-@torch.no_grad()
-def evaluate(
-    model: KTNet,
-    split: Split,
-    loss: losses.TaskLoss,
-    device: torch.device | str = "cpu",
-    batch_size: int = 24,
-    precision: str = "float32",
-) -> Evaluation:
-    """Predict a split from ``model.observed`` alone, and measure. Audio is not even collated for "ours"."""
-    device = torch.device(device)
-    model.eval()
-    logits = torch.empty(len(split), *model.outputs)
-    for batch in Batches(split, batch_size, model.observed, device):
-        with autocast(device, precision):
-            logits[batch.indices] = model(batch.streams).logits.float().cpu()
-    predicted = losses.predictions(logits, loss)
-    if loss == "emotion":
-        metrics = emotion_metrics(predicted.numpy() > 0.5, split.targets)
-    else:
-        classes = logits.argmax(-1).numpy() - 3 if loss == "cross_entropy" else None
-        metrics = sentiment_metrics(predicted.numpy(), split.targets, classes)
-    return Evaluation(predicted.numpy(), logits.numpy(), dict(metrics.values), dict(metrics.undefined))
-
-
-@torch.no_grad()
-def transfer_quality(objective: Objective, split: Split, device: torch.device | str = "cpu") -> dict[str, float]:
-    """Reconstruction error, R2 and std(f_A) over a split that has audio (:func:`ktnet_lite.losses.transfer_quality`)."""
-    objective.eval()
-    moments: dict[str, Tensor] = {}
-    for batch in Batches(split, 64, objective.modalities, device):
-        for name, value in objective.transfer_moments(objective.model(batch.streams), batch).items():
-            moments[name] = moments.get(name, 0.0) + value
-    return losses.transfer_quality(moments)
-
-
-def save_model(path: Path, model: KTNet, config: TrainConfig, header: Header, dims: Mapping[str, int]) -> None:
-    """Weights and all that is needed to build the model again and predict."""
-    content = {"config": config.as_dict(), "task": header.task, "dims": dict(dims), "model": model.state_dict()}
-    checkpoint.save(path, content)
-
-
-def load_model(path: Path | str) -> tuple[KTNet, TrainConfig, losses.TaskLoss]:
-    """A trained model from its ``model.pt``, ready to predict; its config; and the loss that it was trained with.
-
-    Raises
-    ------
-    CheckpointError
-        Damaged, not a model file, or from another version of the package.
-    """
-    content = checkpoint.load(Path(path))
-    if "model" not in content:
-        raise CheckpointError(f"{path} is a training checkpoint; the model for prediction is model.pt beside it")
-    try:
-        config = TrainConfig.build(content["config"])
-        header = Header("", content["task"], aligned=False)
-        model = build_model(config, header, content["dims"])
-        model.load_state_dict(content["model"])
-    except (ConfigError, RuntimeError, KeyError) as error:
-        raise CheckpointError(f"{path} comes from another version of ktnet-lite: {error}") from error
-    return model.eval(), config, task_loss_of(config, header)
-
-
-def check_fits(model: KTNet, split: Split, where: str) -> None:
-    """Raise :class:`DataError` when a split lacks what a model observes, or has other feature counts."""
-    for name in model.observed:
-        features = model.encoders[name].project.in_features
-        if name not in split.streams:
-            raise DataError(f"{where} has no {name}, which this {model.variant!r} model observes")
-        if split.streams[name].dim != features:
-            raise DataError(f"{where}, {name}: {split.streams[name].dim} features a step; the model takes {features}")
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """Mixed precision of a forward pass; float32 does nothing."""
-    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "float32")
-
-
 def _teacher(config: TrainConfig, dataset: Dataset, folder: Path | None, progress: bool, resume: bool) -> KTNet:
     """The full-modality model whose audio encoder is the target: loaded, or trained first with the same parameters."""
     if config.teacher:
@@ -355,53 +217,13 @@ def _teacher(config: TrainConfig, dataset: Dataset, folder: Path | None, progres
     return fit(full, dataset, None if folder is None else folder / "teacher", progress=progress, resume=resume).model
 
 
-@contextlib.contextmanager
-def _processes(device: torch.device) -> Iterator[tuple[int, int]]:
-    """(rank, world size): the process group that torchrun describes, or (0, 1)."""
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    if world == 1:
-        yield 0, 1
-        return
-    started = not dist.is_initialized()
-    if started:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield dist.get_rank(), world
-    finally:
-        if started:
-            dist.destroy_process_group()
-
-
-@contextlib.contextmanager
-def _determinism(device: torch.device) -> Iterator[None]:
-    """Same seed, same machine, same numbers, on CUDA too; the setting before is restored."""
-    if device.type != "cuda":
-        yield
-        return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
-def _explain(error: RuntimeError, config: TrainConfig) -> Exception:
-    """Out of memory, said so that one knows what to lower; any other error as it is."""
-    text = str(error).lower()
-    if "out of memory" in text or "can't allocate memory" in text:
-        return KTNetError(
-            f"out of memory at batch_size = {config.batch_size}: lower batch_size, set grid (say 50) to shorten audio and "
-            "vision, or use precision = 'bf16' on a GPU"
-        )
-    return error
-
-
 def _summary(entry: Mapping[str, float]) -> str:
     """One line of the live progress: every loss term, then the valid metrics that tell most."""
     short = {"task": "L_e", "vision_to_audio": "L_V→A", "language_to_audio": "L_L→A", "audio_task": "L_A"}
-    terms = [f"L={entry['loss']:.3f}", *(f"{label}={entry[name]:.3f}" for name, label in short.items() if name in entry)]
+    terms = [
+        f"L={entry['loss']:.3f}",
+        *(f"{label}={entry[name]:.3f}" for name, label in short.items() if name in entry),
+    ]
     keys = {"valid_mae": "MAE", "valid_corr": "Corr", "valid_acc2_nonzero": "Acc2", "valid_f1_mean": "F1"}
     valid = [f"{label} {entry[name]:.3f}" for name, label in keys.items() if name in entry]
     return " ".join(terms) + " | valid " + " ".join(valid)

@@ -1,0 +1,133 @@
+"""The result file of a run: everything that a table or a figure needs, in one JSON file.
+
+Written last and in one piece, so a file that exists is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ktnet_lite import __version__
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.data.schema import Dataset
+from ktnet_lite.errors import DataError
+from ktnet_lite.evaluation import Evaluation
+from ktnet_lite.training import Run
+
+FORMAT = 1
+NOT_SCIENCE = {"out", "data_from", "device", "teacher"}  # where things lie, not what is computed
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
+
+
+def run_folder(config: TrainConfig) -> Path:
+    """``<out>/<dataset>/<variant>-<key>-seed<seed>``; the key tells runs with other parameters apart."""
+    science = {k: v for k, v in config.as_dict().items() if k not in NOT_SCIENCE and k not in ("variant", "seed")}
+    key = hashlib.sha256(json.dumps(science, sort_keys=True).encode()).hexdigest()[:8]
+    name = Path(config.dataset).stem if os.sep in config.dataset else config.dataset
+    return Path(config.out) / name / f"{config.variant}-{key}-seed{config.seed}"
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """What the run was computed on."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "device": device.type,
+        "gpu": gpu,
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes: of the GPU's allocator, or of this process; None where the system does not tell (Windows)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def build(
+    config: TrainConfig,
+    dataset: Dataset,
+    run: Run,
+    evaluations: dict[str, Evaluation],
+    baselines: dict[str, Any],
+    device: torch.device,
+) -> dict[str, Any]:
+    """The result of one run as plain JSON values.
+
+    Parameters
+    ----------
+    evaluations : dict of Evaluation
+        By split; the predictions of ``test`` are kept clip by clip.
+    baselines : dict
+        Metrics of constant predictions on the same test clips (:func:`ktnet_lite.metrics.constant_baselines`).
+    """
+    test = dataset["test"]
+    return {
+        "format": FORMAT,
+        "parameters": config.as_dict(),
+        "dataset": {
+            "name": dataset.header.name,
+            "task": dataset.header.task,
+            "checksum": dataset.checksum,
+            "clips": {name: len(dataset[name]) for name in dataset},
+            "provenance": dict(dataset.header.provenance),
+        },
+        "package": __version__,
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "hardware": hardware(device),
+        "seconds": sum(entry["seconds"] for entry in run.history),
+        "peak_memory": peak_memory(device),
+        "model_parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+        "curves": run.history,
+        "best_epoch": run.best_epoch,
+        "metrics": {split: evaluation.metrics for split, evaluation in evaluations.items()},
+        "undefined": {split: evaluation.undefined for split, evaluation in evaluations.items()},
+        "baselines": baselines,
+        "predictions": {
+            "ids": list(test.ids),
+            "targets": np.round(test.targets.astype(float), 6).tolist(),
+            "scores": evaluations["test"].predictions.astype(float).round(6).tolist(),
+        },
+    }
+
+
+def save(path: Path, result: dict[str, Any]) -> None:
+    """Write a result whole or not at all. NaN is refused: an undefined number is None with its reason."""
+    text = json.dumps(result, indent=1, allow_nan=False)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DataError(f"cannot write the result {path}: {error}; free some space or choose another --out") from error
+
+
+def load(path: Path | str) -> dict[str, Any]:
+    """Read a result file; :class:`DataError` when it is none or from another format."""
+    try:
+        result = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a result file: {error}") from error
+    if not isinstance(result, dict) or result.get("format") != FORMAT:
+        raise DataError(f"{path} is not a result file of ktnet-lite, format {FORMAT}")
+    return result

@@ -1,0 +1,76 @@
+"""The machine that a run is on: device, precision, determinism, processes, and what running out of memory means."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.errors import ConfigError, KTNetError
+
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes CUDA, then MPS, then the CPU; anything else must be there."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, there in available.items() if there)
+    if not available[name]:
+        raise ConfigError(f"device = {name!r}, but this machine or this torch has none; use device = 'auto'")
+    return torch.device(name, int(os.environ.get("LOCAL_RANK", 0)) if name == "cuda" else None)
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """Mixed precision of a forward pass; float32 does nothing."""
+    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "float32")
+
+
+@contextlib.contextmanager
+def processes(device: torch.device) -> Iterator[tuple[int, int]]:
+    """(rank, world size): the process group that torchrun describes, or (0, 1)."""
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world == 1:
+        yield 0, 1
+        return
+    started = not dist.is_initialized()
+    if started:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield dist.get_rank(), world
+    finally:
+        if started:
+            dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Same seed, same machine, same numbers, on CUDA too; the setting before is restored."""
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@contextlib.contextmanager
+def memory_advice(config: TrainConfig) -> Iterator[None]:
+    """Turn running out of memory into a :class:`KTNetError` that says what to lower."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(sign in str(error).lower() for sign in ("out of memory", "can't allocate memory")):
+            raise
+        raise KTNetError(
+            f"out of memory at batch_size = {config.batch_size}: lower batch_size, set grid (say 50) to shorten "
+            "audio and vision, or use precision = 'bf16' on a GPU"
+        ) from error
