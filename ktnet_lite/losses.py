@@ -22,17 +22,22 @@ OUTPUTS: dict[TaskLoss, tuple[int, ...]] = {"cross_entropy": (7,), "l1": (1,), "
 TREATMENTS: tuple[Treatment, ...] = ("naive", "joint", "random", "teacher")
 
 
+def process_mean(value: Tensor) -> Tensor:
+    """The mean of a number over the processes of a distributed run; the number itself in a lone process."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    value = value.clone()
+    dist.all_reduce(value)
+    return value / dist.get_world_size()
+
+
 def sharded_mean(total: Tensor, count: Tensor | float) -> Tensor:
     """``total / count``; under DistributedDataParallel, so that the average over processes is the global mean.
 
     DDP averages gradients over processes. Dividing each process's sum by the *mean* count makes that average equal
     to the gradient of the mean over the whole batch, however the clips and steps were dealt out.
     """
-    count = torch.as_tensor(count, dtype=total.dtype, device=total.device)
-    if dist.is_available() and dist.is_initialized():
-        count = count.clone()
-        dist.all_reduce(count)
-        count = count / dist.get_world_size()
+    count = process_mean(torch.as_tensor(count, dtype=total.dtype, device=total.device))
     return total / count.clamp(min=1e-9)  # no valid step at all: the sum is 0, and so is the mean
 
 
@@ -217,7 +222,7 @@ def transfer_quality(moments: Mapping[str, Tensor]) -> dict[str, float]:
     """Reconstruction error, std(f_A) and R2 for each source, from summed :meth:`Objective.transfer_moments`.
 
     A low error alone means nothing: a collapsed f_A (std near 0) is easy to hit. R2 compares with predicting the
-    mean of f_A; it is NaN where f_A has no variance left.
+    mean of f_A; it is left out where f_A has no variance at all.
     """
     quality = {}
     for source in ("vision", "language"):
@@ -225,9 +230,8 @@ def transfer_quality(moments: Mapping[str, Tensor]) -> dict[str, float]:
             continue
         error, total, square, count = (moments[f"{source}_{key}"] for key in ("error", "sum", "square", "count"))
         variance = (square / count - (total / count).square()).clamp(min=0)  # (d,)
-        quality |= {
-            f"{source}_error": (error.mean() / count).item(),
-            f"{source}_r2": (1 - error.sum() / (variance.sum() * count)).item(),
-            "audio_std": variance.sqrt().mean().item(),
-        }
+        quality[f"{source}_error"] = (error.mean() / count).item()
+        quality["audio_std"] = variance.sqrt().mean().item()
+        if variance.sum() > 0:
+            quality[f"{source}_r2"] = (1 - error.sum() / (variance.sum() * count)).item()
     return quality

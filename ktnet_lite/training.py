@@ -22,7 +22,7 @@ from ktnet_lite.data.batching import Batches
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.errors import CheckpointError, KTNetError
 from ktnet_lite.evaluation import evaluate, transfer_quality
-from ktnet_lite.losses import AudioTarget, Objective
+from ktnet_lite.losses import AudioTarget, Objective, process_mean
 from ktnet_lite.model import KTNet
 from ktnet_lite.runtime import autocast, choose_device, deterministic, memory_advice, processes
 
@@ -131,7 +131,6 @@ class _Loop:
         torch.manual_seed(int(np.random.SeedSequence((config.seed, epoch, self.rank)).generate_state(1)[0]))
         self.objective.train()
         sums: dict[str, Tensor] = {}
-        clips = 0
         for batch in self.train.epoch(epoch):
             with autocast(self.device, config.precision):
                 terms = self.step_module(batch)
@@ -142,10 +141,9 @@ class _Loop:
             self.scaler.step(self.optimizer)
             self.scaler.update()
             for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + term.detach() * len(batch.targets)
-            clips += len(batch.targets)
+                sums[name] = sums.get(name, 0.0) + term.detach() * batch.size
             bar.update()
-        entry = {name: (total / clips).item() for name, total in sums.items()}
+        entry = {name: process_mean(total).item() / len(self.dataset["train"]) for name, total in sums.items()}
         if not math.isfinite(entry["loss"]):
             raise KTNetError(
                 f"the loss became {entry['loss']} in epoch {epoch + 1}; lower learning_rate, or use precision = 'bf16' "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -61,18 +61,24 @@ class Batch(NamedTuple):
     present: dict[Modality, Tensor]  # (B,) bool
     targets: Tensor  # (B,) scores, or (B, 4) emotions
     indices: Tensor  # (B,) positions in the split, on the CPU
+    size: int  # clips of the whole batch, over all processes
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device; copies from pinned memory do not wait."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
-        def move(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
+    def pinned(self) -> Batch:
+        """The batch in page-locked memory."""
+        return self._map(Tensor.pin_memory)
 
-        return Batch(
-            {name: Padded(move(padded.values), move(padded.mask)) for name, padded in self.streams.items()},
-            {name: move(present) for name, present in self.present.items()},
-            move(self.targets),
-            self.indices,
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        return self._replace(
+            streams={
+                name: Padded(function(padded.values), None if padded.mask is None else function(padded.mask))
+                for name, padded in self.streams.items()
+            },
+            present={name: function(present) for name, present in self.present.items()},
+            targets=function(self.targets),
         )
 
 
@@ -95,6 +101,7 @@ def collate(split: Split, indices: Iterable[int], modalities: Sequence[Modality]
         {name: torch.from_numpy(split.streams[name].lengths[indices] > 0) for name in modalities},
         torch.from_numpy(split.targets[indices]),
         torch.from_numpy(indices),
+        len(indices),
     )
 
 
@@ -153,39 +160,32 @@ class Batches:
         """Shuffled batches of epoch ``number``."""
         rng = np.random.default_rng((self.seed, number))
         rank, world = self.shard
-        return self._ready(batch[rank::world] for batch in bucketed(self.lengths, self.batch_size, rng))
+        return self._ready(bucketed(self.lengths, self.batch_size, rng), rank, world)
 
     def __iter__(self) -> Iterator[Batch]:
         order = np.argsort(self.lengths, kind="stable")
         return self._ready(np.array_split(order, np.arange(self.batch_size, len(order), self.batch_size)))
 
-    def _ready(self, indices: Iterable[np.ndarray]) -> Iterator[Batch]:
+    def _ready(self, batches: Iterable[np.ndarray], rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Collate one batch ahead, in a thread, so that the device does not wait for it."""
         with ThreadPoolExecutor(max_workers=1) as thread:
             ahead = None
-            for index in indices:
-                following = thread.submit(self._make, index)
+            for batch in batches:
+                following = thread.submit(self._make, batch, rank, world)
                 if ahead is not None:
                     yield ahead.result()
                 ahead = following
             if ahead is not None:
                 yield ahead.result()
 
-    def _make(self, index: np.ndarray) -> Batch:
-        batch = collate(self.split, index, self.modalities)
-        if self.device.type != "cuda":
-            return batch.to(self.device)
-        pinned = Batch(
-            {name: Padded(*(t if t is None else t.pin_memory() for t in p)) for name, p in batch.streams.items()},
-            {name: present.pin_memory() for name, present in batch.present.items()},
-            batch.targets.pin_memory(),
-            batch.indices,
-        )
-        return pinned.to(self.device)
+    def _make(self, indices: np.ndarray, rank: int, world: int) -> Batch:
+        shard = indices[rank::world] if rank < len(indices) else indices[:1]  # fewer clips than processes: share one
+        batch = collate(self.split, shard, self.modalities)._replace(size=len(indices))
+        return (batch.pinned() if self.device.type == "cuda" else batch).to(self.device)
 
 
 def statistics(stream: Stream) -> Mapping[str, Tensor]:
-    """Mean and standard deviation of each feature over all steps, each of shape (D,); a constant feature has scale 1."""
+    """Mean and standard deviation of each feature over all steps, each (D,); a constant feature has scale 1."""
     mean = stream.values.mean(axis=0, dtype=np.float64)
     scale = stream.values.std(axis=0, dtype=np.float64)
     scale[scale < 1e-6] = 1.0

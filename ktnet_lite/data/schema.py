@@ -276,7 +276,7 @@ def _check_targets(targets: np.ndarray, clips: int, where: str, task: Task) -> N
         i = int(np.argmax(outside.reshape(clips, -1).any(axis=1)))
         allowed = f"[{low:g}, {high:g}]" if task == "sentiment" else "0 or 1"
         raise DataError(
-            f"{where}, targets: {targets[i]} at index {i} is outside {allowed} ({outside.sum()} such); rescale the labels"
+            f"{where}, targets: {targets[i]} at index {i} is outside {allowed} ({outside.sum()} such); rescale them"
         )
 
 

@@ -1,0 +1,78 @@
+"""Run the training notebook by papermill: checked parameters in, an executed notebook and a result file out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+
+from ktnet_lite import results
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.errors import KTNetError
+
+
+def notebook_path(name: str) -> Path:
+    """An experiment notebook: of the checkout when there is one, else as installed with the package."""
+    package = Path(__file__).resolve().parent
+    for folder in (package.parent / "notebooks" / "experiments", package / "notebooks"):
+        if (folder / f"{name}.ipynb").is_file():
+            return folder / f"{name}.ipynb"
+    raise KTNetError(f"no experiment notebook {name!r} in this installation; install ktnet-lite again")
+
+
+def parameters_from(namespace: Mapping[str, Any]) -> TrainConfig:
+    """The config that a notebook's parameter cells define.
+
+    ``papermill -p sede 3`` injects a variable that no cell reads and says nothing. Here every plain value that the
+    notebook has defined must be a parameter, so a mistyped name is an error before anything runs.
+    """
+    shell = {"In", "Out", "exit", "quit", "get_ipython", "open"}
+    values = {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_")
+        and name not in shell
+        and isinstance(value, (str, int, float, list, dict, type(None)))
+    }
+    return TrainConfig.build(values)
+
+
+def run(config: TrainConfig, *, live: bool = True) -> Path:
+    """Train by executing ``train.ipynb`` into the run's folder; return the path of its ``result.json``.
+
+    The folder (:func:`ktnet_lite.results.run_folder`) holds the executed notebook, the checkpoint, the model and the
+    pictures. An interrupted or failed run leaves no result file; the same call takes it up where it stopped.
+
+    Raises
+    ------
+    KTNetError
+        A cell failed. The notebook with the error stays in the folder, and the message says where.
+    """
+    folder = results.run_folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    result, notebook = folder / "result.json", folder / "train.ipynb"
+    result.unlink(missing_ok=True)
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a debugger's warning about frozen modules
+    source = nbformat.read(notebook_path("train"), as_version=4)
+    try:
+        papermill.execute_notebook(
+            source,
+            str(notebook),
+            parameters=config.as_dict(),
+            kernel_name="python3",
+            progress_bar=False,
+            stderr_file=sys.stderr if live else None,
+            coalesce_streams=True,
+        )
+    except papermill.PapermillExecutionError as error:
+        raise KTNetError(f"{error.ename}: {error.evalue}\nThe notebook with the error: {notebook}") from error
+    if not result.is_file():
+        raise KTNetError(f"{notebook} ran to its end but left no result file")
+    return result

@@ -1,0 +1,267 @@
+"""The training loop: it learns, resumes exactly, is deterministic, and shards over processes with the same loss."""
+
+import dataclasses
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ktnet_lite import checkpoint, training
+from ktnet_lite.build import check_fits, load_model
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.data.schema import Dataset, Header, Split, Stream
+from ktnet_lite.errors import CheckpointError, ConfigError, DataError, KTNetError
+from ktnet_lite.evaluation import evaluate
+from ktnet_lite.training import fit
+
+TESTS = Path(__file__).resolve().parent
+SMALL = {"dim": 8, "heads": 2, "layers": 1, "dropout": 0.1, "batch_size": 8, "epochs": 3, "device": "cpu"}
+
+
+def make_split(clips: int, seed: int, task: str = "sentiment") -> Split:
+    """Clips of random length whose every step holds the target plus noise, so that a model can learn it."""
+    rng = np.random.default_rng(seed)
+    scores = rng.uniform(-3, 3, clips).astype(np.float32)
+    streams = {}
+    for name, dim in {"language": 6, "vision": 4, "audio": 3}.items():
+        lengths = rng.integers(2, 9, clips)
+        noise = rng.normal(size=(lengths.sum(), dim))
+        streams[name] = Stream((np.repeat(scores, lengths)[:, None] + noise).astype(np.float32), lengths)
+    emotions = (scores[:, None] > np.array([-1.0, 0.0, 0.5, 1.0])).astype(np.int64)
+    targets = scores if task == "sentiment" else emotions
+    return Split(streams, targets, tuple(f"clip{seed}_{i}" for i in range(clips)))
+
+
+def make_dataset(task: str = "sentiment") -> Dataset:
+    splits = {
+        name: make_split(clips, i, task) for i, (name, clips) in enumerate([("train", 40), ("valid", 16), ("test", 20)])
+    }
+    return Dataset.collect(Header("tiny", task, aligned=False), splits.items())
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return make_dataset()
+
+
+def weights_equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    left, right = a.state_dict(), b.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "l1"])
+def test_it_learns_and_keeps_the_best_epoch(data, loss):
+    config = TrainConfig(**SMALL | {"epochs": 12, "learning_rate": 5e-3}, variant="language_vision", task_loss=loss)
+    run = fit(config, data, progress=False)
+    maes = [entry["valid_mae"] for entry in run.history]
+    assert run.best_epoch == int(np.argmin(maes))
+    assert min(maes) < 0.75 * maes[0]
+    again = evaluate(run.model, data["valid"], loss)
+    assert again.metrics["mae"] == pytest.approx(min(maes), abs=1e-6)
+
+
+@pytest.mark.parametrize("treatment", ["naive", "joint", "random", "teacher"])
+def test_every_treatment_trains_and_reports_the_transfer(data, treatment):
+    run = fit(TrainConfig(**SMALL | {"epochs": 2}, treatment=treatment), data, progress=False)
+    for key in (
+        "task",
+        "vision_to_audio",
+        "language_to_audio",
+        "valid_vision_r2",
+        "valid_language_error",
+        "valid_audio_std",
+    ):
+        assert np.isfinite(run.history[-1][key]), key
+    entry, config = run.history[-1], TrainConfig()
+    total = entry["task"] + config.lambda_vision * entry["vision_to_audio"]
+    total += config.lambda_language * entry["language_to_audio"] + entry.get("audio_task", 0.0)
+    assert entry["loss"] == pytest.approx(total, rel=1e-4)
+
+
+def test_emotions_train_with_four_binary_heads():
+    data = make_dataset("emotion")
+    run = fit(TrainConfig(**SMALL), data, progress=False)
+    result = evaluate(run.model, data["test"], "emotion")
+    assert result.predictions.shape == (20, 4)
+    assert run.history[run.best_epoch]["valid_f1_mean"] == max(entry["valid_f1_mean"] for entry in run.history)
+
+
+def test_same_seed_same_numbers_and_another_seed_others(data):
+    runs = [fit(TrainConfig(**SMALL, seed=seed), data, progress=False) for seed in (1, 1, 2)]
+    assert weights_equal(runs[0].model, runs[1].model)
+    assert not weights_equal(runs[0].model, runs[2].model)
+
+
+@pytest.mark.parametrize("treatment", ["joint", "teacher"])
+def test_a_stopped_run_resumes_to_bitwise_the_same_weights(data, tmp_path, monkeypatch, treatment):
+    config = TrainConfig(**SMALL, treatment=treatment)
+    unbroken = fit(config, data, tmp_path / "unbroken", progress=False)
+
+    steps = 0
+    step = torch.optim.Adam.step
+
+    def stop_in_the_middle(self, *args, **kwargs):
+        nonlocal steps
+        steps += 1
+        if steps == (8 if treatment == "joint" else 23):  # in the middle of epoch 2; the teacher took 15 steps before
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", stop_in_the_middle)
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, data, tmp_path / "broken", progress=False)
+    assert len(checkpoint.load(tmp_path / "broken" / "last.pt")["history"]) == 1
+    monkeypatch.undo()
+
+    resumed = fit(config, data, tmp_path / "broken", progress=False)
+    assert weights_equal(unbroken.model, resumed.model)
+    last = [checkpoint.load(tmp_path / name / "last.pt") for name in ("unbroken", "broken")]
+    for name, tensor in last[0]["objective"].items():
+        assert torch.equal(tensor, last[1]["objective"][name]), name
+    drop = [{k: v for k, v in entry.items() if k != "seconds"} for entry in unbroken.history]
+    assert drop == [{k: v for k, v in entry.items() if k != "seconds"} for entry in resumed.history]
+
+
+def test_a_finished_run_can_be_trained_longer(data, tmp_path):
+    config = TrainConfig(**SMALL, variant="language")
+    fit(config, data, tmp_path / "a", progress=False)
+    longer = dataclasses.replace(config, epochs=5)
+    assert weights_equal(
+        fit(longer, data, tmp_path / "a", progress=False).model, fit(longer, data, progress=False).model
+    )
+
+
+def test_a_checkpoint_of_other_parameters_or_data_is_refused(data, tmp_path):
+    config = TrainConfig(**SMALL, variant="language")
+    fit(config, data, tmp_path, progress=False)
+    with pytest.raises(CheckpointError, match=r"learning_rate: 0\.001 there, 0\.01 now"):
+        fit(dataclasses.replace(config, learning_rate=0.01), data, tmp_path, progress=False)
+    other = Dataset(data.header, {**data.splits, "train": make_split(40, 9)})
+    with pytest.raises(CheckpointError, match="other data"):
+        fit(config, other, tmp_path, progress=False)
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(data, tmp_path, monkeypatch):
+    config = TrainConfig(**SMALL, variant="language")
+    calls = 0
+    fsync = checkpoint.os.fsync
+
+    def full(descriptor):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(28, "No space left on device")
+        return fsync(descriptor)
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"No space left.*previous last\.pt is intact"):
+        fit(config, data, tmp_path, progress=False)
+    assert len(checkpoint.load(tmp_path / "last.pt")["history"]) == 1
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_out_of_memory_says_what_to_lower(data, monkeypatch):
+    def no_memory(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(training._Loop, "epoch", no_memory)
+    with pytest.raises(KTNetError, match="out of memory at batch_size = 8: lower batch_size, set grid"):
+        fit(TrainConfig(**SMALL), data, progress=False)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(data):
+    config = TrainConfig(**SMALL | {"learning_rate": 1e20}, variant="language", task_loss="l1")
+    with pytest.raises(KTNetError, match=r"the loss became (nan|inf) in epoch \d; lower learning_rate"):
+        fit(config, data, progress=False)
+
+
+def test_a_missing_split_or_modality_is_named(data):
+    with pytest.raises(DataError, match="no split 'valid'"):
+        fit(TrainConfig(**SMALL), Dataset(data.header, {"train": data["train"]}), progress=False)
+    deaf = Dataset(data.header, {name: without(split, "audio") for name, split in data.splits.items()})
+    with pytest.raises(DataError, match="no audio to learn from"):
+        fit(TrainConfig(**SMALL, treatment="random"), deaf, progress=False)
+    textless = Dataset(data.header, {**data.splits, "train": without(data["train"], "language")})
+    with pytest.raises(DataError, match="split train of 'tiny' has no language"):
+        fit(TrainConfig(**SMALL, variant="language"), textless, progress=False)
+
+
+def without(split: Split, modality: str) -> Split:
+    streams = {name: stream for name, stream in split.streams.items() if name != modality}
+    return Split(streams, split.targets, split.ids)
+
+
+def test_the_saved_model_predicts_without_audio_what_it_did_with(data, tmp_path):
+    run = fit(TrainConfig(**SMALL), data, tmp_path, progress=False)
+    model, config, loss = load_model(tmp_path / "model.pt")
+    assert config == TrainConfig(**SMALL)
+    expected = evaluate(run.model, data["test"], loss).predictions
+    np.testing.assert_array_equal(evaluate(model, without(data["test"], "audio"), loss).predictions, expected)
+    audio = data["test"].streams["audio"]
+    poisoned = Stream(np.full_like(audio.values, np.nan), audio.lengths)
+    nan = Split({**data["test"].streams, "audio": poisoned}, data["test"].targets, data["test"].ids)
+    np.testing.assert_array_equal(evaluate(model, nan, loss).predictions, expected)
+    with pytest.raises(DataError, match="has no vision"):
+        check_fits(model, without(data["test"], "vision"), "clips.h5")
+
+
+def test_a_teacher_must_be_a_full_model_of_the_same_width(data, tmp_path):
+    fit(TrainConfig(**SMALL, variant="language"), data, tmp_path, progress=False)
+    with pytest.raises(CheckpointError, match="'language' model without audio"):
+        fit(TrainConfig(**SMALL, teacher=str(tmp_path / "model.pt")), data, progress=False)
+    with pytest.raises(CheckpointError, match=r"model for prediction is model\.pt"):
+        load_model(tmp_path / "last.pt")
+
+
+def test_a_given_teacher_is_what_training_one_first_gives(data, tmp_path):
+    config = TrainConfig(**SMALL)
+    fit(dataclasses.replace(config, variant="full"), data, tmp_path, progress=False)
+    given = fit(dataclasses.replace(config, teacher=str(tmp_path / "model.pt")), data, progress=False)
+    assert weights_equal(given.model, fit(config, data, progress=False).model)
+
+
+def test_a_device_that_is_not_there_is_an_error():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(ConfigError, match="device = 'cuda'"):
+        fit(TrainConfig(**SMALL | {"device": "cuda"}), make_dataset(), progress=False)
+
+
+def test_bf16_autocast_trains_on_the_cpu(data):
+    run = fit(TrainConfig(**SMALL, precision="bf16", variant="language_vision"), data, progress=False)
+    assert run.history[-1]["loss"] < run.history[0]["loss"]
+
+
+def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
+    """torchrun with two gloo processes: the same weights as one process, though the shards hold unequal steps."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}
+            from test_training import SMALL, make_dataset
+            from ktnet_lite.config import TrainConfig
+            from ktnet_lite.training import fit
+            config = TrainConfig(**SMALL | {{"epochs": 1, "dropout": 0.0, "batch_size": 7}}, treatment="joint")
+            fit(config, make_dataset(), sys.argv[1], progress=False)
+            """
+        ),
+        encoding="utf-8",
+    )
+    subprocess.run([sys.executable, script, tmp_path / "one"], check=True)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*torchrun, script, tmp_path / "two"], check=True)
+    one, two = (checkpoint.load(tmp_path / name / "last.pt") for name in ("one", "two"))
+    for term in ("loss", "task", "vision_to_audio", "language_to_audio", "audio_task"):
+        assert two["history"][0][term] == pytest.approx(one["history"][0][term], rel=1e-4), term
+    for name, tensor in one["objective"].items():
+        other = two["objective"][name]
+        if name.endswith("qkv.bias"):  # softmax does not see the bias of the keys: its gradient is rounding alone
+            query, _, value = tensor.chunk(3)
+            tensor, other = torch.cat([query, value]), torch.cat([other.chunk(3)[0], other.chunk(3)[2]])
+        torch.testing.assert_close(other, tensor, rtol=1e-3, atol=1e-4, msg=name)
