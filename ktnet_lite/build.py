@@ -7,11 +7,20 @@ from pathlib import Path
 
 from ktnet_lite import checkpoint, losses
 from ktnet_lite.config import TrainConfig
+from ktnet_lite.data import catalogue, synthetic
 from ktnet_lite.data.batching import statistics
 from ktnet_lite.data.schema import Dataset, Header, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError
 from ktnet_lite.losses import AudioTarget, Objective
 from ktnet_lite.model import KTNet, ModalityEncoder
+
+
+def load_dataset(config: TrainConfig) -> Dataset:
+    """The data set that the config names: made on the fly, from the catalogue, or from a file."""
+    if config.dataset == "synthetic":
+        sizes = config.clips, max(config.clips // 4, 1), max(config.clips // 2, 1)
+        return synthetic.make(sizes, config.redundancy, config.audio_noise, config.aligned).dataset
+    return catalogue.load(config.dataset, local=config.data_from or None)
 
 
 def task_loss_of(config: TrainConfig, header: Header) -> losses.TaskLoss:

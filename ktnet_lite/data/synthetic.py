@@ -1,0 +1,196 @@
+"""A controlled data set with a known cause: what words, face and voice say of a sentiment, and how much they share.
+
+The cause. Each clip has moments at which something is felt:
+
+- words: three valence words ("great", "awful", ...); a "not" before one flips it. ``z_L`` is their standardised sum.
+- face: three expressions. A face is drawn mirrored in half of the clips and a second cue tells which, so an
+  expression is read right only together with that cue. ``z_V`` is their standardised sum.
+- voice: it follows word valences and expressions at their moments, plainly, and adds three moments of its own,
+  ``z_A``. With redundancy r its message is ``u = sqrt(r) (0.8 z_L + 0.6 z_V) + sqrt(1 - r) z_A``.
+- the score is ``y = 0.7 z_L + 0.5 z_V + 0.7 u + 0.3 noise``, clipped to [-3, 3].
+- background laughter of strength ``audio_noise`` sounds like the voice, at the voice's own moments.
+
+So audio says step by step, in the plain, what words and face say in a way that is hard to read ("not", the mirrored
+face). That is the condition under which a reconstruction of audio can teach more than the labels of few clips do; at
+redundancy 0 the voice has nothing to do with words and face, and it cannot. Laughter is what lets a reconstruction
+beat the real audio: what vision and language can predict of the audio is free of it.
+
+:func:`ceiling` is the best possible predictor from a set of observed modalities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+
+from ktnet_lite.data.schema import SENTIMENT_RANGE, SPLITS, Dataset, Header, Modality, Split, Stream, Task
+from ktnet_lite.errors import ConfigError
+
+VALENCE = {
+    **dict.fromkeys(("great", "wonderful", "brilliant", "superb"), 2.0),
+    **dict.fromkeys(("good", "nice", "funny", "fine"), 1.0),
+    **dict.fromkeys(("bad", "boring", "slow", "weak"), -1.0),
+    **dict.fromkeys(("awful", "terrible", "horrible", "dreadful"), -2.0),
+}
+FILLERS = tuple("the a movie film it was is and so but then i you we they actor plot story scene end this that".split())
+VOCABULARY = (*FILLERS, "not", *VALENCE)
+DIMS: dict[Modality, int] = {"language": 32, "vision": 16, "audio": 16}
+EVENTS = 3  # moments of each kind in a clip
+SHARE = {"language": 0.8, "vision": 0.6}  # of the voice's redundant part; squares add up to 1
+WEIGHT = {"language": 0.7, "vision": 0.5, "audio": 0.7}  # of the score
+NEGATED = 0.25  # share of valence words that a "not" flips
+LABEL_NOISE = 0.3
+FRAME_NOISE = {"vision": 0.3, "audio": 0.3}
+RATE = {"language": 1.0, "vision": 2.0, "audio": 2.5}  # steps a word
+
+
+class Factors(NamedTuple):
+    """The causes of one split, each of shape (N,)."""
+
+    language: np.ndarray  # z_L
+    vision: np.ndarray  # z_V
+    audio: np.ndarray  # u + audio_noise * laughter: what an ideal listener hears
+    scores: np.ndarray  # y, before clipping
+
+
+class Synthetic(NamedTuple):
+    """A data set, and what caused it, by split."""
+
+    dataset: Dataset
+    factors: dict[str, Factors]
+
+
+def make(
+    clips: tuple[int, int, int] = (800, 200, 400),
+    redundancy: float = 0.7,
+    audio_noise: float = 0.5,
+    aligned: bool = False,
+    seed: int = 0,
+    task: Task = "sentiment",
+) -> Synthetic:
+    """Draw the data set.
+
+    Parameters
+    ----------
+    clips : tuple of int
+        Clips in train, valid and test.
+    redundancy : float in [0, 1]
+        Share of the voice's message (variance) that words and face determine.
+    audio_noise : float
+        Standard deviation of the laughter, in units of the voice's message.
+    aligned : bool
+        One time line for all streams, instead of each modality's own frame rate.
+    seed : int
+    task : {"sentiment", "emotion"}
+        Emotion labels: neutral (\\|y\\| < 0.75), happy (y > 0.5), sad (y < -0.5, low voice), angry (y < -0.5, high voice).
+
+    Raises
+    ------
+    ConfigError
+        A knob is out of its range.
+    """
+    if not 0 <= redundancy <= 1 or audio_noise < 0 or min(clips) < 1:
+        raise ConfigError(
+            f"synthetic data: redundancy {redundancy} must be in [0, 1], audio_noise {audio_noise} >= 0, clips {clips} >= 1"
+        )
+    rng = np.random.default_rng(seed)
+    # One look of words, face and voice for all splits: word vectors, and directions in feature space.
+    look = {"words": rng.normal(size=(len(VOCABULARY), DIMS["language"]))}
+    for name, directions in (("vision", 2), ("audio", 1)):
+        basis, _ = np.linalg.qr(rng.normal(size=(DIMS[name], directions)))
+        look[name] = 2.0 * basis.T  # (directions, D)
+    splits, factors = {}, {}
+    for name, count in zip(SPLITS, clips, strict=True):
+        drawn = [_clip(rng, look, redundancy, audio_noise, aligned) for _ in range(count)]
+        streams, words, causes = zip(*drawn, strict=True)
+        factors[name] = Factors(*np.array(causes).T)
+        splits[name] = Split(
+            {modality: Stream.from_clips([stream[modality] for stream in streams]) for modality in DIMS},
+            _targets(factors[name], task),
+            tuple(f"{name}_{i}" for i in range(count)),
+            words,
+        )
+    provenance = {
+        "source": "made by ktnet_lite.data.synthetic",
+        "knobs": f"redundancy {redundancy}, audio_noise {audio_noise}, seed {seed}",
+        "licence": "none needed",
+    }
+    return Synthetic(Dataset.collect(Header("synthetic", task, aligned, provenance), splits.items()), factors)
+
+
+def ceiling(factors: Factors, observed: Iterable[Modality], redundancy: float, audio_noise: float) -> np.ndarray:
+    """The best possible scores, (N,), from the factors that the observed modalities reveal at best.
+
+    The conditional mean of y before clipping, which is linear in the factors: words and face are independent, and
+    the voice adds ``z_A`` through the laughter. Exact where language and vision are both observed or audio is not;
+    with audio and only one of the two it is the best linear predictor (``z_L`` is not quite normal).
+    """
+    observed = tuple(observed)
+    r = redundancy
+    names = ("language", "vision", "own", "laughter")
+    voice = np.array([np.sqrt(r) * SHARE["language"], np.sqrt(r) * SHARE["vision"], np.sqrt(1 - r), 0.0])
+    score = np.array([WEIGHT["language"], WEIGHT["vision"], 0.0, 0.0]) + WEIGHT["audio"] * voice
+    heard = voice + audio_noise * np.eye(4)[3]
+    rows = {"language": np.eye(4)[0], "vision": np.eye(4)[1], "audio": heard}
+    seen = np.array([rows[name] for name in observed]).reshape(-1, len(names))  # (observed, causes), unit variances
+    weights = np.linalg.lstsq(seen @ seen.T, seen @ score, rcond=None)[0]  # (observed,)
+    values = np.array([getattr(factors, name) for name in observed])  # (observed, N)
+    return np.clip(weights @ values, *SENTIMENT_RANGE)
+
+
+def _clip(rng: np.random.Generator, look: dict[str, np.ndarray], redundancy: float, audio_noise: float, aligned: bool):
+    """One clip: its three streams, its words, and its causes."""
+    words = list(rng.choice(FILLERS, size=rng.integers(8, 15)))
+    slots = np.sort(rng.choice(np.arange(1, len(words), 2), size=EVENTS, replace=False))  # room for a "not" before each
+    valences = np.empty(EVENTS)
+    for k, slot in enumerate(slots):
+        words[slot] = str(rng.choice(list(VALENCE)))
+        negated = rng.random() < NEGATED
+        if negated:
+            words[slot - 1] = "not"
+        valences[k] = VALENCE[words[slot]] * (-1 if negated else 1)
+    valences /= np.sqrt(2.5 * EVENTS)  # a valence has variance 2.5
+    expressions, own, laughter = rng.normal(size=(3, EVENTS)) / np.sqrt(EVENTS)
+
+    count = len(words)
+    centres = (np.arange(count) + 0.5) / count
+    moments = {"words": centres[slots], "face": rng.choice(centres, EVENTS), "voice": rng.choice(centres, EVENTS)}
+
+    def track(modality: Modality, *sources: tuple[str, np.ndarray]) -> np.ndarray:
+        """Sum of bumps at the moments of each source, on the modality's own frames, shape (T,)."""
+        steps = count if aligned else round(count * RATE[modality])
+        frames = (np.arange(steps) + 0.5) / steps
+        bumps = {name: norm.pdf((frames[:, None] - moments[name]) * 2 * count) / norm.pdf(0) for name, _ in sources}
+        return sum(bumps[name] @ strength for name, strength in sources)
+
+    mirror = rng.choice([-1.0, 1.0])
+    face = mirror * track("vision", ("face", expressions))
+    shared = np.sqrt(redundancy)
+    voice = track(
+        "audio",
+        ("words", shared * SHARE["language"] * valences),
+        ("face", shared * SHARE["vision"] * expressions),
+        ("voice", np.sqrt(1 - redundancy) * own + audio_noise * laughter),
+    )
+    vision = np.stack([face, np.full(len(face), 0.5 * mirror)], axis=1) @ look["vision"]  # (T_V, D_V)
+    audio = voice[:, None] @ look["audio"]  # (T_A, D_A)
+    streams = {
+        "language": look["words"][[VOCABULARY.index(word) for word in words]].astype(np.float32),
+        "vision": (vision + FRAME_NOISE["vision"] * rng.normal(size=vision.shape)).astype(np.float32),
+        "audio": (audio + FRAME_NOISE["audio"] * rng.normal(size=audio.shape)).astype(np.float32),
+    }
+    z_l, z_v, z_a = valences.sum(), expressions.sum(), own.sum()
+    u = shared * (SHARE["language"] * z_l + SHARE["vision"] * z_v) + np.sqrt(1 - redundancy) * z_a
+    y = WEIGHT["language"] * z_l + WEIGHT["vision"] * z_v + WEIGHT["audio"] * u + LABEL_NOISE * rng.normal()
+    return streams, tuple(str(word) for word in words), (z_l, z_v, u + audio_noise * laughter.sum(), y)
+
+
+def _targets(factors: Factors, task: Task) -> np.ndarray:
+    y = factors.scores
+    if task == "sentiment":
+        return np.clip(y, *SENTIMENT_RANGE).astype(np.float32)
+    low = factors.audio < 0
+    return np.stack([np.abs(y) < 0.75, y > 0.5, (y < -0.5) & low, (y < -0.5) & ~low], axis=1).astype(np.int64)
