@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,8 @@ def save(path: Path, content: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         kept = f"; the previous {path.name} is intact" if path.exists() else ""
         raise CheckpointError(f"cannot save {path}: {error}{kept}; free some space or choose another folder") from error
 
@@ -55,6 +58,10 @@ def load(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"no checkpoint at {path}") from None
     except CheckpointError:
         raise
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path} is no checkpoint of ktnet-lite: it holds more than weights; nothing in it was run, do not trust it"
+        ) from None
     except Exception as error:  # zipfile, pickle and torch raise a dozen kinds on damaged or foreign files
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} is damaged or not a checkpoint of ktnet-lite: {reason}") from error

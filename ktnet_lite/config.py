@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,12 +36,12 @@ class TrainConfig:
     data_from: str = parameter("", "folder that holds the raw files already; empty: download what is missing")
     out: str = parameter("runs", "folder under which each run gets a folder of its own")
     variant: str = parameter("ours", "what the model observes", choices=tuple(VARIANTS))
-    seed: int = parameter(0, "seed of weights, batch order and dropout", low=0)
+    seed: int = parameter(0, "seed of weights, batch order and dropout", low=0, high=2**32 - 1)
 
     epochs: int = parameter(40, "passes over the training split (paper: 40)", low=1)
     batch_size: int = parameter(24, "over all processes", unit="clips", low=1)
     learning_rate: float = parameter(1e-3, "Adam's, constant (paper: 1e-3)", low=0.0)
-    clip_norm: float = parameter(0.8, "largest norm of the gradient (MulT: 0.8)", low=0.0)
+    clip_norm: float = parameter(0.8, "largest norm of the gradient (MulT: 0.8)", low=1e-6)
     task_loss: str = parameter("cross_entropy", "Eq. (5), or MulT's regression", choices=("cross_entropy", "l1"))
 
     treatment: str = parameter("teacher", "how f_A is kept from collapsing", choices=TREATMENTS)
@@ -74,11 +75,13 @@ class TrainConfig:
             object.__setattr__(self, name, _checked(name, kind, getattr(self, name)))
         if self.dim % self.heads:
             raise ConfigError(f"dim = {self.dim} is not a multiple of heads = {self.heads}")
-        for target in self.target_modalities or ():
+        targets = self.target_modalities or ()
+        for target in targets:
             if target not in MODALITIES:
-                raise ConfigError(
-                    f"targets: {target!r} is none of {', '.join(MODALITIES)}{_nearest(target, MODALITIES)}"
-                )
+                known = ", ".join(MODALITIES)
+                raise ConfigError(f"targets: {target!r} is none of {known}{_nearest(target, MODALITIES)}; or give 'all'")
+        if len(set(targets)) < len(targets):
+            raise ConfigError(f"targets = {self.targets!r} names one twice")
 
     @classmethod
     def build(cls, parameters: Mapping[str, Any]) -> TrainConfig:
@@ -117,7 +120,7 @@ def _checked(name: str, kind: type, value: Any) -> Any:
         )
     low, high = about["low"], about["high"]
     if kind in (int, float) and not (
-        value == value and (low is None or value >= low) and (high is None or value <= high)
+        math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
     ):
         raise ConfigError(f"{name} = {value!r} is outside [{low}, {'...' if high is None else high}]")
     return value

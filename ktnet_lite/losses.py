@@ -77,7 +77,8 @@ def consistency_loss(
     weight = reconstructed.full_mask().to(distance.dtype)  # (B, T_m)
     if present is not None:
         weight = weight * present[:, None]
-    return sharded_mean(torch.einsum("btd,bt->", distance, weight), weight.sum() * distance.shape[-1])
+    # Not an einsum: autocast would take that sum in half precision, where it overflows.
+    return sharded_mean((distance.sum(-1) * weight).sum(), weight.sum() * distance.shape[-1])
 
 
 def sentiment_classes(scores: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ class AudioTarget(nn.Module):
         self.encoder, self.treatment, self.outputs = encoder, treatment, outputs
         self.frozen = treatment in ("random", "teacher")
         if self.frozen:
-            encoder.requires_grad_(False)
+            encoder.requires_grad_(False).eval()
         if treatment == "joint":
             self.head = nn.Linear(encoder.project.out_features, int(torch.tensor(outputs).prod()))
 
@@ -174,6 +175,8 @@ class Objective(nn.Module):
         if (model.variant == "ours") != (audio_target is not None):
             raise ValueError('the variant "ours", and no other, needs an audio target')
         self.model, self.loss, self.audio_target = model, loss, audio_target
+        if audio_target is not None and (missing := set(model.observed) - set(weights or {})):
+            raise ValueError(f"weights has no lambda for {', '.join(sorted(missing))}")
         self.weights, self.consistency = dict(weights or {}), consistency
 
     @property
@@ -222,11 +225,11 @@ def transfer_quality(moments: Mapping[str, Tensor]) -> dict[str, float]:
     """Reconstruction error, std(f_A) and R2 for each source, from summed :meth:`Objective.transfer_moments`.
 
     A low error alone means nothing: a collapsed f_A (std near 0) is easy to hit. R2 compares with predicting the
-    mean of f_A; it is left out where f_A has no variance at all.
+    mean of f_A; it is left out where f_A has no variance at all, as is everything where no clip has audio.
     """
     quality = {}
     for source in ("vision", "language"):
-        if f"{source}_count" not in moments:
+        if not moments.get(f"{source}_count", 0):
             continue
         error, total, square, count = (moments[f"{source}_{key}"] for key in ("error", "sum", "square", "count"))
         variance = (square / count - (total / count).square()).clamp(min=0)  # (d,)

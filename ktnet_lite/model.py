@@ -77,8 +77,13 @@ class Combine(nn.Module):
             return self.transformer(Padded(values, mask))  # (B, sum of T_m, d)
         if len({part.values.shape[1] for part in parts}) > 1:
             raise ConfigError('concat="features" needs aligned streams; these differ in length: use concat="time"')
-        combined = self.transformer(Padded(torch.cat([part.values for part in parts], dim=-1), parts[0].mask))
-        return Padded(self.back(combined.values), combined.mask)  # (B, T, d)
+        values, mask = [part.values for part in parts], None
+        if any(part.mask is not None for part in parts):  # where only some sources have a step, the others count as 0
+            masks = torch.stack([part.full_mask() for part in parts])  # (sources, B, T)
+            values = [v.masked_fill(~m.unsqueeze(-1), 0.0) for v, m in zip(values, masks, strict=True)]
+            mask = masks.any(0)
+        combined = self.transformer(Padded(torch.cat(values, dim=-1), mask))
+        return Padded(self.back(combined.values), mask)  # (B, T, d)
 
 
 class KTNetOutput(NamedTuple):
@@ -155,6 +160,8 @@ class KTNet(nn.Module):
         for target in self.targets:
             if target not in self.streams:
                 raise ConfigError(f"target {target!r} is no stream of variant {variant!r}: {', '.join(self.streams)}")
+        if not self.targets or len(set(self.targets)) < len(self.targets):
+            raise ConfigError(f"targets {self.targets}: give at least one stream, and each once")
 
         self.cross_modal = nn.ModuleDict(
             {f"{source}_to_{target}": transformer(dim) for target in self.targets for source in self._sources(target)}

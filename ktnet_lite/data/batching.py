@@ -186,6 +186,8 @@ class Batches:
 
 def statistics(stream: Stream) -> Mapping[str, Tensor]:
     """Mean and standard deviation of each feature over all steps, each (D,); a constant feature has scale 1."""
+    if len(stream.values) == 0:
+        raise DataError("no training clip has a step of this modality; leave the modality out of the split")
     mean = stream.values.mean(axis=0, dtype=np.float64)
     scale = stream.values.std(axis=0, dtype=np.float64)
     scale[scale < 1e-6] = 1.0

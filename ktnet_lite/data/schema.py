@@ -7,6 +7,7 @@ and the number of steps of each. Padding exists only inside a batch (:mod:`ktnet
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -221,10 +222,7 @@ class Dataset:
     @cached_property
     def checksum(self) -> str:
         """SHA-256 of the content: what two runs must share to be compared."""
-        digest = hashlib.sha256()
-        for name in sorted(self.splits):
-            update_digest(digest, name, self.splits[name])
-        return digest.hexdigest()
+        return combined_digest({name: split_digest(split) for name, split in self.splits.items()})
 
 
 def check_agreement(header: Header, name: str, split: Split, dims: Mapping[Modality, int]) -> None:
@@ -247,16 +245,24 @@ def check_agreement(header: Header, name: str, split: Split, dims: Mapping[Modal
                 )
 
 
-def update_digest(digest: hashlib._Hash, name: str, split: Split) -> None:
-    """Add one split's content to a running SHA-256."""
-    digest.update(f"{name}\0{len(split)}\0".encode())
-    digest.update("\0".join(split.ids).encode())
-    digest.update(np.ascontiguousarray(split.targets).tobytes())
-    for modality in MODALITIES:
-        if (stream := split.streams.get(modality)) is not None:
-            digest.update(f"{modality}\0{stream.dim}\0".encode())
-            digest.update(stream.lengths.tobytes())
-            digest.update(np.ascontiguousarray(stream.values).data)
+def split_digest(split: Split) -> str:
+    """SHA-256 of one split's content."""
+    digest = hashlib.sha256()
+    words = () if split.words is None else (" ".join(clip) for clip in split.words)
+    for texts in (split.ids, words):
+        digest.update("\0".join(texts).encode() + b"\1")
+    arrays = {"targets": split.targets}
+    for name, stream in sorted(split.streams.items()):
+        arrays |= {f"{name} lengths": stream.lengths, f"{name} values": stream.values}
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.shape} {array.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def combined_digest(digests: Mapping[str, str]) -> str:
+    """SHA-256 of a data set from those of its splits, in whatever order they came."""
+    return hashlib.sha256(json.dumps(dict(digests), sort_keys=True).encode()).hexdigest()
 
 
 def _check_targets(targets: np.ndarray, clips: int, where: str, task: Task) -> None:
