@@ -79,7 +79,7 @@ class TrainConfig:
         for target in targets:
             if target not in MODALITIES:
                 known = ", ".join(MODALITIES)
-                raise ConfigError(f"targets: {target!r} is none of {known}{_nearest(target, MODALITIES)}; or give 'all'")
+                raise ConfigError(f"targets: {target!r} is none of {known}{_nearest(target, MODALITIES)}; or 'all'")
         if len(set(targets)) < len(targets):
             raise ConfigError(f"targets = {self.targets!r} names one twice")
 
