@@ -1,0 +1,203 @@
+"""What the notebooks show: one look for the whole project, each picture from plain numbers.
+
+Colours are those of Okabe & Ito, safe for the colour-blind, and mean the same everywhere. Backgrounds are transparent
+and lines mid-grey, so that every figure reads on a light page and on a dark one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
+
+from ktnet_lite.data.batching import collate
+from ktnet_lite.data.schema import EMOTIONS, Dataset, Split
+from ktnet_lite.metrics import METRICS
+from ktnet_lite.model import KTNet
+from ktnet_lite.statistics import Interval
+
+COLOURS = {
+    "language": "#0072B2",
+    "vision": "#E69F00",
+    "audio": "#009E73",
+    "reconstructed": "#CC79A7",
+    "missing": "#999999",
+    "valid": "#D55E00",
+}
+GREY = "#808080"
+TERMS = {
+    "loss": ("L, Eq. (6)", GREY),
+    "task": ("task, Eq. (5)", COLOURS["valid"]),
+    "vision_to_audio": ("vision → audio, Eq. (1)", COLOURS["vision"]),
+    "language_to_audio": ("language → audio, Eq. (1)", COLOURS["language"]),
+    "audio_task": ("audio head", COLOURS["audio"]),
+}
+
+
+def figure(columns: int = 1, height: float = 3.2, **options) -> tuple[Figure, np.ndarray]:
+    """An empty figure of book width in the project's look; axes come as an array of shape (columns,)."""
+    style = {
+        "axes.edgecolor": GREY,
+        "axes.labelcolor": GREY,
+        "text.color": GREY,
+        "xtick.color": GREY,
+        "ytick.color": GREY,
+        "grid.color": GREY,
+        "grid.alpha": 0.25,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+        "legend.frameon": False,
+    }
+    with sns.axes_style("whitegrid", style), plt.rc_context(style):
+        drawn, axes = plt.subplots(1, columns, figsize=(8, height), squeeze=False, layout="constrained", **options)
+    sns.despine(drawn)
+    return drawn, axes[0]
+
+
+def describe(dataset: Dataset) -> str:
+    """Sizes of a data set as a small text table."""
+    header = dataset.header
+    lines = [f"{header.name}: {header.task}, {'aligned' if header.aligned else 'unaligned'}, {dataset.checksum[:12]}"]
+    for name in dataset:
+        split = dataset[name]
+        streams = ", ".join(
+            f"{modality} {int(np.median(stream.lengths))} (1 to {stream.lengths.max()}) x {stream.dim}"
+            for modality, stream in split.streams.items()
+        )
+        lines.append(f"  {name:5} {len(split):6} clips; median steps x features: {streams}")
+    return "\n".join(lines)
+
+
+def metrics_table(rows: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Systems by metrics as text, two systems or more below each other; an undefined metric is a dash."""
+    names = [name for name in next(iter(rows.values())) if name in METRICS]
+    width = max(len(METRICS[name].label) for name in names)
+    lines = [" " * width + "".join(f"{system:>18}" for system in rows)]
+    for name in names:
+        cells = (row.get(name) for row in rows.values())
+        numbers = "".join(f"{'-' if value is None else format(value, '.3f'):>18}" for value in cells)
+        lines.append(f"{METRICS[name].label:<{width}}{numbers}")
+    return "\n".join(lines)
+
+
+def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int | None = None) -> Figure:
+    """Training terms on the left, valid metrics on the right; a line marks the epoch whose weights were kept."""
+    drawn, (left, right) = figure(2)
+    epochs = np.arange(1, len(history) + 1)
+    for term, (label, colour) in TERMS.items():
+        if term in history[0]:
+            left.plot(epochs, [entry[term] for entry in history], label=label, color=colour)
+    for metric, colour in (("mae", COLOURS["valid"]), ("corr", COLOURS["language"]), ("f1_mean", COLOURS["audio"])):
+        values = [entry.get(f"valid_{metric}", np.nan) for entry in history]
+        if np.isfinite(values).any():
+            right.plot(epochs, values, label=METRICS[metric].label, color=colour)
+    left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
+    right.set(xlabel="epoch", ylabel="valid split")
+    if best_epoch is not None:
+        right.axvline(best_epoch + 1, color=GREY, linestyle=":", label="kept")
+    for axes in (left, right):
+        _legend(axes)
+    return drawn
+
+
+def predictions(predicted: np.ndarray, targets: np.ndarray) -> Figure:
+    """Sentiment: scores against labels, and the confusion of the seven classes. Emotion: confusion of each of four."""
+    if targets.ndim == 2:
+        drawn, axes = figure(4, height=2.4)
+        for i, (panel, emotion) in enumerate(zip(axes, EMOTIONS, strict=True)):
+            _confusion(panel, targets[:, i], predicted[:, i] > 0.5, [0, 1])
+            panel.set_title(emotion)
+        return drawn
+    drawn, (left, right) = figure(2, height=3.6)
+    left.plot([-3, 3], [-3, 3], color=GREY, linestyle=":")
+    left.scatter(targets, predicted, s=8, alpha=0.5, color=COLOURS["language"], linewidths=0)
+    left.set(xlabel="label", ylabel="predicted score", xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), aspect="equal")
+    classes = [np.clip(x, -3, 3).round().astype(int) for x in (targets, predicted)]
+    _confusion(right, *classes, list(range(-3, 4)))
+    return drawn
+
+
+def reconstruction_over_time(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Reconstruction error and R2 of each source, and the spread of f_A, on the valid split over the epochs."""
+    drawn, (left, middle, right) = figure(3, height=2.8)
+    epochs = np.arange(1, len(history) + 1)
+    for source in ("vision", "language"):
+        for axes, key in ((left, "error"), (middle, "r2")):
+            values = [entry.get(f"valid_{source}_{key}", np.nan) for entry in history]
+            if np.isfinite(values).any():
+                axes.plot(epochs, values, color=COLOURS[source], label=f"{source} → audio")
+    right.plot(epochs, [entry["valid_audio_std"] for entry in history], color=COLOURS["audio"])
+    left.set(xlabel="epoch", ylabel="squared error", ylim=(0, None))
+    middle.set(xlabel="epoch", ylabel="$R^2$ of the reconstruction")
+    middle.axhline(0, color=GREY, linestyle=":")
+    right.set(xlabel="epoch", ylabel="std of $f_A$", ylim=(0, None))
+    _legend(left)
+    return drawn
+
+
+def clip_attention(model: KTNet, split: Split, clip: int = 0) -> Figure | None:
+    """Cross-modal attention of one clip in the last block of each pair, mean over heads; None without pairs."""
+    device = next(model.parameters()).device
+    batch = collate(split, [clip], model.observed).to(device)
+    maps = model.eval().attention_maps(batch.streams)
+    if not maps:
+        return None
+    drawn, axes = figure(len(maps), height=3.0) if len(maps) <= 3 else _grid(len(maps))
+    for panel, (pair, layers) in zip(axes, maps.items(), strict=True):
+        source, target = pair.split("_to_")
+        weights = layers[-1][0].mean(0).cpu().numpy()  # (T, S)
+        panel.imshow(weights, aspect="auto", cmap="viridis", vmin=0)
+        panel.set(xlabel=source, ylabel=target, title=f"{source} → {target}")
+        panel.grid(False)
+        if split.words is not None:
+            words = split.words[clip]
+            if target == "language":
+                panel.set_yticks(range(len(words)), words, fontsize=6)
+            if source == "language":
+                panel.set_xticks(range(len(words)), words, fontsize=6, rotation=90)
+    drawn.suptitle(f"clip {split.ids[clip]}")
+    return drawn
+
+
+def comparison(rows: Mapping[str, Interval], metric: str) -> Figure:
+    """One metric of several systems: a point for the mean over seeds, a line for its 95% interval."""
+    drawn, (axes,) = figure(1, height=0.8 + 0.4 * len(rows))
+    for y, (name, interval) in enumerate(rows.items()):
+        colour = COLOURS["reconstructed"] if name == "ours" else COLOURS["language"]
+        if interval.low is not None:
+            axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=3, alpha=0.5)
+        axes.plot(interval.mean, y, "o", color=colour)
+    better = "higher is better" if METRICS[metric].higher_is_better else "lower is better"
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set(xlabel=f"{METRICS[metric].label} ({better})", ylim=(len(rows) - 0.5, -0.5))
+    return drawn
+
+
+def _confusion(axes: Axes, targets: np.ndarray, predicted: np.ndarray, labels: list[int]) -> None:
+    counts = confusion_matrix(targets, predicted, labels=labels)
+    sns.heatmap(counts, annot=True, fmt="d", cbar=False, cmap="viridis", ax=axes, annot_kws={"size": 8})
+    axes.set_xticklabels(labels)
+    axes.set_yticklabels(labels)
+    axes.set(xlabel="predicted", ylabel="label")
+
+
+def _grid(panels: int) -> tuple[Figure, np.ndarray]:
+    """Axes in rows of three."""
+    rows = -(-panels // 3)
+    drawn, _ = figure(1, height=2.6 * rows)
+    drawn.clear()
+    axes = drawn.subplots(rows, 3).ravel()
+    for spare in axes[panels:]:
+        spare.remove()
+    return drawn, axes[:panels]
+
+
+def _legend(axes: Axes) -> None:
+    """A legend whose text is grey like the rest."""
+    axes.legend(fontsize=8, labelcolor=GREY, frameon=False)
