@@ -1,0 +1,206 @@
+"""The files around the package agree with each other: dependencies, versions, commands, licences."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import ktnet_lite
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+PLATFORMS = (("linux", "Linux", "posix"), ("darwin", "Darwin", "posix"), ("win32", "Windows", "nt"))
+IMPORT_NAMES = {"scikit-learn": "sklearn"}
+NEEDS_EXPERIMENTS = {"experiments", "plots"}  # modules that may import what the extra `experiments` brings
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+PROJECT = tomllib.loads(read("pyproject.toml"))["project"]
+CORE = [Requirement(line) for line in PROJECT["dependencies"]]
+EXTRAS = {
+    name: [Requirement(line) for line in lines] for name, lines in PROJECT["optional-dependencies"].items() if name != "all"
+}
+PINS = [Requirement(line) for line in read("requirements.lock").splitlines() if line and not line.startswith("#")]
+
+
+def environments() -> list[dict[str, str]]:
+    """The marker environments of every Python and system that the project is for."""
+    return [
+        {
+            **default_environment(),
+            "python_version": python,
+            "python_full_version": f"{python}.5",
+            "sys_platform": sys_platform,
+            "platform_system": system,
+            "os_name": os_name,
+            "platform_machine": "x86_64",
+        }
+        for python in PYTHONS
+        for sys_platform, system, os_name in PLATFORMS
+    ]
+
+
+@pytest.mark.parametrize("environment", environments(), ids=lambda e: f"{e['sys_platform']}-{e['python_version']}")
+def test_lock_pins_every_dependency_within_its_bounds(environment):
+    pins = {}
+    for pin in PINS:
+        if pin.marker is None or pin.marker.evaluate(environment):
+            (specifier,) = pin.specifier
+            assert specifier.operator == "==", f"{pin} is no exact version"
+            assert canonicalize_name(pin.name) not in pins, f"{pin.name} is pinned twice"
+            pins[canonicalize_name(pin.name)] = specifier.version
+    for requirement in [*CORE, *(requirement for extra in EXTRAS.values() for requirement in extra)]:
+        if requirement.marker is not None and not requirement.marker.evaluate(environment):
+            continue
+        name = canonicalize_name(requirement.name)
+        assert name in pins, f"{name} is not in requirements.lock; run: make lock"
+        assert requirement.specifier.contains(pins[name]), f"requirements.lock has {name} {pins[name]}, not {requirement}"
+
+
+def test_lock_names_torch_exactly_and_leaves_its_cuda_packages_to_it():
+    assert "torch==2.13.0" in read("requirements.lock").splitlines()
+    assert not [pin.name for pin in PINS if re.match("nvidia|cuda|triton", pin.name)]
+
+
+def test_core_has_lower_bounds_only():
+    for requirement in CORE:
+        assert [specifier.operator for specifier in requirement.specifier] == [">="], requirement
+
+
+def test_all_names_every_extra():
+    (everything,) = (Requirement(line) for line in PROJECT["optional-dependencies"]["all"])
+    assert everything.name == PROJECT["name"]
+    assert everything.extras == set(EXTRAS)
+
+
+def test_conda_environment_installs_the_lock_and_the_package_with_all_extras():
+    dependencies = yaml.safe_load(read("environment.yml"))["dependencies"]
+    (pip,) = (entry["pip"] for entry in dependencies if isinstance(entry, dict))
+    assert f"python{PROJECT['requires-python']},<3.14" in dependencies
+    assert pip[0] == "-r requirements.lock"
+    assert set(re.fullmatch(r"-e \.\[(.*)\]", pip[1])[1].split(",")) == set(EXTRAS)
+
+
+def module_level_imports(path: Path) -> set[str]:
+    """Dotted names that importing a module imports."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "ktnet_lite").rglob("*.py")), ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_module_imports_what_is_declared(path):
+    declared = [*CORE, *EXTRAS["experiments"]] if path.stem in NEEDS_EXPERIMENTS else CORE
+    allowed = {IMPORT_NAMES.get(requirement.name, requirement.name) for requirement in declared}
+    imports = module_level_imports(path)
+    foreign = {name.split(".")[0] for name in imports} - sys.stdlib_module_names - {"ktnet_lite"}
+    assert foreign <= allowed, "declare it in pyproject.toml, or import it where it is used"
+    if path.stem not in NEEDS_EXPERIMENTS:
+        heavy = {name for name in imports if re.match(rf"ktnet_lite\.({'|'.join(NEEDS_EXPERIMENTS)})\b", name)}
+        assert not heavy, "import it inside the function: the package must work without the extra `experiments`"
+
+
+def test_version_is_the_same_everywhere():
+    version = ktnet_lite.__version__
+    citation = yaml.safe_load(read("CITATION.cff"))
+    assert citation["version"] == version
+    assert re.search(r"^## (\S+)", read("CHANGELOG.md"), re.MULTILINE)[1] == version
+
+
+def test_licences_agree():
+    assert PROJECT["license"] == "BSD-3-Clause AND CC-BY-4.0"
+    assert yaml.safe_load(read("CITATION.cff"))["license"] == "BSD-3-Clause"
+    assert read("LICENSE").startswith("BSD 3-Clause License")
+    assert "Creative Commons Attribution 4.0 International Public License" in read("LICENSE-TEXT")
+
+
+def test_repository_address_is_one():
+    address = PROJECT["urls"]["Repository"]
+    assert yaml.safe_load(read("_config.yml"))["repository"]["url"] == address
+    assert yaml.safe_load(read("CITATION.cff"))["repository-code"] == address
+    assert f"git clone {address}" in read("README.md")
+
+
+TARGETS = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", ["README.md", *(path.relative_to(ROOT).as_posix() for path in ROOT.glob("book/*.md"))])
+def test_every_make_command_on_a_page_is_a_target(page):
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", read(page), re.MULTILINE))
+    assert named <= TARGETS
+    if page == "README.md":
+        assert {"train", "test"} <= named
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    script = ROOT / ".ci" / "run"
+    lines = script.read_text(encoding="utf-8").splitlines()
+    assert lines[-1] == "make test"
+    assert "set -euo pipefail" in lines
+    if os.name == "posix":
+        assert os.access(script, os.X_OK)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS; README shows Windows the plain commands")
+def test_make_help_shows_every_target_and_is_the_default():
+    shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {target for target in TARGETS if re.search(rf"^  {target} ", shown, re.MULTILINE)} == TARGETS
+
+
+@pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS; README shows Windows the plain commands")
+def test_make_says_what_to_do_when_python_is_too_old(tmp_path):
+    old = tmp_path / "python-old"
+    old.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    old.chmod(0o755)
+    command = ["make", "book", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"]
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert outcome.returncode != 0
+    assert "needs Python 3.10 or newer" in outcome.stdout
+    assert "make book PYTHON=" in outcome.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS; README shows Windows the plain commands")
+def test_make_train_passes_its_variables_on(tmp_path):
+    def command(*variables: str) -> str:
+        dry = subprocess.run(["make", "-n", "train", *variables], cwd=ROOT, capture_output=True, text=True, check=True)
+        return " ".join(dry.stdout[dry.stdout.index("ktnet-lite train ") :].replace("\\\n", " ").split())
+
+    assert command() == "ktnet-lite train --dataset synthetic --variant ours,language_vision,full"
+    assert command("DATASET=mosi-words", "VARIANTS=ours", "DATA_FROM=../raw", "SEEDS=0,1", "EPOCHS=3") == (
+        "ktnet-lite train --dataset mosi-words --variant ours --data-from ../raw --seed 0,1 --epochs 3"
+    )
+
+
+def test_table_of_contents_names_existing_files():
+    contents = yaml.safe_load(read("_toc.yml"))
+    files = [contents["root"]]
+    for part in contents["parts"]:
+        files += [chapter["file"] for chapter in part["chapters"]]
+    for name in files:
+        assert any((ROOT / f"{name}{suffix}").is_file() for suffix in (".md", ".ipynb")), name
+    pages = {path.with_suffix("").relative_to(ROOT).as_posix() for path in ROOT.glob("book/*.md")}
+    assert pages <= set(files), "a page of the book that no reader can reach"
