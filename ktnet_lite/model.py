@@ -50,6 +50,23 @@ class ModalityEncoder(nn.Module):
         return self.transformer(Padded(self.dropout(self.positions(projected)), x.mask))
 
 
+class Transfer(nn.Module):
+    """theta (from vision) or phi (from language) of Eq. (1): f_m (B, T_m, d) -> A'_m (B, T_m, d).
+
+    Transformer blocks and a linear map into the space of f_A. Without that map the final norm would give every step
+    the same length; a reconstruction must be free to fall back to the mean where the source says little.
+    """
+
+    def __init__(self, dim: int, heads: int, layers: int, dropout: float):
+        super().__init__()
+        self.transformer = Transformer(dim, heads, layers, dropout)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, features: Padded) -> Padded:
+        transferred = self.transformer(features)
+        return Padded(self.out(transferred.values), transferred.mask)
+
+
 class Combine(nn.Module):
     """delta of Eq. (2): one stream A' from the reconstructions of every source.
 
@@ -152,7 +169,7 @@ class KTNet(nn.Module):
         )
         streams = self.observed
         if variant == "ours":
-            self.transfer = nn.ModuleDict({name: transformer(dim) for name in self.observed})  # theta, phi
+            self.transfer = nn.ModuleDict({name: Transfer(dim, heads, layers, dropout) for name in self.observed})
             self.combine = Combine(self.observed, dim, heads, layers, dropout, concat)  # delta
             streams = (*self.observed, "audio")
         self.streams = tuple(name for name in MODALITIES if name in streams)

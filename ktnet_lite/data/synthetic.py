@@ -43,7 +43,7 @@ SHARE = {"language": 0.8, "vision": 0.6}  # of the voice's redundant part; squar
 WEIGHT = {"language": 0.7, "vision": 0.5, "audio": 0.7}  # of the score
 NEGATED = 0.25  # share of valence words that a "not" flips
 LABEL_NOISE = 0.3
-FRAME_NOISE = {"vision": 0.3, "audio": 0.3}
+FRAME_NOISE = {"vision": 0.1, "audio": 0.1}
 RATE = {"language": 1.0, "vision": 2.0, "audio": 2.5}  # steps a word
 
 
@@ -163,7 +163,7 @@ def _clip(rng: np.random.Generator, look: dict[str, np.ndarray], redundancy: flo
         """Sum of bumps at the moments of each source, on the modality's own frames, shape (T,)."""
         steps = count if aligned else round(count * RATE[modality])
         frames = (np.arange(steps) + 0.5) / steps
-        bumps = {name: norm.pdf((frames[:, None] - moments[name]) * 2 * count) / norm.pdf(0) for name, _ in sources}
+        bumps = {name: norm.pdf((frames[:, None] - moments[name]) * count) / norm.pdf(0) for name, _ in sources}
         return sum(bumps[name] @ strength for name, strength in sources)
 
     mirror = rng.choice([-1.0, 1.0])
