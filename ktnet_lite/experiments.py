@@ -11,6 +11,7 @@ from typing import Any
 
 import nbformat
 import papermill
+from traitlets.config import Config
 
 from ktnet_lite import results
 from ktnet_lite.config import TrainConfig
@@ -70,9 +71,18 @@ def run(config: TrainConfig, *, live: bool = True) -> Path:
             progress_bar=False,
             stderr_file=sys.stderr if live else None,
             coalesce_streams=True,
+            config=_kernel(),
         )
     except papermill.PapermillExecutionError as error:
         raise KTNetError(f"{error.ename}: {error.evalue}\nThe notebook with the error: {notebook}") from error
     if not result.is_file():
         raise KTNetError(f"{notebook} ran to its end but left no result file")
     return result
+
+
+def _kernel() -> Config:
+    """The kernel listens on a local socket instead of an open port, where the system has such sockets."""
+    config = Config()
+    if os.name == "posix":
+        config.KernelManager.transport = "ipc"
+    return config

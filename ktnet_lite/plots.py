@@ -67,7 +67,7 @@ def describe(dataset: Dataset) -> str:
     for name in dataset:
         split = dataset[name]
         streams = ", ".join(
-            f"{modality} {int(np.median(stream.lengths))} (1 to {stream.lengths.max()}) x {stream.dim}"
+            f"{modality} {int(np.median(stream.lengths))} ({stream.lengths.min()} to {stream.lengths.max()}) x {stream.dim}"
             for modality, stream in split.streams.items()
         )
         lines.append(f"  {name:5} {len(split):6} clips; median steps x features: {streams}")

@@ -1,0 +1,147 @@
+"""The commands that train and predict: ``ktnet-lite train``, ``ktnet-lite predict``."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from ktnet_lite import report, results
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.data.schema import EMOTIONS
+from ktnet_lite.errors import ConfigError
+
+LISTS = ("variant", "seed")  # parameters of which a command line may name several
+
+
+def _options(command: click.Command) -> click.Command:
+    """One option for each field of TrainConfig, in its order."""
+    for field in reversed(dataclasses.fields(TrainConfig)):
+        about = field.metadata["about"]
+        choices = field.metadata["choices"]
+        text = (
+            about + (f": {', '.join(choices)}" if choices else "") + ("; several: a,b,c" if field.name in LISTS else "")
+        )
+        kind = str if field.name in LISTS else type(field.default)
+        flag = "--" + field.name.replace("_", "-")
+        flag = f"{flag}/--no-{field.name}" if kind is bool else flag
+        option = click.option(flag, field.name, type=kind, default=field.default, show_default=True, help=text)
+        command = option(command)
+    return command
+
+
+@click.command()
+@_options
+def train(variant: str, seed: str, **parameters) -> None:
+    """Train by running the notebook notebooks/experiments/train.ipynb, once for each variant and seed.
+
+    Each run leaves its executed notebook, pictures, model and result.json in a folder of its own under --out. Stop at
+    any moment: the same command goes on where it was. At the end come the results, side by side.
+
+    Under torchrun, the processes share each batch and only train; the same command without torchrun then finishes.
+    """
+    configs = [
+        TrainConfig.build({**parameters, "variant": v, "seed": s}) for v in _split(variant) for s in _seeds(seed)
+    ]
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        from ktnet_lite.build import load_dataset
+        from ktnet_lite.training import fit
+
+        for config in configs:
+            fit(config, load_dataset(config), results.run_folder(config))
+        return
+    from ktnet_lite.experiments import run
+
+    configs = _teachers_first(configs)
+    finished = []
+    for config in configs:
+        click.echo(f"{config.variant}, seed {config.seed} -> {results.run_folder(config)}", err=True)
+        finished.append(results.load(run(config)))
+    click.echo(f"\nTest split of {configs[0].dataset}, {finished[0]['dataset']['clips']['test']} clips\n")
+    click.echo(report.table(finished))
+    for sentence in report.differences(finished):
+        click.echo(f"\n{sentence}")
+    if len(report.by_variant(finished)) > 1:
+        picture = _draw(finished, Path(configs[0].out))
+        click.echo(f"\nPicture: {picture}")
+    click.echo("Notebooks, pictures, models and results:")
+    for config in configs:
+        click.echo(f"  {results.run_folder(config)}")
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("data")
+@click.option("--split", default="test", show_default=True, help="clips to predict")
+@click.option("--data-from", default="", help="folder that holds the raw files already")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV file; standard output by default")
+def predict(checkpoint: Path, data: str, split: str, data_from: str, out: Path | None) -> None:
+    """Per-clip scores of a trained model (model.pt) on a data set or file; audio is absent unless it was observed.
+
+    Writes CSV: clip id, then the sentiment score, or the probability of each emotion.
+    """
+    from ktnet_lite.build import check_fits, load_model, task_loss_of
+    from ktnet_lite.data import catalogue
+    from ktnet_lite.evaluation import evaluate
+
+    model, config, loss = load_model(checkpoint)
+    dataset = catalogue.load(data, local=data_from or None)
+    clips = dataset[split]
+    if config.grid:
+        clips = clips.on_grid(config.grid)
+    check_fits(model, clips, f"{data}, split {split}")
+    if (dataset.header.task == "emotion") != (loss == "emotion"):
+        raise ConfigError(f"{checkpoint} predicts {loss}, but {data} has {dataset.header.task} labels")
+    scores = evaluate(model, clips, task_loss_of(config, dataset.header)).predictions
+    columns = EMOTIONS if loss == "emotion" else ("score",)
+    with open(out, "w", newline="", encoding="utf-8") if out else _standard_output() as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("id", *columns))
+        for clip_id, score in zip(clips.ids, scores.reshape(len(clips), -1), strict=True):
+            writer.writerow((clip_id, *(f"{value:.4f}" for value in score)))
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(part) for part in _split(text)]
+    except ValueError:
+        raise ConfigError(f"--seed {text!r}: give whole numbers, separated by commas") from None
+
+
+def _teachers_first(configs: list[TrainConfig]) -> list[TrainConfig]:
+    """Full models before "ours", which then takes the full model of its seed as teacher instead of training one again."""
+    full = {config.seed: config for config in configs if config.variant == "full"}
+    taught = []
+    for config in sorted(configs, key=lambda config: config.variant == "ours"):
+        if config.variant == "ours" and config.treatment == "teacher" and not config.teacher and config.seed in full:
+            teacher = results.run_folder(full[config.seed]) / "model.pt"
+            config = dataclasses.replace(config, teacher=str(teacher))
+        taught.append(config)
+    return taught
+
+
+def _draw(finished: report.Results, folder: Path) -> Path:
+    from ktnet_lite.plots import comparison
+
+    metric = report.MAIN[finished[0]["dataset"]["task"]][-2]
+    name = f"comparison-{finished[0]['dataset']['name']}.png"
+    comparison(report.intervals(finished, metric), metric).savefig(folder / name, dpi=150, bbox_inches="tight")
+    return folder / name
+
+
+class _standard_output:  # noqa: N801
+    """Standard output as a context that does not close it."""
+
+    def __enter__(self):
+        return sys.stdout
+
+    def __exit__(self, *_) -> None:
+        sys.stdout.flush()
