@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import os
@@ -98,7 +99,7 @@ def predict(checkpoint: Path, data: str, split: str, data_from: str, out: Path |
         raise ConfigError(f"{checkpoint} predicts {loss}, but {data} has {dataset.header.task} labels")
     scores = evaluate(model, clips, task_loss_of(config, dataset.header)).predictions
     columns = EMOTIONS if loss == "emotion" else ("score",)
-    with open(out, "w", newline="", encoding="utf-8") if out else _standard_output() as file:
+    with open(out, "w", newline="", encoding="utf-8") if out else contextlib.nullcontext(sys.stdout) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("id", *columns))
         for clip_id, score in zip(clips.ids, scores.reshape(len(clips), -1), strict=True):
@@ -117,7 +118,7 @@ def _seeds(text: str) -> list[int]:
 
 
 def _teachers_first(configs: list[TrainConfig]) -> list[TrainConfig]:
-    """Full models before "ours", which then takes the full model of its seed as teacher instead of training one again."""
+    """Full models before "ours", which takes the full model of its seed as teacher instead of training one again."""
     full = {config.seed: config for config in configs if config.variant == "full"}
     taught = []
     for config in sorted(configs, key=lambda config: config.variant == "ours"):
@@ -135,13 +136,3 @@ def _draw(finished: report.Results, folder: Path) -> Path:
     name = f"comparison-{finished[0]['dataset']['name']}.png"
     comparison(report.intervals(finished, metric), metric).savefig(folder / name, dpi=150, bbox_inches="tight")
     return folder / name
-
-
-class _standard_output:  # noqa: N801
-    """Standard output as a context that does not close it."""
-
-    def __enter__(self):
-        return sys.stdout
-
-    def __exit__(self, *_) -> None:
-        sys.stdout.flush()

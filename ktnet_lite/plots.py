@@ -6,11 +6,14 @@ and lines mid-grey, so that every figure reads on a light page and on a dark one
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 import seaborn as sns
+from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
@@ -29,7 +32,7 @@ COLOURS = {
     "missing": "#999999",
     "valid": "#D55E00",
 }
-GREY = "#808080"
+GREY = "#737373"
 TERMS = {
     "loss": ("L, Eq. (6)", GREY),
     "task": ("task, Eq. (5)", COLOURS["valid"]),
@@ -39,8 +42,8 @@ TERMS = {
 }
 
 
-def figure(columns: int = 1, height: float = 3.2, **options) -> tuple[Figure, np.ndarray]:
-    """An empty figure of book width in the project's look; axes come as an array of shape (columns,)."""
+def figure(columns: int = 1, height: float = 3.2, rows: int = 1) -> tuple[Figure, np.ndarray]:
+    """An empty figure of book width in the project's look; axes come as an array of shape (rows * columns,)."""
     style = {
         "axes.edgecolor": GREY,
         "axes.labelcolor": GREY,
@@ -54,23 +57,33 @@ def figure(columns: int = 1, height: float = 3.2, **options) -> tuple[Figure, np
         "savefig.facecolor": "none",
         "legend.frameon": False,
     }
-    with sns.axes_style("whitegrid", style), plt.rc_context(style):
-        drawn, axes = plt.subplots(1, columns, figsize=(8, height), squeeze=False, layout="constrained", **options)
+    with sns.axes_style("whitegrid", style), matplotlib.rc_context(style):
+        drawn = Figure(figsize=(8, height), layout="constrained")
+        axes = drawn.subplots(rows, columns, squeeze=False).ravel()
     sns.despine(drawn)
-    return drawn, axes[0]
+    return drawn, axes
+
+
+def show(drawn: Figure, alt: str, path: Path | None = None) -> None:
+    """Display a figure in a notebook, with its text for those who cannot see it, and save it when given a path."""
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    display(Image(buffer.getvalue(), alt=alt, width=8 * 96))
+    if path is not None:
+        path.write_bytes(buffer.getvalue())
 
 
 def describe(dataset: Dataset) -> str:
     """Sizes of a data set as a small text table."""
     header = dataset.header
     lines = [f"{header.name}: {header.task}, {'aligned' if header.aligned else 'unaligned'}, {dataset.checksum[:12]}"]
+    lines.append(f"{'split':7}{'clips':>7}  {'stream':10}{'features':>9}  steps (median, least to most)")
     for name in dataset:
         split = dataset[name]
-        streams = ", ".join(
-            f"{modality} {int(np.median(stream.lengths))} ({stream.lengths.min()} to {stream.lengths.max()}) x {stream.dim}"
-            for modality, stream in split.streams.items()
-        )
-        lines.append(f"  {name:5} {len(split):6} clips; median steps x features: {streams}")
+        for i, (modality, stream) in enumerate(split.streams.items()):
+            first = f"{name:7}{len(split):7}" if i == 0 else " " * 14
+            steps = f"{int(np.median(stream.lengths))}, {stream.lengths.min()} to {stream.lengths.max()}"
+            lines.append(f"{first}  {modality:10}{stream.dim:9}  {steps}")
     return "\n".join(lines)
 
 
@@ -148,8 +161,11 @@ def clip_attention(model: KTNet, split: Split, clip: int = 0) -> Figure | None:
     maps = model.eval().attention_maps(batch.streams)
     if not maps:
         return None
-    drawn, axes = figure(len(maps), height=3.0) if len(maps) <= 3 else _grid(len(maps))
-    for panel, (pair, layers) in zip(axes, maps.items(), strict=True):
+    rows = -(-len(maps) // 3)
+    drawn, axes = figure(min(len(maps), 3), height=2.8 * rows, rows=rows)
+    for spare in axes[len(maps) :]:
+        spare.remove()
+    for panel, (pair, layers) in zip(axes, maps.items(), strict=False):
         source, target = pair.split("_to_")
         weights = layers[-1][0].mean(0).cpu().numpy()  # (T, S)
         panel.imshow(weights, aspect="auto", cmap="viridis", vmin=0)
@@ -161,7 +177,7 @@ def clip_attention(model: KTNet, split: Split, clip: int = 0) -> Figure | None:
                 panel.set_yticks(range(len(words)), words, fontsize=6)
             if source == "language":
                 panel.set_xticks(range(len(words)), words, fontsize=6, rotation=90)
-    drawn.suptitle(f"clip {split.ids[clip]}")
+    drawn.suptitle(f"clip {split.ids[clip]}", color=GREY)
     return drawn
 
 
@@ -185,17 +201,6 @@ def _confusion(axes: Axes, targets: np.ndarray, predicted: np.ndarray, labels: l
     axes.set_xticklabels(labels)
     axes.set_yticklabels(labels)
     axes.set(xlabel="predicted", ylabel="label")
-
-
-def _grid(panels: int) -> tuple[Figure, np.ndarray]:
-    """Axes in rows of three."""
-    rows = -(-panels // 3)
-    drawn, _ = figure(1, height=2.6 * rows)
-    drawn.clear()
-    axes = drawn.subplots(rows, 3).ravel()
-    for spare in axes[panels:]:
-        spare.remove()
-    return drawn, axes[:panels]
 
 
 def _legend(axes: Axes) -> None:

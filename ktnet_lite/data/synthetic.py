@@ -35,7 +35,24 @@ VALENCE = {
     **dict.fromkeys(("bad", "boring", "slow", "weak"), -1.0),
     **dict.fromkeys(("awful", "terrible", "horrible", "dreadful"), -2.0),
 }
-FILLERS = tuple("the a movie film it was is and so but then i you we they actor plot story scene end this that".split())
+FILLERS = (
+    "the",
+    "a",
+    "movie",
+    "film",
+    "it",
+    "was",
+    "is",
+    "and",
+    "so",
+    "but",
+    "then",
+    "i",
+    "you",
+    "we",
+    "they",
+    "actor",
+)
 VOCABULARY = (*FILLERS, "not", *VALENCE)
 DIMS: dict[Modality, int] = {"language": 32, "vision": 16, "audio": 16}
 EVENTS = 3  # moments of each kind in a clip
@@ -85,7 +102,8 @@ def make(
         One time line for all streams, instead of each modality's own frame rate.
     seed : int
     task : {"sentiment", "emotion"}
-        Emotion labels: neutral (\\|y\\| < 0.75), happy (y > 0.5), sad (y < -0.5, low voice), angry (y < -0.5, high voice).
+        Emotion labels: neutral (\\|y\\| < 0.75), happy (y > 0.5); sad and angry (y < -0.5,
+        low and high voice).
 
     Raises
     ------
@@ -94,7 +112,8 @@ def make(
     """
     if not 0 <= redundancy <= 1 or audio_noise < 0 or min(clips) < 1:
         raise ConfigError(
-            f"synthetic data: redundancy {redundancy} must be in [0, 1], audio_noise {audio_noise} >= 0, clips {clips} >= 1"
+            f"synthetic data needs redundancy in [0, 1], audio_noise >= 0 and clips >= 1, "
+            f"not {redundancy}, {audio_noise} and {clips}"
         )
     rng = np.random.default_rng(seed)
     # One look of words, face and voice for all splits: word vectors, and directions in feature space.
