@@ -1,17 +1,25 @@
-"""The canonical HDF5 file of a data set: written once and whole, read by split and modality.
+"""The canonical file of a data set: HDF5, written whole or not at all, read lazily, every byte under a checksum.
 
-Layout, format 1: attributes ``format``, ``name``, ``task``, ``aligned``, ``provenance`` (JSON), ``checksum``; a group
-for each split with ``ids``, ``targets``, perhaps ``words``, and a group for each modality with ``values`` (steps, D)
-float32 and ``lengths`` (N,). Chunked, compressed, each chunk with a Fletcher-32. Texts are UTF-8 bytes, separated by
-a zero byte (the words of a clip by spaces), because HDF5 neither compresses nor checks strings of variable length.
+Layout, with N clips in a split and T steps in all of them together::
+
+    /                     attributes: format = "ktnet-lite", version
+    /header               JSON: name, task, aligned, provenance, names of the splits, checksum of the content
+    /<split>/ids          JSON list of N names
+    /<split>/words        JSON list of N lists of words (optional)
+    /<split>/targets      (N,) or (N, 4)
+    /<split>/<modality>/  values float32 (T, D), lengths int64 (N,)
+
+Texts are byte arrays because HDF5 guards chunks and metadata by checksums, but not its heap of strings.
 """
 
 from __future__ import annotations
 
-import hashlib
+import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ktnet_lite.data.schema import (
+    MODALITIES,
     Dataset,
     Header,
     Modality,
@@ -31,161 +40,255 @@ from ktnet_lite.data.schema import (
 )
 from ktnet_lite.errors import DataError
 
-FORMAT = 1
-SIGNATURE = "ktnet-lite"
-FILTERS: dict[str, Any] = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
+FORMAT = np.bytes_("ktnet-lite")
+VERSION = 1
+CHUNK = 1 << 20  # bytes before compression
+GREATEST_RATIO = 1100  # deflate shrinks at most 1032 : 1; a file that promises more is not honest
 
 
-def write(path: Path | str, header: Header, splits: Iterable[tuple[str, Split]], progress: bool = False) -> str:
-    """Write a data set split by split, so that only one is ever in memory; return its checksum.
+@dataclass(frozen=True)
+class Info:
+    """What a file holds, without its numbers.
 
-    Everything goes to ``<path>.partial``, which takes the name ``path`` only when it is complete: an interrupted
-    conversion leaves whatever stood there before.
+    Parameters
+    ----------
+    header : Header
+    checksum : str
+        The content's (:attr:`ktnet_lite.data.schema.Dataset.checksum`).
+    clips : dict of int
+        Clips of each split.
+    streams : dict of dict
+        ``streams[split][modality]`` is the shape of the values: (steps of all clips, D).
+    size : int
+        Bytes on disk.
+    """
+
+    header: Header
+    checksum: str
+    clips: dict[str, int]
+    streams: dict[str, dict[Modality, tuple[int, int]]]
+    size: int
+
+
+def write(path: Path | str, header: Header, splits: Iterable[tuple[str, Split]], progress: bool = True) -> str:
+    """Write a data set split by split; return the checksum of its content.
+
+    Each split is validated, written and let go before the next is asked for. All goes to ``<name>.partial`` beside
+    the file, which takes the file's place at the very end: whatever stood there survives a failure.
 
     Raises
     ------
     DataError
-        A split is not sound, or the file cannot be written (disk full, read-only folder).
+        A split is not sound, or the disk is full or read-only.
     """
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
-    digests: dict[str, str] = {}
-    dims: dict[Modality, int] = {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(partial, "w", libver="latest") as file:
-            for name, split in tqdm(splits, desc=f"writing {path.name}", unit="split", disable=not progress):
-                split.validate(f"{header.name}, split {name}", header.task)
-                check_agreement(header, name, split, dims)
-                dims |= {modality: stream.dim for modality, stream in split.streams.items()}
-                _write_split(file.create_group(name), split)
-                digests[name] = split_digest(split)
-            if not digests:
-                raise DataError(f"{header.name}: no split at all, so nothing to write")
-            checksum = combined_digest(digests)
-            provenance = json.dumps(dict(header.provenance), sort_keys=True)
-            about = {"name": header.name, "task": header.task, "aligned": header.aligned, "provenance": provenance}
-            file.attrs.update({"signature": SIGNATURE, "format": FORMAT, **about, "checksum": checksum})
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
+        with _Output(partial, "w+") as output:
+            with h5py.File(output, "w", libver="latest") as file:
+                file.attrs.update(format=FORMAT, version=VERSION)
+                checksum = _write_content(file, header, iter(splits), output, progress)
+            output.check()
+            os.fsync(output.fileno())
         os.replace(partial, path)
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error}; free some space or choose another folder") from error
+        kept = f"; the previous {path.name} is intact" if path.is_file() else ""
+        raise DataError(f"cannot write {path}: {error}{kept}; free some space or choose another folder") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
     return checksum
 
 
 def read(
-    path: Path | str, splits: Sequence[str] | None = None, modalities: Sequence[Modality] | None = None
+    path: Path | str,
+    splits: Iterable[str] | None = None,
+    modalities: Iterable[Modality] | None = None,
+    verify: bool = False,
 ) -> Dataset:
-    """Read a data set, or only the named splits and modalities of it; the rest stays on disk.
+    """Read a data set, or only the splits and modalities that are asked for.
 
-    A whole data set is held against its checksum; a part is guarded by the checksum of each chunk.
+    Every chunk that is read is checked by its own checksum; a whole data set also by that of its content, and so is
+    a part with ``verify``, which reads all of the file first.
 
     Raises
     ------
     DataError
-        No such file, damaged, another format, or a split or modality that it does not have.
+        No such file, not a file of this package, of another version, truncated or altered; no such split or modality.
     """
-    with _open(path) as file:
-        header = _header(file)
-        names = list(file) if splits is None else list(splits)
+    with _opened(path) as (file, about):
+        names = about["splits"] if splits is None else list(splits)
         for name in names:
-            if name not in file:
-                raise DataError(f"{path} has no split {name!r}; it has {', '.join(file)}")
-        dataset = Dataset(header, {name: _read_split(file[name], modalities) for name in names})
-        dataset.validate()
-        if splits is None and modalities is None and dataset.checksum != file.attrs["checksum"]:
-            raise DataError(f"{path} is damaged: its content does not match its checksum; convert or fetch it again")
+            if name not in about["splits"]:
+                raise DataError(f"{path} has no split {name!r}; it has {', '.join(about['splits'])}")
+        there = [name for name in MODALITIES if any(name in file[split] for split in names)]
+        wanted = there if modalities is None else list(modalities)
+        for name in wanted:
+            if name not in there:
+                raise DataError(f"{path} has no {name} in {', '.join(names)}; it has {', '.join(there)}")
+        whole = splits is None and modalities is None
+        if verify and not whole:
+            digests = {name: split_digest(_read_split(file[name], MODALITIES)) for name in about["splits"]}
+            _compare(path, combined_digest(digests), about["checksum"])
+        dataset = Dataset(_header(about), {name: _read_split(file[name], wanted) for name in names})
+        if whole:
+            dataset.validate()
+            _compare(path, dataset.checksum, about["checksum"])
         return dataset
 
 
-def info(path: Path | str) -> dict[str, Any]:
-    """Header, checksum and sizes, without reading a feature."""
-    with _open(path) as file:
-        header = _header(file)
-        sizes = {
-            name: {
-                "clips": len(split["targets"]),
-                "modalities": {m: split[m]["values"].shape for m in split if isinstance(split[m], h5py.Group)},
-            }
-            for name, split in file.items()
+def info(path: Path | str) -> Info:
+    """Sizes and header, without reading the numbers. Raises :class:`DataError` as :func:`read` does."""
+    with _opened(path) as (file, about):
+        groups = {name: file[name] for name in about["splits"]}
+        streams = {
+            name: {modality: group[modality]["values"].shape for modality in MODALITIES if modality in group}
+            for name, group in groups.items()
         }
-        return {"header": header, "checksum": file.attrs["checksum"], "splits": sizes}
+        clips = {name: len(group["targets"]) for name, group in groups.items()}
+        return Info(_header(about), about["checksum"], clips, streams, Path(path).stat().st_size)
 
 
-class _open:  # noqa: N801
-    """Open a store, turning every way in which HDF5 says "damaged" into a DataError that names the file."""
+class _Output(io.FileIO):
+    """A file that keeps its first error until asked: HDF5 loses the errors of delayed writes, or crashes on them."""
 
-    def __init__(self, path: Path | str):
-        self.path = Path(path)
+    error: OSError | None = None
 
-    def __enter__(self) -> h5py.File:
-        if not self.path.is_file():
-            raise DataError(f"no file at {self.path}")
+    def write(self, content) -> int:
+        content = memoryview(content).cast("B")
+        done = 0
         try:
-            self.file = h5py.File(self.path, "r")
-            known = self.file.attrs.get("signature") == SIGNATURE
-            version = self.file.attrs.get("format")
-        except Exception as error:  # h5py raises OSError, RuntimeError, KeyError and more on damage
-            raise self._damaged(error) from error
-        if not known:
-            self.file.close()
-            raise DataError(
-                f"{self.path} is HDF5, but no data set of ktnet-lite; `ktnet-lite data check` says what it is"
-            )
-        if version != FORMAT:
-            self.file.close()
-            raise DataError(
-                f"{self.path} has format {version}, this version reads {FORMAT}; convert the raw files again"
-            )
-        return self.file
+            while self.error is None and done < len(content):
+                done += super().write(content[done:])
+        except OSError as error:
+            self.error = error
+        return len(content)
 
-    def __exit__(self, kind, error, trace) -> None:
-        self.file.close()
-        if error is not None and not isinstance(error, (DataError, KeyboardInterrupt, MemoryError)):
-            raise self._damaged(error) from error
+    def truncate(self, size: int) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size
 
-    def _damaged(self, error: BaseException) -> DataError:
-        return DataError(f"{self.path} is damaged or no HDF5 file ({error}); convert or fetch it again")
+    def check(self) -> None:
+        if self.error is not None:
+            raise self.error
 
 
-def _header(file: h5py.File) -> Header:
-    attrs = file.attrs
-    return Header(str(attrs["name"]), str(attrs["task"]), bool(attrs["aligned"]), json.loads(attrs["provenance"]))
+def _write_content(
+    file: h5py.File, header: Header, splits: Iterator[tuple[str, Split]], output: _Output, progress: bool
+) -> str:
+    dims: dict[Modality, int] = {}
+    digests: dict[str, str] = {}
+    while (item := next(splits, None)) is not None:
+        name, split = item
+        split.validate(f"{header.name}, split {name}", header.task)
+        check_agreement(header, name, split, dims)
+        dims |= {modality: stream.dim for modality, stream in split.streams.items()}
+        size = sum(stream.values.nbytes for stream in split.streams.values())
+        hide = None if progress else True  # None: hide it where there is no terminal
+        with tqdm(total=size, desc=f"write {name}", unit="B", unit_scale=True, disable=hide) as bar:
+
+            def advance(written: int, bar: tqdm = bar) -> None:
+                output.check()
+                bar.update(written)
+
+            _write_split(file.create_group(name), split, advance)
+        digests[name] = split_digest(split)
+        del item, split  # the next one may be as large
+    if not digests:
+        raise DataError(f"{header.name}: no split at all, so nothing to write")
+    checksum = combined_digest(digests)
+    about = {"name": header.name, "task": header.task, "aligned": header.aligned, "provenance": dict(header.provenance)}
+    _write_json(file, "header", about | {"splits": list(digests), "checksum": checksum})
+    return checksum
 
 
-def _write_split(group: h5py.Group, split: Split) -> None:
-    arrays = {"ids": _to_bytes(split.ids), "targets": split.targets}
+def _write_split(group: h5py.Group, split: Split, advance: Callable[[int], None]) -> None:
+    _write_json(group, "ids", split.ids)
     if split.words is not None:
-        arrays["words"] = _to_bytes(" ".join(words) for words in split.words)
-    for name, stream in split.streams.items():
-        arrays |= {f"{name}/values": stream.values, f"{name}/lengths": stream.lengths}
-    for name, array in arrays.items():
-        group.create_dataset(name, data=array, chunks=True, **FILTERS)
+        _write_json(group, "words", split.words)
+    _write_array(group, "targets", split.targets)
+    for modality, stream in split.streams.items():
+        _write_array(group, f"{modality}/lengths", stream.lengths)
+        _write_array(group, f"{modality}/values", stream.values, advance)
 
 
-def _read_split(group: h5py.Group, modalities: Sequence[Modality] | None) -> Split:
-    there = [name for name in group if isinstance(group[name], h5py.Group)]
-    wanted = there if modalities is None else list(modalities)
-    for name in wanted:
-        if name not in there:
-            raise DataError(f"{group.file.filename}, split {group.name[1:]}: no {name}; it has {', '.join(there)}")
+def _write_array(group: h5py.Group, name: str, array: np.ndarray, advance: Callable[[int], None] | None = None) -> None:
+    row = max(1, array[:1].nbytes)
+    rows = max(1, min(len(array), CHUNK // row))
+    options = {"chunks": (rows, *array.shape[1:]), "maxshape": (None, *array.shape[1:])}
+    filters = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
+    dataset = group.create_dataset(name, array.shape, array.dtype, **options, **filters)
+    for start in range(0, len(array), rows):
+        dataset[start : start + rows] = array[start : start + rows]
+        if advance is not None:
+            advance(array[start : start + rows].nbytes)
+
+
+def _write_json(group: h5py.Group, name: str, content: Any) -> None:
+    _write_array(group, name, np.frombuffer(json.dumps(content).encode(), np.uint8))
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[tuple[h5py.File, dict[str, Any]]]:
+    """The open file and its header, with every failure told as a :class:`DataError`."""
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no file {path}")
+    try:
+        if not h5py.is_hdf5(path):
+            raise DataError(
+                f"{path} is not an HDF5 file, or its beginning is damaged; `ktnet-lite data check` says what it is"
+            )
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT:
+                raise DataError(f"{path} is HDF5, but not of ktnet-lite; see `ktnet-lite data convert`")
+            if (version := file.attrs["version"]) != VERSION:
+                raise DataError(
+                    f"{path} has format version {version}, this ktnet-lite reads {VERSION}; convert the original "
+                    "file again, or install the other release"
+                )
+            yield file, _read_json(file, "header")
+    except DataError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"{path} does not fit into memory ({error}); read fewer splits or modalities") from error
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is damaged or incomplete: {error}; delete it and convert or fetch it again") from error
+
+
+def _header(about: dict[str, Any]) -> Header:
+    return Header(about["name"], about["task"], about["aligned"], about["provenance"])
+
+
+def _compare(path: Path | str, found: str, noted: str) -> None:
+    if found != noted:
+        raise DataError(f"{path} is damaged: its content does not match its checksum; convert or fetch it again")
+
+
+def _read_split(group: h5py.Group, modalities: Iterable[Modality]) -> Split:
+    streams = {
+        modality: Stream(_read_array(group, f"{modality}/values"), _read_array(group, f"{modality}/lengths"))
+        for modality in MODALITIES
+        if modality in modalities and modality in group
+    }
     words = None
-    if "words" in group and "language" in wanted:
-        words = tuple(tuple(clip.split(" ")) for clip in _from_bytes(group["words"]))
-    return Split(
-        {name: Stream(group[name]["values"][:], group[name]["lengths"][:]) for name in wanted},
-        group["targets"][:],
-        tuple(_from_bytes(group["ids"])),
-        words,
-    )
+    if "words" in group and "language" in streams:
+        words = tuple(map(tuple, _read_json(group, "words")))
+    return Split(streams, _read_array(group, "targets"), tuple(_read_json(group, "ids")), words)
 
 
-def _to_bytes(texts: Iterable[str]) -> np.ndarray:
-    return np.frombuffer("\0".join(texts).encode(), dtype=np.uint8)
+def _read_array(group: h5py.Group, name: str) -> np.ndarray:
+    dataset = group[name]
+    if not dataset.fletcher32:
+        raise ValueError(f"{dataset.name} has no checksum")
+    if dataset.nbytes > GREATEST_RATIO * dataset.id.get_storage_size() + CHUNK:
+        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes, which so small a file cannot hold")
+    return dataset[()]
 
 
-def _from_bytes(dataset: h5py.Dataset) -> list[str]:
-    return dataset[:].tobytes().decode().split("\0")
+def _read_json(group: h5py.Group, name: str) -> Any:
+    return json.loads(_read_array(group, name).tobytes())
