@@ -60,8 +60,8 @@ SHARE = {"language": 0.8, "vision": 0.6}  # of the voice's redundant part; squar
 WEIGHT = {"language": 0.7, "vision": 0.5, "audio": 0.7}  # of the score
 NEGATED = 0.25  # share of valence words that a "not" flips
 LABEL_NOISE = 0.3
-FRAME_NOISE = {"vision": 0.1, "audio": 0.1}
-RATE = {"language": 1.0, "vision": 2.0, "audio": 2.5}  # steps a word
+FRAME_NOISE = {"vision": 0.1, "audio": 0.02}
+RATE = {"language": 1.0, "vision": 1.5, "audio": 2.0}  # steps a word
 
 
 class Factors(NamedTuple):
@@ -162,7 +162,7 @@ def ceiling(factors: Factors, observed: Iterable[Modality], redundancy: float, a
 
 def _clip(rng: np.random.Generator, look: dict[str, np.ndarray], redundancy: float, audio_noise: float, aligned: bool):
     """One clip: its three streams, its words, and its causes."""
-    words = list(rng.choice(FILLERS, size=rng.integers(8, 15)))
+    words = list(rng.choice(FILLERS, size=rng.integers(6, 12)))
     slots = np.sort(rng.choice(np.arange(1, len(words), 2), size=EVENTS, replace=False))  # room for a "not" before each
     valences = np.empty(EVENTS)
     for k, slot in enumerate(slots):

@@ -1,0 +1,193 @@
+"""The main job: the training notebook by papermill, its result file, its failures, and the commands around it."""
+
+import dataclasses
+import json
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+from click.testing import CliRunner
+
+from ktnet_lite import experiments, report, results
+from ktnet_lite.cli import main
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.errors import ConfigError, DataError, KTNetError
+from ktnet_lite.experiments import notebook_path, parameters_from, run
+
+TINY = {"clips": 24, "epochs": 1, "dim": 8, "heads": 2, "layers": 1, "treatment": "joint"}
+PICTURES = {"curves.png", "predictions.png", "reconstruction.png", "attention.png"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    config = TrainConfig(**TINY, out=str(tmp_path_factory.mktemp("runs")))
+    return config, run(config, live=False)
+
+
+def test_the_parameters_cell_is_the_config():
+    """Names, defaults and order, so that `papermill -p` and the package never drift."""
+    notebook = nbformat.read(notebook_path("train"), as_version=4)
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(cells) == 1
+    namespace = {}
+    exec(cells[0].source, namespace)
+    assert parameters_from(namespace) == TrainConfig()
+    inspected = papermill.inspect_notebook(str(notebook_path("train")))
+    for field in dataclasses.fields(TrainConfig):
+        assert inspected[field.name]["help"].startswith(field.metadata["about"])
+        assert inspected[field.name]["inferred_type_name"] == type(field.default).__name__
+
+
+def test_a_run_leaves_a_complete_result(finished):
+    config, path = finished
+    assert {file.name for file in path.parent.iterdir()} == {
+        "result.json",
+        "train.ipynb",
+        "model.pt",
+        "last.pt",
+    } | PICTURES
+    result = results.load(path)
+    assert TrainConfig.build(result["parameters"]) == config
+    assert result["dataset"]["clips"] == {"train": 24, "valid": 6, "test": 12}
+    assert len(result["curves"]) == 1 and result["best_epoch"] == 0
+    scores, targets = (np.array(result["predictions"][name]) for name in ("scores", "targets"))
+    assert np.abs(scores - targets).mean() == pytest.approx(result["metrics"]["test"]["mae"], abs=1e-5)
+    assert result["baselines"]["training median"]["mae"] > 0
+    for key in ("checksum", "package", "libraries", "hardware", "seconds", "peak_memory", "model_parameters"):
+        assert result.get(key) or result["dataset"].get(key), key
+
+
+def test_the_executed_notebook_shows_its_pictures_with_text_for_them(finished):
+    notebook = nbformat.read(finished[1].with_name("train.ipynb"), as_version=4)
+    images = [
+        output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
+    ]
+    assert len(images) == len(PICTURES)
+    assert all(len(image.metadata["image/png"]["alt"]) > 20 for image in images)
+
+
+def test_another_seed_gets_another_folder_and_another_place_does_not(finished):
+    config, path = finished
+    assert results.run_folder(config) == path.parent
+    assert results.run_folder(dataclasses.replace(config, seed=1)) != path.parent
+    assert results.run_folder(dataclasses.replace(config, lambda_vision=0.5)) != path.parent
+    assert results.run_folder(dataclasses.replace(config, device="cpu")) == path.parent
+
+
+def test_a_mistyped_parameter_stops_papermill_before_anything_runs(tmp_path):
+    with pytest.raises(papermill.PapermillExecutionError, match="unknown parameter 'epoch'; did you mean 'epochs'"):
+        papermill.execute_notebook(
+            str(notebook_path("train")),
+            str(tmp_path / "out.ipynb"),
+            {"epoch": 3, "out": str(tmp_path)},
+            progress_bar=False,
+        )
+    assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
+
+
+def test_a_failed_run_keeps_the_notebook_with_the_error_and_no_result(tmp_path):
+    config = TrainConfig(**TINY | {"concat": "features"}, out=str(tmp_path))  # unaligned streams cannot be joined so
+    with pytest.raises(KTNetError, match=r'concat="features" needs aligned streams(.|\n)*The notebook with the error:'):
+        run(config, live=False)
+    folder = results.run_folder(config)
+    assert not (folder / "result.json").exists()
+    assert "needs aligned streams" in (folder / "train.ipynb").read_text(encoding="utf-8")
+
+
+def test_parameters_of_a_notebook_ignore_what_is_no_parameter():
+    assert parameters_from({"_i": "x", "In": [], "seed": 4, "Path": dict, "print": print}) == TrainConfig(seed=4)
+    with pytest.raises(ConfigError, match="unknown parameter 'lambda_audio'; did you mean 'lambda_v"):
+        parameters_from({"lambda_audio": 0.3})
+
+
+def test_the_train_command_compares_variants_and_reuses_the_teacher(tmp_path):
+    options = [f"--{name}={value}" for name, value in TINY.items() if name != "treatment"]
+    arguments = ["train", "--variant", "ours,full,language_vision", "--seed", "0,1", "--out", str(tmp_path), *options]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "training median" in done.output
+    for line in ("ours against language_vision: MAE", "ours against full: MAE"):
+        assert line in done.output
+    assert (tmp_path / "comparison-synthetic.png").stat().st_size > 1000
+    folders = sorted(folder.name.split("-")[0] for folder in (tmp_path / "synthetic").iterdir())
+    assert folders == ["full", "full", "language_vision", "language_vision", "ours", "ours"]
+    assert not list(tmp_path.glob("synthetic/*/teacher"))  # the full run of the same seed was the teacher
+
+
+def test_the_predict_command_writes_a_score_for_each_clip(finished, tmp_path):
+    _, path = finished
+    done = CliRunner().invoke(
+        main, ["predict", str(path.with_name("model.pt")), "synthetic", "--out", str(tmp_path / "a.csv")]
+    )
+    assert done.exit_code == 0, done.output
+    lines = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "id,score" and lines[1].startswith("test_0,") and len(lines) == 401
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--varant", "ours"], "--variant"),
+        (["train", "--variant", "our"], "did you mean 'ours'"),
+        (["train", "--epochs", "many"], "not a valid integer"),
+        (["train", "--epochs", "0"], "epochs = 0 is outside"),
+        (["train", "--seed", "1,x"], "give whole numbers"),
+        (["predict", "none.pt", "synthetic"], "no checkpoint at none.pt"),
+    ],
+)
+def test_a_wrong_command_line_says_what_is_right(arguments, message):
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code != 0
+    assert message in done.output
+    assert "Traceback" not in done.output
+
+
+def fake(variant: str, seed: int, error: float, **changes) -> dict:
+    rng = np.random.default_rng(seed)
+    targets = np.linspace(-3, 3, 50)
+    scores = targets + error * rng.normal(size=50)
+    result = {
+        "parameters": {"variant": variant, "seed": seed},
+        "dataset": {"checksum": "x", "task": "sentiment", "name": "d", "clips": {"test": 50}},
+        "metrics": {
+            "test": {name: 0.5 for name in report.MAIN["sentiment"]} | {"mae": float(np.abs(scores - targets).mean())}
+        },
+        "baselines": {"training median": {"mae": 1.5, "corr": None}},
+        "predictions": {"ids": [str(i) for i in range(50)], "targets": targets.tolist(), "scores": scores.tolist()},
+    }
+    return result | changes
+
+
+def test_the_report_pairs_seeds_and_tells_chance_from_difference():
+    runs = [fake(v, s, e) for s in range(3) for v, e in (("ours", 0.2), ("language_vision", 1.0), ("full", 0.2))]
+    better, same = report.differences(runs)
+    assert better.startswith("ours against language_vision: MAE -0.") and better.endswith("3 seeds, 50 clips): better")
+    assert same.startswith("ours against full: MAE +0.000") and "tell from chance" in same
+    mean, low, high, count = report.intervals(runs, "mae")["language_vision"]
+    assert low < mean < high and count == 3
+    assert "training median" in report.table(runs)
+
+
+def test_results_of_different_data_are_not_put_in_one_table():
+    other = fake("full", 0, 0.1, dataset={"checksum": "y", "task": "sentiment", "name": "d", "clips": {"test": 50}})
+    with pytest.raises(DataError, match="different data sets"):
+        report.table([fake("ours", 0, 0.1), other])
+
+
+def test_a_result_file_is_whole_or_refused(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        results.save(tmp_path / "r.json", {"mae": float("nan")})
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(DataError, match="cannot write the result"):
+        results.save(tmp_path / "none" / "r.json", {})
+    (tmp_path / "r.json").write_text(json.dumps({"format": 99}), encoding="utf-8")
+    with pytest.raises(DataError, match="is not a result file of ktnet-lite, format 1"):
+        results.load(tmp_path / "r.json")
+    with pytest.raises(DataError, match="cannot be read as a result file"):
+        results.load(tmp_path / "absent.json")
+
+
+def test_a_missing_notebook_is_explained():
+    with pytest.raises(KTNetError, match="no experiment notebook 'trian'"):
+        experiments.notebook_path("trian")
