@@ -25,7 +25,7 @@ else:
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PLATFORMS = (("linux", "Linux", "posix"), ("darwin", "Darwin", "posix"), ("win32", "Windows", "nt"))
-IMPORT_NAMES = {"scikit-learn": "sklearn"}
+IMPORT_NAMES = {"ipython": "IPython", "scikit-learn": "sklearn"}
 NEEDS_EXPERIMENTS = {"experiments", "plots"}  # modules that may import what the extra `experiments` brings
 
 
@@ -36,7 +36,9 @@ def read(name: str) -> str:
 PROJECT = tomllib.loads(read("pyproject.toml"))["project"]
 CORE = [Requirement(line) for line in PROJECT["dependencies"]]
 EXTRAS = {
-    name: [Requirement(line) for line in lines] for name, lines in PROJECT["optional-dependencies"].items() if name != "all"
+    name: [Requirement(line) for line in lines]
+    for name, lines in PROJECT["optional-dependencies"].items()
+    if name != "all"
 }
 PINS = [Requirement(line) for line in read("requirements.lock").splitlines() if line and not line.startswith("#")]
 
@@ -72,7 +74,9 @@ def test_lock_pins_every_dependency_within_its_bounds(environment):
             continue
         name = canonicalize_name(requirement.name)
         assert name in pins, f"{name} is not in requirements.lock; run: make lock"
-        assert requirement.specifier.contains(pins[name]), f"requirements.lock has {name} {pins[name]}, not {requirement}"
+        assert requirement.specifier.contains(pins[name]), (
+            f"requirements.lock has {name} {pins[name]}, not {requirement}"
+        )
 
 
 def test_lock_names_torch_exactly_and_leaves_its_cuda_packages_to_it():
@@ -204,3 +208,10 @@ def test_table_of_contents_names_existing_files():
         assert any((ROOT / f"{name}{suffix}").is_file() for suffix in (".md", ".ipynb")), name
     pages = {path.with_suffix("").relative_to(ROOT).as_posix() for path in ROOT.glob("book/*.md")}
     assert pages <= set(files), "a page of the book that no reader can reach"
+
+
+def test_every_data_set_has_its_row_in_the_book():
+    from ktnet_lite.data.catalogue import ENTRIES
+
+    named = set(re.findall(r"`([a-z0-9-]+)`", read("book/data.md")))
+    assert set(ENTRIES) <= named
