@@ -7,10 +7,12 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
+from hatchling.builders.wheel import WheelBuilder
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -126,6 +128,15 @@ def test_module_imports_what_is_declared(path):
     if path.stem not in NEEDS_EXPERIMENTS:
         heavy = {name for name in imports if re.match(rf"ktnet_lite\.({'|'.join(NEEDS_EXPERIMENTS)})\b", name)}
         assert not heavy, "import it inside the function: the package must work without the extra `experiments`"
+
+
+def test_wheel_holds_the_package_and_the_experiment_notebooks_alone(tmp_path):
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ktnet_lite").rglob("*.py")}
+    notebooks = {f"ktnet_lite/notebooks/{path.name}" for path in (ROOT / "notebooks" / "experiments").glob("*.ipynb")}
+    assert "ktnet_lite/data/schema.py" in held and "ktnet_lite/notebooks/train.ipynb" in held
+    assert held == modules | notebooks
 
 
 def test_version_is_the_same_everywhere():
