@@ -1,0 +1,117 @@
+"""From a data set's name to its numbers: fetched, built into a store on first use, and read.
+
+Nothing is redistributed here. ``<data folder>/<name>.h5`` is built from the raw files by a reader, and built again
+when the recipe or the raw files have changed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from ktnet_lite.data import download, readers, store, synthetic
+from ktnet_lite.data.schema import Dataset
+from ktnet_lite.data.sources import ENTRIES, Entry
+from ktnet_lite.errors import ConfigError, DataError
+
+
+def find(name: str) -> Entry:
+    """The entry of that name. Raises :class:`ConfigError`, naming the nearest one, when there is none."""
+    if name not in ENTRIES:
+        near = difflib.get_close_matches(name, ["synthetic", *ENTRIES], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(
+            f"{name!r} is neither a data set nor a file{hint}\nthe data sets are: synthetic, {', '.join(ENTRIES)}"
+        )
+    return ENTRIES[name]
+
+
+def home(folder: Path | str | None = None) -> Path:
+    """The data folder: the one given, else ``KTNET_DATA_HOME``, else ``data`` under the current folder."""
+    return Path(folder or os.environ.get("KTNET_DATA_HOME") or "data")
+
+
+def fetch(name: str, folder: Path | str | None = None, local: Path | str | None = None) -> Path:
+    """Bring the raw files of a data set together; return the file or the folder that its reader takes.
+
+    Parameters
+    ----------
+    name : str
+    folder : path, optional
+        The data folder (:func:`home`); raw files go to ``raw/<name>`` in it.
+    local : path, optional
+        Take the files from anywhere below this folder instead of downloading them.
+
+    Raises
+    ------
+    ConfigError
+        No such data set.
+    DataError
+        No public link, a dead one, or a file with another content; says where and under which licence to get it.
+    """
+    entry = find(name)
+    raw = home(folder) / "raw" / name
+    if local is None:
+        if not entry.public:
+            raise DataError(f"{name} has no public link that can be relied on\n{entry.remedy}")
+        for file in entry.files:
+            target = raw / file.name
+            if not (target.is_file() and download.sha256_of(target) == file.sha256):
+                download.download(file, target, entry.remedy)
+        return raw
+    if not entry.files:
+        return Path(local)
+    found = download.locate(entry.files, Path(local), entry.remedy)
+    if len(found) == 1:  # it may be large: read where it lies
+        return next(iter(found.values()))
+    for path in found.values():
+        download.copy(path, raw / path.name)
+    return raw
+
+
+def build(name: str, folder: Path | str | None = None, local: Path | str | None = None) -> Path:
+    """The stored file of a data set, built first when there is none, or when recipe or raw files are others."""
+    entry = find(name)
+    path = home(folder) / f"{name}.h5"
+    if _is_fresh(entry, path, local):
+        return path
+    source = fetch(name, folder, local)
+    header, splits = readers.open_source(source, entry.reader)
+    raw = _fingerprint(entry, source)
+    about = {"licence": entry.licence, **header.provenance, "recipe": str(entry.recipe), "raw": raw}
+    store.write(path, replace(header, name=name, provenance=about), splits)
+    return path
+
+
+def load(name_or_path: str | Path, folder: Path | str | None = None, local: Path | str | None = None) -> Dataset:
+    """The data set of that name, fetched and built on first use; or that of a file, in whatever known format.
+
+    Parameters as of :func:`fetch`; errors too, and those of the readers.
+    """
+    if name_or_path == "synthetic":
+        return synthetic.make().dataset
+    if str(name_or_path) in ENTRIES or not Path(name_or_path).exists():
+        return store.read(build(str(name_or_path), folder, local))
+    return Dataset.collect(*readers.open_source(Path(name_or_path)))
+
+
+def _fingerprint(entry: Entry, source: Path) -> str:
+    """SHA-256 of every raw file, in the order of their names."""
+    if not entry.files:
+        return " ".join(download.sha256_of(path) for path in sorted(source.glob("*.csd")))
+    paths = [source / file.name if source.is_dir() else source for file in entry.files]
+    return " ".join(file.sha256 or download.sha256_of(path) for file, path in zip(entry.files, paths, strict=True))
+
+
+def _is_fresh(entry: Entry, path: Path, local: Path | str | None) -> bool:
+    """Whether the stored file is of this recipe and, as far as can be told, of these raw files."""
+    if not path.is_file():
+        return False
+    noted = store.info(path).header.provenance
+    if noted.get("recipe") != str(entry.recipe):
+        return False
+    if entry.files and all(file.sha256 for file in entry.files):
+        return noted.get("raw") == _fingerprint(entry, Path())
+    return local is None or noted.get("raw") == _fingerprint(entry, fetch(entry.name, local=local))

@@ -1,0 +1,172 @@
+"""Raw files: downloaded with resume and checked by SHA-256, or found in a folder where they lie already."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+from ktnet_lite.errors import DataError
+
+BLOCK = 1 << 20  # bytes
+TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds without a byte
+TRIES = 4
+PAUSE = 1.0  # seconds before the second try; doubles each time
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file as its owners distribute it.
+
+    Parameters
+    ----------
+    name : str
+        Without folders.
+    sha256 : str
+        Empty: its owners publish none.
+    url : str
+        Empty: there is no public link that can be relied on.
+    size : int
+        Bytes; 0 where not known.
+    """
+
+    name: str
+    sha256: str = ""
+    url: str = ""
+    size: int = 0
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, with a progress bar for a large one."""
+    digest = hashlib.sha256()
+    size = path.stat().st_size
+    hide = None if size > 200 * BLOCK else True
+    with open(path, "rb") as file, _bar(f"check {path.name}", size, hide) as bar:
+        while block := file.read(BLOCK):
+            digest.update(block)
+            bar.update(len(block))
+    return digest.hexdigest()
+
+
+def locate(files: Iterable[RawFile], folder: Path, remedy: str) -> dict[str, Path]:
+    """Find each file by its name anywhere below ``folder``, and check its SHA-256 where one is known.
+
+    Raises
+    ------
+    DataError
+        No such folder; a file is missing; or one has the right name and another content (both hashes are named).
+    """
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}\n{remedy}")
+    wanted = {file.name: file for file in files}
+    there: dict[str, list[Path]] = {name: [] for name in wanted}
+    for parent, _, names in os.walk(folder):
+        for name in wanted.keys() & set(names):
+            there[name].append(Path(parent, name))
+    if missing := [name for name, paths in there.items() if not paths]:
+        raise DataError(f"not found below {folder}: {', '.join(missing)}\n{remedy}")
+    return {name: _matching(wanted[name], sorted(paths), remedy) for name, paths in there.items()}
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file whole or not at all. Raises :class:`DataError` when the disk is full or read-only."""
+    partial = target.with_name(target.name + ".partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not (target.exists() and target.samefile(source)):
+            shutil.copyfile(source, partial)
+            os.replace(partial, target)
+    except OSError as error:
+        raise DataError(f"cannot save {target}: {error}; free some space or choose another folder") from error
+
+
+def download(file: RawFile, target: Path, remedy: str) -> None:
+    """Download to ``<target>.partial``, going on where an earlier try stopped, and rename it once its hash is right.
+
+    Raises
+    ------
+    DataError
+        The link is dead or out of reach, the content has another hash, or the disk is full.
+    """
+    partial = target.with_name(target.name + ".partial")
+    reason = ""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for attempt in range(TRIES):
+            time.sleep(PAUSE * 2 ** (attempt - 1) if reason else 0)
+            resumed = partial.exists()
+            try:
+                _transfer(file, partial)
+            except requests.RequestException as error:
+                reason = _reason(error)
+                if _is_final(error):
+                    break
+                continue
+            found = sha256_of(partial)
+            if found == file.sha256:
+                os.replace(partial, target)
+                return
+            partial.unlink()
+            reason = f"its SHA-256 is {found}, expected {file.sha256}: the file there has changed, or was altered"
+            if not resumed:  # else the old part may have been the wrong one
+                break
+    except OSError as error:
+        raise DataError(f"cannot save {target}: {error}; free some space or choose another folder") from error
+    raise DataError(f"cannot download {file.url}\n{reason}\n{remedy}")
+
+
+def _transfer(file: RawFile, partial: Path) -> None:
+    start = partial.stat().st_size if partial.exists() else 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    with requests.get(file.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # all of it is here; the hash tells whether it is right
+        response.raise_for_status()
+        goes_on = response.status_code == requests.codes.partial_content
+        with open(partial, "ab" if goes_on else "wb") as out, _bar(file.name, file.size, None) as bar:
+            bar.update(start if goes_on else 0)
+            for block in response.iter_content(1 << 16):
+                out.write(block)
+                bar.update(len(block))
+                if out.tell() > file.size:
+                    return  # more than was promised
+    if (size := partial.stat().st_size) < file.size:
+        raise requests.ConnectionError(f"the transfer ended after {size} of {file.size} bytes")
+
+
+def _matching(file: RawFile, paths: list[Path], remedy: str) -> Path:
+    found = {}
+    for path in paths:
+        if not file.sha256 or (digest := sha256_of(path)) == file.sha256:
+            return path
+        found[path] = digest
+    listed = "\n".join(f"  {digest}  {path}" for path, digest in found.items())
+    raise DataError(
+        f"{file.name} is not the file that is expected. SHA-256:\n{listed}\n  {file.sha256}  expected\n{remedy}"
+    )
+
+
+def _is_final(error: requests.RequestException) -> bool:
+    """Whether trying again is in vain: the server answered, and its answer is not that it is busy."""
+    code = error.response.status_code if error.response is not None else 0
+    return 400 <= code < 500 and code not in (requests.codes.request_timeout, requests.codes.too_many_requests)
+
+
+def _reason(error: requests.RequestException) -> str:
+    if error.response is not None:
+        return f"the server answers {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return f"the server did not answer within {TIMEOUT[0]:g} s, or fell silent for {TIMEOUT[1]:g} s"
+    text = str(error)
+    return text if text.startswith("the transfer") else f"no connection, or it broke ({text.splitlines()[0][:200]})"
+
+
+def _bar(label: str, size: int, hide: bool | None) -> tqdm:
+    return tqdm(total=size, desc=label, unit="B", unit_scale=True, disable=hide)

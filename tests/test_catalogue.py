@@ -1,0 +1,294 @@
+"""The catalogue: downloads that are whole and right or explained, files of one's own, and stores built once."""
+
+import hashlib
+import http.server
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ktnet_lite.data import catalogue, download, readers, store, synthetic
+from ktnet_lite.data.download import RawFile
+from ktnet_lite.data.sources import ENTRIES, Entry
+from ktnet_lite.errors import ConfigError, DataError
+
+CONTENT = bytes(range(256)) * 2000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+REMEDY = "licence: for research"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT, with Range; each behaviour is a path."""
+
+    def do_GET(self):
+        server = self.server
+        server.requests.append((self.path, self.headers.get("Range")))
+        if self.path == "/gone":
+            return self.send_error(404)
+        if self.path == "/busy" and len(server.requests) < 3:
+            return self.send_error(503)
+        content = CONTENT[:-1] + b"!" if self.path == "/other" else CONTENT
+        start = int((self.headers.get("Range") or "bytes=0-")[6:-1]) if self.path != "/norange" else 0
+        if start >= len(content):
+            return self.send_error(416)
+        body = content[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.path == "/breaks" and len(server.requests) < 3 or self.path == "/always":
+            body = body[: len(body) // 2]
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.requests = []
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def raw_file(server, path, **changes) -> RawFile:
+    url = f"http://127.0.0.1:{server.server_port}{path}"
+    return RawFile(**{"name": "raw.bin", "sha256": SHA256, "url": url, "size": len(CONTENT)} | changes)
+
+
+def fetch(server, path, target, **changes):
+    download.download(raw_file(server, path, **changes), target, REMEDY)
+
+
+def test_a_download_is_whole_and_leaves_no_other_file(server, tmp_path):
+    fetch(server, "/file", tmp_path / "a" / "raw.bin")
+    assert (tmp_path / "a" / "raw.bin").read_bytes() == CONTENT
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["raw.bin"]
+    assert server.requests == [("/file", None)]
+
+
+def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
+    fetch(server, "/breaks", tmp_path / "raw.bin")
+    assert (tmp_path / "raw.bin").read_bytes() == CONTENT
+    starts = [int((range_ or "bytes=0-")[6:-1]) for _, range_ in server.requests]
+    assert len(starts) == 3 and 0 == starts[0] < starts[1] < starts[2]
+
+
+def test_a_part_of_an_earlier_session_is_used(server, tmp_path):
+    (tmp_path / "raw.bin.partial").write_bytes(CONTENT[:1000])
+    fetch(server, "/file", tmp_path / "raw.bin")
+    assert (tmp_path / "raw.bin").read_bytes() == CONTENT
+    assert server.requests == [("/file", "bytes=1000-")]
+
+
+def test_a_server_without_ranges_sends_all_again(server, tmp_path):
+    (tmp_path / "raw.bin.partial").write_bytes(CONTENT[:1000])
+    fetch(server, "/norange", tmp_path / "raw.bin")
+    assert (tmp_path / "raw.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("part", [b"x" * 1000, b"x" * len(CONTENT), CONTENT + b"x"])
+def test_a_wrong_part_is_thrown_away(server, tmp_path, part):
+    (tmp_path / "raw.bin.partial").write_bytes(part)
+    fetch(server, "/file", tmp_path / "raw.bin")
+    assert (tmp_path / "raw.bin").read_bytes() == CONTENT
+
+
+def test_a_complete_part_needs_no_download(server, tmp_path):
+    (tmp_path / "raw.bin.partial").write_bytes(CONTENT)
+    fetch(server, "/file", tmp_path / "raw.bin")
+    assert (tmp_path / "raw.bin").read_bytes() == CONTENT
+
+
+def test_a_busy_server_is_asked_again(server, tmp_path):
+    fetch(server, "/busy", tmp_path / "raw.bin")
+    assert len(server.requests) == 3 and (tmp_path / "raw.bin").read_bytes() == CONTENT
+
+
+def test_a_dead_link_is_explained_at_once(server, tmp_path):
+    with pytest.raises(DataError, match=r"cannot download http://127.*/gone\nthe server answers 404") as error:
+        fetch(server, "/gone", tmp_path / "raw.bin")
+    assert REMEDY in str(error.value) and len(server.requests) == 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_another_content_is_refused_with_both_hashes(server, tmp_path):
+    other = hashlib.sha256(CONTENT[:-1] + b"!").hexdigest()
+    with pytest.raises(DataError, match=f"SHA-256 is {other}, expected {SHA256}"):
+        fetch(server, "/other", tmp_path / "raw.bin")
+    assert len(server.requests) == 1 and not any(tmp_path.iterdir())
+    with pytest.raises(DataError, match=f"expected {SHA256}"):  # more than was promised: stopped early
+        fetch(server, "/file", tmp_path / "raw.bin", size=100)
+
+
+def test_a_download_that_never_ends_well_keeps_its_part_for_the_next_time(server, tmp_path):
+    with pytest.raises(DataError, match=r"no connection, or it broke|the transfer ended"):
+        fetch(server, "/always", tmp_path / "raw.bin")
+    assert len(server.requests) == download.TRIES
+    assert CONTENT.startswith((tmp_path / "raw.bin.partial").read_bytes())
+
+
+def test_no_network_is_explained(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with pytest.raises(DataError, match=r"cannot download http://127.0.0.1:9/x\nno connection") as error:
+        download.download(RawFile("x", SHA256, "http://127.0.0.1:9/x", 1), tmp_path / "x", REMEDY)
+    assert REMEDY in str(error.value)
+
+
+def test_a_silent_server_is_explained(tmp_path, monkeypatch):
+    def silent(*_, **__):
+        raise download.requests.ReadTimeout("timed out")
+
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setattr(download.requests, "get", silent)
+    with pytest.raises(DataError, match="did not answer within 10 s, or fell silent for 60 s"):
+        download.download(RawFile("x", SHA256, "http://127.0.0.1/x", 1), tmp_path / "x", REMEDY)
+
+
+def test_a_folder_that_cannot_be_written_is_explained(server, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DataError, match=r"cannot save .*choose another folder"):
+        fetch(server, "/file", tmp_path / "file" / "raw.bin")
+    with pytest.raises(DataError, match=r"cannot save .*choose another folder"):
+        download.copy(tmp_path / "file", tmp_path / "file" / "raw.bin")
+
+
+def test_files_are_found_anywhere_below_a_folder_by_name_and_hash(tmp_path):
+    for folder, content in (("a", b"wrong"), ("b/c", CONTENT)):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "raw.bin").write_bytes(content)
+    found = download.locate([RawFile("raw.bin", SHA256)], tmp_path, REMEDY)
+    assert found == {"raw.bin": tmp_path / "b" / "c" / "raw.bin"}
+    assert download.locate([RawFile("raw.bin")], tmp_path, REMEDY) == {"raw.bin": tmp_path / "a" / "raw.bin"}
+    wrong = hashlib.sha256(b"wrong").hexdigest()
+    with pytest.raises(DataError, match=rf"(?s)not the file that is expected.*{wrong}.*{SHA256}  expected"):
+        download.locate([RawFile("raw.bin", SHA256)], tmp_path / "a", REMEDY)
+    with pytest.raises(DataError, match=rf"(?s)not found below .*: x, y\n{REMEDY}"):
+        download.locate([RawFile("x"), RawFile("raw.bin"), RawFile("y")], tmp_path, REMEDY)
+    with pytest.raises(DataError, match="no folder"):
+        download.locate([RawFile("x")], tmp_path / "none", REMEDY)
+
+
+# From names to data sets. The raw files are two stores; the reader below takes the first.
+
+
+@pytest.fixture
+def raw(tmp_path) -> Path:
+    folder = tmp_path / "mine" / "deep"
+    for seed, name in enumerate(("one.h5", "two.h5")):
+        data = synthetic.make((8, 4, 4), seed=seed).dataset
+        store.write(folder / name, data.header, data.splits.items())
+    return tmp_path / "mine"
+
+
+@pytest.fixture
+def entries(raw, monkeypatch):
+    """Two data sets: one of two files with hashes, one of a file without."""
+    built = []
+
+    def open_source(source, format=None):
+        built.append(Path(source))
+        data = store.read(source / "one.h5" if source.is_dir() else source)
+        return data.header, iter(data.splits.items())
+
+    monkeypatch.setattr(readers, "open_source", open_source, raising=False)
+    files = [RawFile(p.name, download.sha256_of(p), size=p.stat().st_size) for p in sorted(raw.rglob("*.h5"))]
+    monkeypatch.setitem(ENTRIES, "pair", Entry("pair", "", "somewhere", "for research", "store", tuple(files)))
+    monkeypatch.setitem(ENTRIES, "free", Entry("free", "", "somewhere", "for research", "store", (RawFile("one.h5"),)))
+    return built
+
+
+def test_a_data_set_is_built_once(entries, raw, tmp_path):
+    home = tmp_path / "home"
+    first = catalogue.load("pair", folder=home, local=raw)
+    assert first.checksum == synthetic.make((8, 4, 4), seed=0).dataset.checksum
+    assert first.header.name == "pair" and first.header.provenance["licence"] == "none needed"
+    assert first.header.provenance["raw"].split() == [file.sha256 for file in ENTRIES["pair"].files]
+    again = catalogue.load("pair", folder=home)
+    assert again.checksum == first.checksum and entries == [home / "raw" / "pair"]
+    assert sorted(p.name for p in home.rglob("*.*")) == ["one.h5", "pair.h5", "two.h5"]
+
+
+def test_another_recipe_or_another_raw_file_builds_again(entries, raw, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    catalogue.load("pair", folder=home, local=raw)
+    monkeypatch.setitem(ENTRIES, "pair", Entry("pair", "", "s", "l", "store", ENTRIES["pair"].files, recipe=2))
+    catalogue.load("pair", folder=home, local=raw)
+    assert len(entries) == 2
+    one = catalogue.load("free", folder=home, local=raw)
+    assert catalogue.load("free", folder=home).checksum == one.checksum  # nothing to compare with: the stored one
+    catalogue.load("free", folder=home, local=raw)
+    assert entries[2:] == [raw / "deep" / "one.h5"]
+    os.replace(raw / "deep" / "two.h5", raw / "deep" / "one.h5")
+    other = catalogue.load("free", folder=home, local=raw)
+    assert len(entries) == 4 and other.checksum == synthetic.make((8, 4, 4), seed=1).dataset.checksum
+
+
+def test_public_files_are_downloaded_into_the_data_folder(server, tmp_path, monkeypatch):
+    entry = Entry("net", "", "somewhere", "for research", "store", (raw_file(server, "/file"),))
+    monkeypatch.setitem(ENTRIES, "net", entry)
+    monkeypatch.setenv("KTNET_DATA_HOME", str(tmp_path / "home"))
+    folder = catalogue.fetch("net")
+    assert folder == tmp_path / "home" / "raw" / "net" and (folder / "raw.bin").read_bytes() == CONTENT
+    catalogue.fetch("net")
+    assert len(server.requests) == 1  # what is whole is not fetched again
+    (folder / "raw.bin").write_bytes(b"damaged")
+    catalogue.fetch("net")
+    assert len(server.requests) == 2 and (folder / "raw.bin").read_bytes() == CONTENT
+
+
+def test_what_has_no_public_link_says_where_to_ask(tmp_path):
+    with pytest.raises(DataError) as error:
+        catalogue.load("iemocap", folder=tmp_path)
+    for words in ("no public link", "Multimodal-Transformer", "agreement", "iemocap_data.pkl", "fetch iemocap --from"):
+        assert words in str(error.value)
+    with pytest.raises(DataError, match=r"\.csd files in a folder of yours: ktnet-lite data fetch mosei-csd --from"):
+        catalogue.load("mosei-csd", folder=tmp_path)
+
+
+def test_an_unknown_name_brings_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match=r"'mosi-word' is neither .* did you mean 'mosi-words'\?") as error:
+        catalogue.load("mosi-word", folder=tmp_path)
+    assert "synthetic, mosi-words, mosi-utterance, mosi, " in str(error.value)
+    with pytest.raises(ConfigError, match=r"nor a file\n"):
+        catalogue.load("/no/such/thing.h5")
+
+
+def test_synthetic_and_files_need_no_catalogue(raw, tmp_path):
+    assert catalogue.load("synthetic").header.name == "synthetic"
+    path = raw / "deep" / "two.h5"
+    assert catalogue.load(path).checksum == catalogue.load(str(path)).checksum == store.info(path).checksum
+
+
+def test_every_entry_is_complete():
+    for name, entry in ENTRIES.items():
+        assert entry.name == name and entry.about and entry.source and entry.licence
+        assert len({file.name for file in entry.files}) == len(entry.files)
+        for file in entry.files:
+            assert not file.sha256 or len(bytes.fromhex(file.sha256)) == 32
+            if file.url:
+                host, commit = file.url.split("/")[2], file.url.split("/")[5]
+                assert host == "raw.githubusercontent.com" and len(bytes.fromhex(commit)) == 20
+                assert file.sha256 and file.size and file.url.endswith("/" + file.name)
+    assert [name for name, entry in ENTRIES.items() if entry.public] == ["mosi-words", "mosi-utterance"]
+
+
+def test_the_public_files_are_the_real_ones(real_data):
+    for name in ("mosi-words", "mosi-utterance"):
+        found = download.locate(ENTRIES[name].files, real_data, "")
+        assert all(found[file.name].stat().st_size == file.size for file in ENTRIES[name].files)
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("mosi-words", (1284, 229, 686)), ("mosi-utterance", None)])
+def test_the_real_sets_are_built(real_data, tmp_path, name, sizes):
+    data = catalogue.load(name, folder=tmp_path, local=real_data)
+    assert sizes is None or abs(np.subtract([len(data[s]) for s in data], sizes)).max() <= 2  # clips without a word
+    assert catalogue.load(name, folder=tmp_path).checksum == data.checksum
