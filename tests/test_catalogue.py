@@ -37,7 +37,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.path == "/breaks" and len(server.requests) < 3 or self.path == "/always":
+        if (self.path == "/breaks" and len(server.requests) < 3) or self.path == "/always":
             body = body[: len(body) // 2]
         self.wfile.write(body)
 

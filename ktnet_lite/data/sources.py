@@ -70,7 +70,8 @@ WORDS = _github(
     "78b3c16cbefdad812e9455cc29b9cc62ae1a2a49",
     "181272eb7ea3654941b7834604d0a61314368f4085668afae9f04c42a4610dee 1628987 "
     "data/CMU_MOSI_ModifiedTimestampedWords.csd",
-) + _github(
+)
+LABELS = _github(
     "worldreboot/audio-text-sentiment-analysis",
     "40df4d8e7ed1b120e2a36286d96b3b6968e00b13",
     "aef5f4617cdb067cc7606bb798eb6452c3de45f0f21cb3427be33c4d8c7fe852 674712 cmumosi/CMU_MOSI_Opinion_Labels.csd",
@@ -103,8 +104,15 @@ def _mmsa(name: str, about: str, file: str, sha256: str) -> Entry:
 ENTRIES = {
     entry.name: entry
     for entry in (
-        Entry("mosi-words", "MOSI: words, and their rhythm as voice; official split", SDK, CMU, "mosi-words", WORDS),
-        Entry("mosi-utterance", "MOSI: a vector a clip; own split", DECLARE, MIT, "mosi-utterance", UTTERANCE),
+        Entry("mosi-words", "MOSI: words and speech rhythm; official split", SDK, CMU, "mosi-words", WORDS + LABELS),
+        Entry(
+            "mosi-utterance",
+            "MOSI: one vector a clip; split of its own",
+            DECLARE,
+            MIT,
+            "mosi-utterance",
+            UTTERANCE + LABELS,
+        ),
         _mult("mosi", "MOSI, aligned, 147 MB", "mosi_data.pkl"),
         _mult("mosi-unaligned", "MOSI, unaligned, 326 MB", "mosi_data_noalign.pkl"),
         _mult("mosei", "MOSEI, aligned, 3.5 GB", "mosei_senti_data.pkl"),

@@ -1,0 +1,147 @@
+"""The command line, thin: each command calls one function and prints what it returns."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import click
+
+from ktnet_lite import __version__
+from ktnet_lite.errors import KTNetError
+
+ELSEWHERE = {"train": "ktnet_lite.commands", "predict": "ktnet_lite.commands"}  # imported when called: torch is slow
+FILE = click.Path(path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class Main(click.Group):
+    """Errors that are meant for people become a message and status 1; Ctrl-C becomes status 130."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in ELSEWHERE:
+            return getattr(importlib.import_module(ELSEWHERE[name]), name)
+        return super().get_command(ctx, name)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KTNetError as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\nStopped. The same command goes on where it can.", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ktnet-lite")
+def main() -> None:
+    """Multimodal sentiment analysis with missing audio: data, training, prediction."""
+
+
+@main.group()
+def data() -> None:
+    """Get, convert and check data sets."""
+
+
+@data.command("list")
+@click.option("--to", "folder", type=FOLDER, help="data folder; by default KTNET_DATA_HOME, else data")
+def list_(folder: Path | None) -> None:
+    """The data sets by name, and how to get each."""
+    from ktnet_lite.data import catalogue
+
+    rows = [("NAME", "WHAT", "GET IT"), ("synthetic", "made on the fly, with a known cause", "is here")]
+    for entry in catalogue.ENTRIES.values():
+        if (catalogue.home(folder) / f"{entry.name}.h5").is_file():
+            how = "is here"
+        else:
+            how = f"fetch, {_size(sum(f.size for f in entry.files))}" if entry.public else "fetch --from"
+        rows.append((entry.name, entry.about, how))
+    click.echo(_table(rows))
+    click.echo(
+        f"\nGet one: ktnet-lite data fetch NAME [--from FOLDER]; it goes to the data folder {catalogue.home(folder)}.\n"
+        "Where there is no public link, fetch NAME says where to ask, and under which licence."
+    )
+
+
+@data.command()
+@click.argument("name")
+@click.option("--from", "local", type=FOLDER, help="take the raw files from below this folder")
+@click.option("--to", "folder", type=FOLDER, help="data folder; by default KTNET_DATA_HOME, else data")
+def fetch(name: str, local: Path | None, folder: Path | None) -> None:
+    """Bring the raw files of data set NAME here, check them, and build its HDF5 file."""
+    from ktnet_lite.data import catalogue
+
+    if name == "synthetic":
+        click.echo("synthetic is made on the fly; there is nothing to fetch")
+        return
+    path = catalogue.build(name, folder, local)
+    click.echo(_info(path))
+
+
+@data.command()
+@click.argument("source", type=FILE)
+@click.argument("dest", type=FILE)
+@click.option("--format", "kind", help="format of SOURCE, if it is not to be told from its content")
+@click.option("--name", help="name of the data set; by default the reader's")
+@click.option("--replace-nonfinite", is_flag=True, help="set NaN and inf in features to 0, and count them")
+def convert(source: Path, dest: Path, kind: str | None, name: str | None, replace_nonfinite: bool) -> None:
+    """Convert SOURCE (a file or a folder, of whatever known format) to the HDF5 file DEST."""
+    from ktnet_lite.data import readers, store
+
+    header, splits = readers.open_source(source, kind, name=name, replace_nonfinite=replace_nonfinite)
+    store.write(dest, header, splits)
+    click.echo(_info(dest))
+
+
+@data.command()
+@click.argument("file", type=FILE)
+def info(file: Path) -> None:
+    """What an HDF5 file of this program holds, without reading its numbers."""
+    click.echo(_info(file))
+
+
+@data.command()
+@click.argument("file", type=FILE)
+def check(file: Path) -> None:
+    """What FILE (or folder) is, whatever its name, and all that is wrong with it. Status 1 if anything is."""
+    from ktnet_lite.data import doctor
+
+    report = doctor.check(file)
+    click.echo(str(report))
+    sys.exit(1 if report.errors else 0)
+
+
+def _info(path: Path) -> str:
+    from ktnet_lite.data import store
+
+    about = store.info(path)
+    header = about.header
+    time = "aligned" if header.aligned else "unaligned"
+    facts = [("file", f"{path} ({_size(about.size)})"), ("data set", f"{header.name}: {header.task}, {time}")]
+    facts += [("checksum", about.checksum), *sorted(header.provenance.items())]
+    rows = [("SPLIT", "CLIPS", "MODALITY", "FEATURES", "STEPS", "A CLIP")]
+    for split, streams in about.streams.items():
+        for k, (modality, (steps, dim)) in enumerate(streams.items()):
+            clips = about.clips[split]
+            mean = f"{steps / clips:.1f}" if clips else ""
+            rows.append(("" if k else split, "" if k else str(clips), modality, str(dim), str(steps), mean))
+    return f"{_table(facts)}\n\n{_table(rows)}"
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    """Columns of equal width, two spaces apart; the last one as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
