@@ -1,0 +1,99 @@
+"""Readers of what others publish: each gives a header at once and the splits one by one.
+
+``identify`` says what a file or a folder is, whatever its name; ``open_source`` reads it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickletools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+
+from ktnet_lite.data import store
+from ktnet_lite.data.readers import csd_folder, mmsa, mosi_utterance, mosi_words, mult
+from ktnet_lite.data.schema import Header, Split
+from ktnet_lite.errors import DataError
+
+Source = tuple[Header, Iterator[tuple[str, Split]]]
+
+PICKLES: dict[str, Callable[..., Source]] = {"mult": mult.read, "mmsa": mmsa.read}
+FOLDERS: dict[str, Callable[..., Source]] = {
+    "mosi-words": mosi_words.read,
+    "mosi-utterance": mosi_utterance.read,
+    "csd": csd_folder.read,
+}
+FORMATS = (*PICKLES, *FOLDERS, "store")
+PEEK = 100_000  # opcodes of a pickle that are looked at for the names of its fields
+
+
+def identify(path: Path | str) -> str:
+    """One of :data:`FORMATS`, from the content. Of a pickle only the beginning is looked at, and nothing is built.
+
+    Raises
+    ------
+    DataError
+        Nothing that is known; says what was found and what is understood.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _identify_folder(path)
+    if not path.is_file():
+        raise DataError(f"no file or folder at {path}")
+    if h5py.is_hdf5(path):
+        with h5py.File(path, "r") as file:
+            if any(isinstance(file[name], h5py.Group) and "data" in file[name] for name in file):
+                raise DataError(f"{path} is one .csd file; give the folder that holds words, labels and the others")
+        return "store"
+    fields = _pickle_texts(path)
+    if "regression_labels" in fields:
+        return "mmsa"
+    if {"text", "vision", "audio"} <= fields:
+        return "mult"
+    raise DataError(f"{path} is neither HDF5 nor a pickle of MulT's or MMSA's; known formats: {', '.join(FORMATS)}")
+
+
+def open_source(path: Path | str, form: str | None = None, replace_nonfinite: bool = False) -> Source:
+    """Header and splits of a file or folder, in the format given or found.
+
+    Parameters
+    ----------
+    replace_nonfinite : bool
+        Set NaN and inf in features to 0, instead of refusing them.
+    """
+    form = form or identify(path)
+    if form == "store":
+        dataset = store.read(path)
+        return dataset.header, iter(dataset.splits.items())
+    if form in PICKLES:
+        return PICKLES[form](path, replace_nonfinite=replace_nonfinite)
+    if form in FOLDERS:
+        return FOLDERS[form](path)
+    raise DataError(f"unknown format {form!r}; known formats: {', '.join(FORMATS)}")
+
+
+def _identify_folder(path: Path) -> str:
+    names = {file.name for file in path.rglob("*") if file.is_file()}
+    if {"text_train0.csv", "transcripts.csv"} <= names:
+        return "mosi-utterance"
+    if {mosi_words.WORDS, mosi_words.LABELS} == {name for name in names if name.endswith(".csd")}:
+        return "mosi-words"
+    if any(name.endswith(".csd") for name in names):
+        return "csd"
+    raise DataError(f"folder {path} holds no .csd files and not the csv files of mosi-utterance")
+
+
+def _pickle_texts(path: Path) -> set[str]:
+    """The strings near the start of a pickle: names of splits and fields stand before or between its arrays."""
+    texts: set[str] = set()
+    try:
+        with open(path, "rb") as file:
+            for opcode, argument, _ in itertools.islice(pickletools.genops(file), PEEK):
+                if (isinstance(argument, str) and "UNICODE" in opcode.name) or opcode.name.endswith("STRING"):
+                    texts.add(argument if isinstance(argument, str) else "")
+    except Exception as error:  # pickletools raises ValueError and others on what is no pickle
+        if not texts:
+            raise DataError(f"{path} is no file of a known format ({error}); known: {', '.join(FORMATS)}") from error
+    return texts

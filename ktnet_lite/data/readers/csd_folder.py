@@ -1,0 +1,135 @@
+"""A folder of CMU-MultimodalSDK ``.csd`` files: words or word vectors, a face, a voice, and labels, by segment.
+
+Which file is what shows in its content: labels by the name of their root, words by their type, word vectors by 300
+features, the voice by COVAREP's 74 or an acoustic name, the face by the rest. A segment is a label's interval. Aligned,
+the face and the voice are averaged over each word's interval; unaligned, a segment has the frames that lie in it.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+from sklearn.feature_extraction.text import HashingVectorizer
+
+from ktnet_lite.data.readers.csd import Sequence, read_sequences, segments
+from ktnet_lite.data.readers.folds import mosi_split
+from ktnet_lite.data.schema import SPLITS, Header, Modality, Split, Stream
+from ktnet_lite.errors import DataError
+
+SOUND = ("covarep", "acoustic", "opensmile", "audio")
+
+
+def read(folder: Path | str, aligned: bool = True) -> tuple[Header, Iterator[tuple[str, Split]]]:
+    """Header and splits of a folder; a ``folds.json`` (split to video ids) in it overrides MOSI's standard folds.
+
+    Raises
+    ------
+    DataError
+        No labels or no language among the files, two files of one kind, or a fold without videos.
+    """
+    folder = Path(folder)
+    files: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*.csd")):
+        kind = role(path)
+        if kind in files:
+            raise DataError(f"{folder}: {files[kind].name} and {path.name} are both {kind}; leave one of them")
+        files[kind] = path
+    for kind in ("labels", "language"):
+        if kind not in files:
+            raise DataError(
+                f"{folder}: no .csd file of {kind} among {', '.join(p.name for p in files.values()) or 'none'}"
+            )
+    folds = next(iter(folder.rglob("*folds.json")), None)
+    chosen = None if folds is None else json.loads(folds.read_text(encoding="utf-8"))
+    name = "mosi-csd" if chosen is None else folder.name
+    files_used = ", ".join(f"{kind}: {path.name}" for kind, path in files.items())
+    provenance = {"source": "CMU-MultimodalSDK", "files": files_used, "licence": "of the data set's owners"}
+    return Header(name, "sentiment", aligned, provenance), _splits(files, chosen, aligned)
+
+
+def role(path: Path) -> str:
+    """labels, language, vision or audio: what a ``.csd`` file holds."""
+    try:
+        with h5py.File(path, "r") as file:
+            root = next(iter(file))
+            data = file[root]["data"]
+            features = data[next(iter(data))]["features"]
+            kind, width = features.dtype.kind, features.shape[-1]
+    except (OSError, KeyError, StopIteration) as error:
+        raise DataError(f"{path} is damaged or no .csd file ({error})") from error
+    called = f"{root} {path.name}".lower()
+    if "label" in called:
+        return "labels"
+    if kind in "SO" or width == 300:
+        return "language"
+    return "audio" if width == 74 or any(word in called for word in SOUND) else "vision"
+
+
+def _splits(files: dict[str, Path], folds: dict | None, aligned: bool) -> Iterator[tuple[str, Split]]:
+    sequences = {kind: read_sequences(path) for kind, path in files.items()}
+    clips = segments(sequences.pop("labels"))
+    split_of = mosi_split if folds is None else {v: name for name, videos in folds.items() for v in videos}.get
+    vectorizer = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), n_features=1024, dtype=np.float32)
+    for name in SPLITS:
+        chosen = {
+            clip: about
+            for clip, about in clips.items()
+            if split_of(about[0]) == name and about[0] in sequences["language"]
+        }
+        if not chosen:
+            raise DataError(
+                f"no labelled segment belongs to split {name!r}; give the folds as folds.json in the folder"
+            )
+        parts: dict[Modality, list[np.ndarray]] = {kind: [] for kind in sequences}
+        said = []
+        for video, start, end, _ in chosen.values():
+            words = _between(sequences["language"][video], start, end)
+            if words.features.dtype.kind == "U":
+                said.append(tuple(map(str, words.features)))
+                words = words._replace(features=vectorizer.transform(words.features).toarray())
+            parts["language"].append(words.features)
+            for kind in parts:
+                if kind != "language":
+                    frames = sequences[kind].get(video)
+                    parts[kind].append(_frames(frames, words.intervals if aligned else None, start, end))
+        width = {kind: max(p.shape[1] for p in parts[kind] if p.ndim == 2) for kind in parts}
+        streams = {
+            kind: Stream.from_clips([_finite(p.reshape(len(p), width[kind]), kind) for p in parts[kind]])
+            for kind in parts
+        }
+        scores = np.array([about[3] for about in chosen.values()], dtype=np.float32)
+        yield name, Split(streams, scores, tuple(chosen), tuple(said) or None)
+
+
+def _between(sequence: Sequence, start: float, end: float) -> Sequence:
+    """The steps whose middle lies in a segment."""
+    middle = sequence.intervals.mean(axis=1)
+    inside = (middle >= start) & (middle < end)
+    return Sequence(sequence.features[inside], sequence.intervals[inside])
+
+
+def _frames(frames: Sequence | None, words: np.ndarray | None, start: float, end: float) -> np.ndarray:
+    """Frames of a segment (T, D), or their mean over each word (words, D); none where the video has no such stream."""
+    if frames is None:
+        return np.empty((0, 0), np.float32)
+    if words is None:
+        return _between(frames, start, end).features
+    means = np.zeros((len(words), frames.features.shape[1]), np.float32)
+    for i, (begin, finish) in enumerate(words):
+        inside = _between(frames, begin, finish).features
+        if len(inside):
+            means[i] = inside.mean(axis=0, where=np.isfinite(inside))
+    return means
+
+
+def _finite(values: np.ndarray, kind: str) -> np.ndarray:
+    """COVAREP and Facet hold NaN and inf where they found nothing: read as 0."""
+    bad = ~np.isfinite(values)
+    if bad.any():
+        warnings.warn(f"{kind}: {bad.sum()} numbers that are not finite are read as 0", stacklevel=2)
+    return np.where(bad, 0, values).astype(np.float32)
