@@ -1,14 +1,19 @@
-"""The field's metrics, by their exact published definitions. Fractions, not percent."""
+"""The field's metrics, by their exact published definitions. Fractions, not percent.
+
+Acc7, Acc5, Acc2, F1, MAE and Corr as in MulT (Tsai et al. 2019), whose code the published tables come from; what is
+different here, and why, is said where it is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import pearsonr
 from sklearn.metrics import accuracy_score, f1_score
 
-from ktnet_lite.data.schema import EMOTIONS
+from ktnet_lite.data.schema import EMOTIONS, SENTIMENT_RANGE
 from ktnet_lite.errors import KTNetError
 
 
@@ -38,6 +43,9 @@ METRICS: dict[str, Metric] = {
 }
 
 
+SAME = 1e-6  # scores that differ by less are one score and rounding: what they correlate with is noise
+
+
 class Metrics(NamedTuple):
     """Values by name; an undefined one is None, with its reason in ``undefined``."""
 
@@ -63,15 +71,16 @@ def sentiment_metrics(scores: np.ndarray, targets: np.ndarray, classes: np.ndarr
     Raises
     ------
     KTNetError
-        A score is not finite.
+        A number is not finite, the shapes differ, or a class is none of -3 to 3; the message names the index.
     """
-    scores, targets = _checked(scores, targets)
+    scores, targets = _checked(scores, targets, clip_shape=())
     values: dict[str, float | None] = {}
     undefined: dict[str, str] = {}
     for bound, name in ((3, "acc7"), (2, "acc5")):
         values[name] = accuracy_score(*(np.clip(x, -bound, bound).round().astype(int) for x in (targets, scores)))
     if classes is not None:
-        values["acc7_argmax"] = accuracy_score(np.clip(targets, -3, 3).round().astype(int), classes)
+        classes, _ = _checked(classes, targets, clip_shape=(), allowed=range(-3, 4))
+        values["acc7_argmax"] = accuracy_score(np.clip(targets, -3, 3).round().astype(int), classes.astype(int))
     nonzero = targets != 0
     for name, truth, predicted in (
         ("nonzero", targets[nonzero] > 0, scores[nonzero] > 0),
@@ -87,7 +96,7 @@ def sentiment_metrics(scores: np.ndarray, targets: np.ndarray, classes: np.ndarr
         values[names[1]] = _weighted_f1(truth, predicted)
         values[names[2]] = _weighted_f1(predicted, truth)
     values["mae"] = float(np.abs(scores - targets).mean())
-    constant = [name for name, x in (("prediction", scores), ("target", targets)) if np.ptp(x) == 0]
+    constant = [name for name, x in (("prediction", scores), ("target", targets)) if np.ptp(x) < SAME]
     if constant:
         values["corr"] = None
         undefined["corr"] = f"every {' and '.join(constant)} is the same"
@@ -102,8 +111,14 @@ def emotion_metrics(predicted: np.ndarray, targets: np.ndarray) -> Metrics:
     Parameters
     ----------
     predicted, targets : arrays of zeros and ones, shape (N, 4)
+
+    Raises
+    ------
+    KTNetError
+        Something else than 0 and 1 (probabilities, logits), or another shape; the message names the index.
     """
-    predicted, targets = _checked(predicted, targets)
+    predicted, targets = _checked(predicted, targets, clip_shape=(len(EMOTIONS),), allowed=(0, 1))
+    _checked(targets, targets, clip_shape=(len(EMOTIONS),), allowed=(0, 1))
     values: dict[str, float | None] = {}
     undefined: dict[str, str] = {}
     for i, emotion in enumerate(EMOTIONS):
@@ -125,28 +140,61 @@ def emotion_metrics(predicted: np.ndarray, targets: np.ndarray) -> Metrics:
 def constant_baselines(train: np.ndarray, test: np.ndarray) -> dict[str, dict[str, float | None]]:
     """Metrics on the test targets of predicting one constant: what every table should print first.
 
-    Sentiment: the training median, and the training majority sign (as a score of 1 or -1). Emotion: the majority
-    label of each.
+    - ``training median`` (sentiment): the constant of least training MAE.
+    - ``majority sign``, ``majority label``: the training split's, as a score of 1 or -1, and of each emotion. The test
+      split's may be another: on MOSI most training clips are positive and most test clips negative.
+    - ``best constant``: for each metric the best that any constant reaches on these very targets. A model that is not
+      above it has shown nothing.
     """
     if train.ndim == 2:
-        majority = np.tile((train.mean(axis=0) > 0.5).astype(int), (len(test), 1))
-        return {"majority label": emotion_metrics(majority, test).values}
-    sign = 1.0 if (train > 0).sum() > (train < 0).sum() else -1.0
+        labels = {"majority label": train, "best constant": test}
+        guesses = {name: np.tile(known.mean(axis=0) > 0.5, (len(test), 1)) for name, known in labels.items()}
+        return {name: emotion_metrics(guess, test).values for name, guess in guesses.items()}
+
+    def constant(score: float) -> dict[str, float | None]:
+        return sentiment_metrics(np.full(len(test), score), test).values
+
+    low, high = SENTIMENT_RANGE
+    rows = [constant(score) for score in (*np.arange(low, high + 1), np.median(test))]
     return {
-        "training median": sentiment_metrics(np.full(len(test), np.median(train)), test).values,
-        "majority sign": sentiment_metrics(np.full(len(test), sign), test).values,
+        "training median": constant(np.median(train)),
+        "majority sign": constant(1.0 if (train > 0).sum() > (train < 0).sum() else -1.0),
+        "best constant": {name: _best(name, [row[name] for row in rows]) for name in rows[0]},
     }
+
+
+def _best(name: str, values: list[float | None]) -> float | None:
+    return (max if METRICS[name].higher_is_better else min)(values) if values[0] is not None else None
 
 
 def _weighted_f1(truth: Any, predicted: Any) -> float:
     return f1_score(truth, predicted, average="weighted", zero_division=0)
 
 
-def _checked(predicted: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _checked(
+    predicted: Any, targets: Any, clip_shape: tuple[int, ...], allowed: Sequence[int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float arrays of shape (N, *clip_shape), N > 0, finite; predictions among the allowed ones, if any."""
     predicted, targets = np.asarray(predicted, dtype=float), np.asarray(targets, dtype=float)
-    if predicted.shape != targets.shape or len(targets) == 0:
-        raise KTNetError(f"predictions of shape {predicted.shape} cannot be measured against targets {targets.shape}")
-    if not (finite := np.isfinite(predicted)).all():
-        index = np.argwhere(~finite)[0].tolist()
-        raise KTNetError(f"the prediction at index {index} is not a number; the model diverged or its input is damaged")
+    if predicted.shape != targets.shape or targets.shape[1:] != clip_shape or targets.size == 0:
+        expected = f"({', '.join(('N', *map(str, clip_shape)))}{'' if clip_shape else ','})"
+        raise KTNetError(
+            f"predictions of shape {predicted.shape} cannot be measured against targets of shape {targets.shape}; "
+            f"both must be {expected}"
+        )
+    for name, array, remedy in (
+        ("prediction", predicted, "the model diverged or its input is damaged"),
+        ("target", targets, "drop clips without a label"),
+    ):
+        if not (finite := np.isfinite(array)).all():
+            raise KTNetError(f"the {name} at index {_first(~finite)} is not a number; {remedy}")
+    if allowed is not None and (wrong := ~np.isin(predicted, allowed)).any():
+        index = _first(wrong)
+        raise KTNetError(
+            f"{predicted[tuple(index)]:g} at index {index} is no class; the classes are {', '.join(map(str, allowed))}"
+        )
     return predicted, targets
+
+
+def _first(mask: np.ndarray) -> list[int]:
+    return np.argwhere(mask)[0].tolist()

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import bootstrap
 
+from ktnet_lite.errors import KTNetError
+
 RESAMPLES = 9999
 
 
@@ -21,8 +23,19 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
-    """Mean over runs with its 95% percentile bootstrap interval (Efron & Tibshirani 1993, chapter 13)."""
+    """Mean over runs with its 95% percentile bootstrap interval (Efron & Tibshirani 1993, chapter 13).
+
+    With few runs it is too short: drawn from a normal distribution, it holds the true mean for 83% of the samples of
+    5 runs, 90% of 10 and 93% of 20.
+
+    Raises
+    ------
+    KTNetError
+        No value, or one that is not finite.
+    """
     values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise KTNetError(f"a mean needs one finite number a run, not {values.tolist()}; leave undefined runs out")
     if len(values) < 2:
         return Interval(float(values.mean()), None, None, len(values))
     interval = bootstrap(
@@ -47,17 +60,30 @@ def paired_difference(
     Parameters
     ----------
     metric : callable
-        (scores (N,), targets (N,)) -> number.
-    ours, theirs : arrays of shape (seeds, N)
-    targets : array of shape (N,)
+        (scores (N, ...), targets (N, ...)) -> number, one that any sample of clips defines, such as MAE.
+    ours, theirs : arrays of shape (seeds, N, ...)
+        Row s of both is seed s, column i is clip i.
+    targets : array of shape (N, ...)
+
+    Raises
+    ------
+    KTNetError
+        The shapes do not pair up, or the metric is undefined on some sample.
     """
+    if ours.shape != theirs.shape or ours.shape[1:] != targets.shape or ours.size == 0:
+        raise KTNetError(
+            f"predictions of shapes {ours.shape} and {theirs.shape} and targets of shape {targets.shape} do not pair "
+            "up; give (seeds, clips) twice, of the same seeds and clips, and (clips,)"
+        )
     rng = np.random.default_rng(seed)
-    seeds, clips = ours.shape
+    seeds, clips = ours.shape[:2]
 
     def difference(rows: np.ndarray, columns: np.ndarray) -> float:
         truth = targets[columns]
         return float(np.mean([metric(ours[r, columns], truth) - metric(theirs[r, columns], truth) for r in rows]))
 
     drawn = [difference(rng.integers(seeds, size=seeds), rng.integers(clips, size=clips)) for _ in range(resamples)]
+    if not np.isfinite(drawn).all():
+        raise KTNetError("the metric is undefined on some samples of these clips; compare by another one, such as MAE")
     low, high = np.percentile(drawn, [2.5, 97.5])
     return Interval(difference(np.arange(seeds), np.arange(clips)), float(low), float(high), seeds)
