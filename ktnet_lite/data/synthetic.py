@@ -12,8 +12,12 @@ The cause. Each clip has moments at which something is felt:
 
 So audio says step by step, in the plain, what words and face say in a way that is hard to read ("not", the mirrored
 face). That is the condition under which a reconstruction of audio can teach more than the labels of few clips do; at
-redundancy 0 the voice has nothing to do with words and face, and it cannot. Laughter is what lets a reconstruction
-beat the real audio: what vision and language can predict of the audio is free of it.
+redundancy 0 the voice has nothing to do with words and face, and it cannot. Laughter is what can let a
+reconstruction beat the real audio: what vision and language predict of the audio is free of it. That can happen only in
+what is learned from finitely many clips; the best possible predictor never does worse for hearing more.
+
+The standard deviation of the score is 1.15 at redundancy 0, 1.52 at 0.7 and 1.59 (that of MOSI) at 1: compare
+errors across redundancies with that of the training median beside them.
 
 :func:`ceiling` is the best possible predictor from a set of observed modalities.
 """
@@ -110,7 +114,7 @@ def make(
     ConfigError
         A knob is out of its range.
     """
-    if not 0 <= redundancy <= 1 or audio_noise < 0 or min(clips) < 1:
+    if not (0 <= redundancy <= 1 and 0 <= audio_noise < np.inf and min(clips) >= 1):
         raise ConfigError(
             f"synthetic data needs redundancy in [0, 1], audio_noise >= 0 and clips >= 1, "
             f"not {redundancy}, {audio_noise} and {clips}"
@@ -141,11 +145,17 @@ def make(
 
 
 def ceiling(factors: Factors, observed: Iterable[Modality], redundancy: float, audio_noise: float) -> np.ndarray:
-    """The best possible scores, (N,), from the factors that the observed modalities reveal at best.
+    """The best possible scores, (N,), from the factors of the observed modalities.
 
-    The conditional mean of y before clipping, which is linear in the factors: words and face are independent, and
-    the voice adds ``z_A`` through the laughter. Exact where language and vision are both observed or audio is not;
-    with audio and only one of the two it is the best linear predictor (``z_L`` is not quite normal).
+    The best linear predictor of y from ``z_L``, ``z_V`` and what is heard, clipped as the labels are. It is the
+    conditional mean of y, exactly, unless audio is observed without language (``z_L`` takes few values and is not
+    normal). What is left of y is then symmetric about it, so the clipped value is the conditional median of the label:
+    no predictor from these factors has a lower mean absolute error.
+
+    Language and vision, alone or together, say nothing of the score but by ``z_L`` and ``z_V``, and with both at hand
+    audio adds only the sum that is heard. For those sets this is a bound on any network. With audio and not both
+    of the others it is a yardstick: a listener who could tell the three sources in the voice apart, by the size of a
+    bump or where it lies, knows more than the sum.
     """
     observed = tuple(observed)
     r = redundancy
