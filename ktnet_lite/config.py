@@ -47,8 +47,8 @@ class TrainConfig:
     treatment: str = parameter("teacher", "how f_A is kept from collapsing", choices=TREATMENTS)
     teacher: str = parameter("", "model.pt of a trained full variant; empty: train one first")
     consistency: str = parameter("l2", "distance of Eq. (1), Table V", choices=("l2", "l1"))
-    lambda_vision: float = parameter(0.1, "lambda_1 of Eq. (6)", low=0.0)
-    lambda_language: float = parameter(0.1, "lambda_2 of Eq. (6)", low=0.0)
+    lambda_vision: float = parameter(1.0, "lambda_1 of Eq. (6)", low=0.0)
+    lambda_language: float = parameter(1.0, "lambda_2 of Eq. (6)", low=0.0)
 
     dim: int = parameter(40, "width d", low=1)
     heads: int = parameter(8, "attention heads; divides the width", low=1)
