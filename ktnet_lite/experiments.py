@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,16 +64,17 @@ def run(config: TrainConfig, *, live: bool = True) -> Path:
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a debugger's warning about frozen modules
     source = nbformat.read(notebook_path("train"), as_version=4)
     try:
-        papermill.execute_notebook(
-            source,
-            str(notebook),
-            parameters=config.as_dict(),
-            kernel_name="python3",
-            progress_bar=False,
-            stderr_file=sys.stderr if live else None,
-            coalesce_streams=True,
-            config=_kernel(),
-        )
+        with tempfile.TemporaryDirectory(prefix="ktnet-") as sockets:
+            papermill.execute_notebook(
+                source,
+                str(notebook),
+                parameters=config.as_dict(),
+                kernel_name="python3",
+                progress_bar=False,
+                stderr_file=sys.stderr if live else None,
+                coalesce_streams=True,
+                config=_kernel(sockets),
+            )
     except papermill.PapermillExecutionError as error:
         raise KTNetError(f"{error.ename}: {error.evalue}\nThe notebook with the error: {notebook}") from error
     if not result.is_file():
@@ -80,9 +82,10 @@ def run(config: TrainConfig, *, live: bool = True) -> Path:
     return result
 
 
-def _kernel() -> Config:
-    """The kernel listens on a local socket instead of an open port, where the system has such sockets."""
+def _kernel(folder: str) -> Config:
+    """The kernel listens on sockets in a folder of its own instead of open ports, where the system has such sockets."""
     config = Config()
     if os.name == "posix":
         config.KernelManager.transport = "ipc"
+        config.KernelManager.ip = os.path.join(folder, "kernel")
     return config
