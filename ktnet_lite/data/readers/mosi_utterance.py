@@ -8,7 +8,8 @@ Traps of the raw files, handled here:
 - Rows are not in the order of speaking: within a video all positive clips come first. A window of neighbours in file
   order would give the label away. The order comes from the clip's number in ``transcripts.csv``, as a number.
 - The vectors are partly label-supervised on their own training videos, and 24 of the 31 official test videos are among
-  those: they may be used with their own split only (1447 and 752 clips), never with the official folds.
+  those: they may be used with their own split only (1447 and 752 clips), never with the official folds. The valid
+  split has to come from those training videos, so what it says is far too good; the test split is clean.
 - Audio and vision are weak in them: ridge regression on the test clips gives Acc2 0.753 for text, 0.556 for audio,
   0.525 for vision, 0.621 for the majority. Figures on this set do not compare with the paper's MOSI tables.
 

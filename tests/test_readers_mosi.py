@@ -1,0 +1,203 @@
+"""CMU-MOSI: .csd files, the two real sets built from their raw files, and every trap that they hold."""
+
+import csv
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from ktnet_lite.data import readers
+from ktnet_lite.data.readers import csd, csd_folder, mosi_utterance, mosi_words
+from ktnet_lite.data.readers.folds import MOSI_TEST, MOSI_VALID
+from ktnet_lite.data.schema import Dataset
+from ktnet_lite.errors import DataError
+
+VIDEOS = {"train": "v1", "valid": MOSI_VALID[0], "test": MOSI_TEST[0]}
+
+
+def write_csd(path, root, videos):
+    """A file of exactly the CMU-MultimodalSDK's layout."""
+    with h5py.File(path, "w") as file:
+        for video, (features, intervals) in videos.items():
+            file[f"{root}/data/{video}/features"] = features
+            file[f"{root}/data/{video}/intervals"] = np.asarray(intervals, dtype=float)
+        file[f"{root}/metadata/root name"] = np.array([root.encode()])
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Words, a face at 2 frames a second, a voice at 4, and two labelled segments in each of three videos."""
+    seconds = np.arange(6)
+    words = np.array([[b"so"], [b"good"], [b"sp"], [b"very"], [b"bad"], [b"film"]])
+    spans = np.stack([seconds, seconds + 1], axis=1)
+    face, voice = np.arange(12) / 2, np.arange(24) / 4
+    segments = ([[1.5], [-2.0]], [[0, 3], [3, 6]])
+    everyone = VIDEOS.values()
+    write_csd(tmp_path / "words.csd", "Words", {v: (words, spans) for v in everyone})
+    faces = np.arange(12.0)[:, None] * np.ones(3)
+    write_csd(tmp_path / "facet.csd", "FACET", {v: (faces, np.stack([face, face + 0.5], 1)) for v in everyone})
+    voices = np.arange(24.0)[:, None] * np.ones(74)
+    voices[0, 0] = -np.inf
+    write_csd(tmp_path / "x.csd", "COVAREP", {v: (voices, np.stack([voice, voice + 0.25], 1)) for v in everyone})
+    write_csd(tmp_path / "labels.csd", "Opinion Segment Labels", {v: segments for v in everyone})
+    return tmp_path
+
+
+def test_a_folder_of_csd_files_is_aligned_to_its_words(folder):
+    assert readers.identify(folder) == "csd"
+    with pytest.warns(UserWarning, match="not finite"):
+        data = Dataset.collect(*csd_folder.read(folder, aligned=False))
+    clip = data["test"].streams
+    assert [clip[m].lengths.tolist() for m in ("language", "vision", "audio")] == [[3, 3], [6, 6], [12, 12]]
+    assert data["test"].ids == (f"{VIDEOS['test']}_1", f"{VIDEOS['test']}_2")
+    assert data["test"].targets.tolist() == [1.5, -2.0]
+    assert data["train"].words[1] == ("very", "bad", "film")
+    np.testing.assert_allclose(clip["audio"].clip(1)[:, 1], np.arange(12, 24))
+    assert clip["audio"].clip(0)[0, 0] == 0
+
+    aligned = Dataset.collect(*csd_folder.read(folder))
+    np.testing.assert_allclose(aligned["test"].streams["vision"].clip(1)[:, 0], [6.5, 8.5, 10.5])  # means over a second
+    np.testing.assert_allclose(aligned["test"].streams["audio"].clip(0)[0], [2.0] + [1.5] * 73)  # -inf left out
+
+
+def test_folds_of_ones_own_are_taken(folder):
+    folds = {"train": [VIDEOS["test"]], "valid": [VIDEOS["train"]], "test": [VIDEOS["valid"]]}
+    (folder / "folds.json").write_text(json.dumps(folds), encoding="utf-8")
+    data = Dataset.collect(*csd_folder.read(folder))
+    assert data["train"].ids[0] == f"{VIDEOS['test']}_1"
+
+
+def test_wrong_csd_files_say_where_and_what(folder, tmp_path):
+    shutil.copy(folder / "facet.csd", folder / "facet2.csd")
+    with pytest.raises(DataError, match=r"facet\.csd and facet2\.csd are both vision"):
+        csd_folder.read(folder)
+    (folder / "facet2.csd").unlink()
+    (folder / "labels.csd").unlink()
+    with pytest.raises(DataError, match=r"no \.csd file of labels"):
+        csd_folder.read(folder)
+    bad = write_csd(folder / "labels.csd", "Labels", {"v1": ([[1.0]], [[0, 1], [1, 2]])})
+    with pytest.raises(DataError, match=r"video v1, intervals: shape \(2, 2\), expected \(1, 2\)"):
+        csd.read_sequences(bad)
+    bad.write_bytes(bad.read_bytes()[:100])
+    with pytest.raises(DataError, match="damaged"):
+        csd.read_sequences(bad)
+    with h5py.File(bad, "w") as file:
+        file["x"] = 1
+    with pytest.raises(DataError, match=r"no /<root>/data as in a \.csd file; it has x"):
+        csd.read_sequences(bad)
+
+
+def test_rhythm_by_hand():
+    intervals = np.array([[1.0, 1.5], [2.0, 2.25]])
+    expected = [[0.5, 1.0, 0.5, 4.0, 0.25], [0.25, 0.5, 1.75, 16.0, 0.5]]
+    np.testing.assert_allclose(mosi_words.rhythm(intervals, ["so", "good"], 0.0, 4.0), expected)
+
+
+def test_the_words_of_mosi_are_those_of_the_transcripts(real_data):
+    """As shipped, the words stand one interval too late: undone, 1,934 clips have their transcript's words, else 1."""
+    words = csd.read_sequences(real_data / "mosi-csd" / mosi_words.WORDS)
+    clips = csd.segments(csd.read_sequences(real_data / "mosi-csd" / mosi_words.LABELS))
+    with open(real_data / "mosi-utterance" / "transcripts.csv", newline="", encoding="utf-8") as file:
+        transcripts = {row[0]: row[1].split() for row in csv.reader(file)}
+    assert clips.keys() == transcripts.keys()
+
+    def matching(sequence_of):
+        found = (mosi_words.words_of(sequence_of(about[0]), *about[1:3])[0] for about in clips.values())
+        return sum([w.upper() for w in said] == transcripts[clip] for clip, said in zip(clips, found, strict=True))
+
+    def shipped(video):  # what words_of undoes, done beforehand
+        features, intervals = words[video]
+        return csd.Sequence(np.concatenate([[mosi_words.SILENCE], features]), np.concatenate([intervals, [[1e9, 1e9]]]))
+
+    assert matching(words.__getitem__) == 1934
+    assert matching(shipped) == 1
+
+
+def test_mosi_words_is_the_official_set(real_data):
+    data = Dataset.collect(*mosi_words.read(real_data))
+    assert {name: len(data[name]) for name in data} == {"train": 1284, "valid": 229, "test": 686}
+    assert data.dims == {"language": 1024, "audio": 5} and data.header.aligned
+    assert "rhythm, not sound" in data.header.provenance["audio"]
+    for name in data:
+        with h5py.File(real_data / "mosi-labels" / f"y_{name}.h5") as file:
+            np.testing.assert_allclose(np.sort(data[name].targets), np.sort(file["data"][:]), atol=1e-5)
+    silent = [i for i, words in enumerate(data["train"].words) if words == ("",)]
+    assert len(silent) == 2
+    rhythms = {data["train"].ids[i]: data["train"].streams["audio"].clip(i) for i in silent}
+    np.testing.assert_allclose(rhythms["VCslbP0mgZI_1"], [[0, 0.089796, 0, 0, 0]], atol=1e-4)
+    assert not rhythms["2WGyTLYerpo_44"].any()  # its label's interval has no length at all
+    assert not any(data["train"].streams["language"].clip(i).any() for i in silent)
+
+
+def test_mosi_utterance_is_in_the_order_of_speaking(real_data):
+    """Its rows are not: within a video all positive clips come first, so a window by row would tell the label."""
+    data = Dataset.collect(*mosi_utterance.read(real_data))
+    assert {name: len(data[name]) for name in data} == {"train": 1193, "valid": 254, "test": 752}
+    videos = {name: {clip.rpartition("_")[0] for clip in data[name].ids} for name in data}
+    assert not videos["train"] & videos["valid"] and not videos["train"] & videos["test"]
+    assert len(videos["train"] | videos["valid"]) == 62 and len(videos["test"]) == 31
+    test = data["test"]
+    numbers = [(clip.rpartition("_")[0], int(clip.rpartition("_")[2])) for clip in test.ids]
+    assert numbers == sorted(numbers)
+
+    rows = mosi_utterance._numbers(real_data / "mosi-utterance" / "text_test0.csv")
+    index = mosi_utterance._numbers(real_data / "mosi-utterance" / "text_test.csv")[:, 0].astype(int)
+    names = [row[0] for row in mosi_utterance._rows(real_data / "mosi-utterance" / "transcripts.csv")]
+    vectors = {names[row]: vector[:-1] for row, vector in zip(index, rows, strict=True)}
+    assert ((rows[:, -1] > 0) == [test.targets[test.ids.index(names[row])] >= 0 for row in index]).all()
+    for i in (0, 5, 400, 751):
+        window = test.streams["language"].clip(i)
+        place = window[:, -1].tolist().index(1.0)
+        assert window[:, -1].sum() == 1
+        np.testing.assert_allclose(window[place, :-1], vectors[test.ids[i]], rtol=1e-5)
+        if place:
+            np.testing.assert_allclose(window[place - 1, :-1], vectors[test.ids[i - 1]], rtol=1e-5)
+
+
+def test_identify_knows_the_real_folders(real_data):
+    assert readers.identify(real_data / "mosi-csd") == "mosi-words"
+    assert readers.identify(real_data / "mosi-utterance") == "mosi-utterance"
+    with pytest.raises(DataError, match=r"is one \.csd file; give the folder"):
+        readers.identify(real_data / "mosi-csd" / mosi_words.WORDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "audio_test0.csv",
+            lambda t: t[:-40],
+            r"audio_test0\.csv, line 752: \d+ columns, but line 1 has 74; is it cut off",
+        ),
+        (
+            "text_train0.csv",
+            lambda t: t.replace('"-1.1352200000000001"', '"x"', 1),
+            r"line 1, column 1: 'x' is not a number",
+        ),
+        ("video_test0.csv", lambda t: t.split("\n", 1)[1], r"video_test0\.csv has 751 rows, text_test\.csv 752"),
+        (
+            "transcripts.csv",
+            lambda t: "\n".join(t.split("\n")[:900]),
+            r"text_.*\.csv, line \d+: row \d+ is not in transcripts",
+        ),
+        ("text_test.csv", lambda t: "", "is empty"),
+    ],
+)
+def test_a_damaged_csv_says_line_and_column(real_data, tmp_path, name, change, message):
+    for file in (real_data / "mosi-utterance").glob("*.csv"):
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / mosi_words.LABELS).symlink_to(real_data / "mosi-csd" / mosi_words.LABELS)
+    text = (tmp_path / name).read_text(encoding="utf-8")
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_text(change(text), encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        Dataset.collect(*mosi_utterance.read(tmp_path))
+
+
+@pytest.mark.parametrize("module", [mosi_words, mosi_utterance])
+def test_a_missing_file_is_named(module, tmp_path):
+    with pytest.raises(DataError, match=r"no .* in it; `ktnet-lite data fetch mosi-"):
+        Dataset.collect(*module.read(tmp_path))
