@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from ktnet_lite.data.batching import Padded
 
+VECTOR = 16  # heads are padded with zeros to a multiple of this, which changes no number and fills the CPU's vectors
+
 
 def sinusoidal_positions(steps: int, dim: int) -> Tensor:
     """Sine and cosine positions, shape (steps, dim), as in Vaswani et al. (2017), section 3.5."""
@@ -56,9 +58,11 @@ class Attention(nn.Module):
     def forward(self, target: Tensor, source: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """(B, T, d), source (B, S, d), mask (B, S) of valid source steps -> (B, T, d)."""
         q, k, v = self._project(target, source)
+        width = q.shape[-1]
+        q, k, v = (F.pad(x, (0, -width % VECTOR)) for x in (q, k, v))
         mask = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, S)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, h, T, d / h)
-        return self.out(attended.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=width**-0.5)[..., :width]
+        return self.out(attended.transpose(1, 2).flatten(2))  # from (B, h, T, d / h)
 
     def weights(self, target: Tensor, source: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """The attention weights themselves, shape (B, h, T, S); every row adds up to 1."""
