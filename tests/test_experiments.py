@@ -103,7 +103,7 @@ def test_parameters_of_a_notebook_ignore_what_is_no_parameter():
 
 def test_the_train_command_compares_variants_and_reuses_the_teacher(tmp_path):
     options = [f"--{name}={value}" for name, value in TINY.items() if name != "treatment"]
-    arguments = ["train", "--variant", "ours,full,language_vision", "--seed", "0,1", "--out", str(tmp_path), *options]
+    arguments = ["train", "--variant", "ours,full,language_vision", "--seed", "3", "--out", str(tmp_path), *options]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     assert "training median" in done.output
@@ -111,7 +111,7 @@ def test_the_train_command_compares_variants_and_reuses_the_teacher(tmp_path):
         assert line in done.output
     assert (tmp_path / "comparison-synthetic.png").stat().st_size > 1000
     folders = sorted(folder.name.split("-")[0] for folder in (tmp_path / "synthetic").iterdir())
-    assert folders == ["full", "full", "language_vision", "language_vision", "ours", "ours"]
+    assert folders == ["full", "language_vision", "ours"]
     assert not list(tmp_path.glob("synthetic/*/teacher"))  # the full run of the same seed was the teacher
 
 
