@@ -84,6 +84,21 @@ class Attention(nn.Module):
         return tuple(x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))
 
 
+class Dropout(nn.Dropout):
+    """Dropout that on a CPU spends one random byte an element, several times faster than torch's.
+
+    There ``p`` is rounded to a multiple of 1/256; the scale is that of the rounded ``p``, so the mean stays exact.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or not self.training or self.p == 0:
+            return super().forward(x)
+        keep = max(round(256 * (1 - self.p)), 1)  # of 256
+        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) <= keep - 1
+        return x * kept.to(x.dtype).mul_(256 / keep)
+
+
 class TransformerLayer(nn.Module):
     """Pre-norm layer: attention and a feed-forward net of 4d, each with a residual, Eq. (4)."""
 
@@ -93,7 +108,7 @@ class TransformerLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(dim)
         self.feed_forward = nn.Sequential(nn.Linear(dim, 4 * dim), nn.ReLU(), nn.Linear(4 * dim, dim))
         self.feed_forward_norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, source: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         x = x + self.dropout(self.attention(*self.normed(x, source), mask))  # m' = m' + Z'_m, Eq. (4)
