@@ -9,7 +9,9 @@ DATASET ?= synthetic
 VARIANTS ?= ours,language_vision,full
 DATA_FROM ?=
 SEEDS ?=
-EPOCHS ?=
+ifeq ($(DATASET),synthetic)
+EPOCHS ?= 15
+endif
 OPTIONS ?=
 
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
