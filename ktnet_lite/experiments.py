@@ -16,6 +16,7 @@ from traitlets.config import Config
 
 from ktnet_lite import results
 from ktnet_lite.config import TrainConfig
+from ktnet_lite.data import catalogue
 from ktnet_lite.errors import KTNetError
 
 
@@ -53,9 +54,13 @@ def run(config: TrainConfig, *, live: bool = True) -> Path:
 
     Raises
     ------
+    ConfigError, DataError
+        No such data set, or it cannot be had; nothing has run.
     KTNetError
         A cell failed. The notebook with the error stays in the folder, and the message says where.
     """
+    if config.dataset != "synthetic" and not Path(config.dataset).exists():
+        catalogue.build(config.dataset, local=config.data_from or None)  # here, so that its progress and errors are seen
     folder = results.run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
     result, notebook = folder / "result.json", folder / "train.ipynb"

@@ -133,6 +133,8 @@ def test_the_predict_command_writes_a_score_for_each_clip(finished, tmp_path):
         (["train", "--epochs", "many"], "not a valid integer"),
         (["train", "--epochs", "0"], "epochs = 0 is outside"),
         (["train", "--seed", "1,x"], "give whole numbers"),
+        (["train", "--dataset", "mosi-word"], "did you mean 'mosi-words'"),
+        (["train", "--dataset", "mosi-words", "--data-from", "nowhere"], "no folder nowhere"),
         (["predict", "none.pt", "synthetic"], "no checkpoint at none.pt"),
     ],
 )
