@@ -1,0 +1,160 @@
+"""The benchmark: the plain reference is the same network, the figures are counted right, the script runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ktnet_lite.data.batching import collate
+from ktnet_lite.data.schema import MODALITIES
+from ktnet_lite.layers import Attention, Dropout
+from ktnet_lite.model import VARIANTS
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from plain import PlainAttention, plain  # noqa: E402
+from step import SHAPES, build, full_batch, parity, random_split, take_turns, training_flops  # noqa: E402
+
+TINY = SHAPES["tiny"]
+
+
+def padded_batch():
+    batch = collate(random_split(TINY, 5, fill=0.5), range(5), MODALITIES)
+    assert all(stream.mask is not None for stream in batch.streams.values())
+    return batch
+
+
+def without_dropout(objective):
+    for module in objective.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return objective
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("padded", [False, True])
+def test_reference_gives_the_same_outputs(variant, padded):
+    ours = build(TINY, variant)
+    batch = padded_batch() if padded else full_batch(TINY, "cpu")
+    assert parity({"ours": ours, "reference": plain(ours, 0.1)}, batch) < 1e-5
+
+
+def test_parity_notices_a_changed_weight():
+    ours = build(TINY, "full")
+    reference = plain(ours, 0.1)
+    reference.model.cross_modal["audio_to_language"].layers[1].attention.key.weight.data *= 2
+    assert parity({"ours": ours, "reference": reference}, full_batch(TINY, "cpu")) > 1e-4
+
+
+@pytest.mark.parametrize("variant", ["full", "ours"])
+def test_reference_trains_alike(variant):
+    """Same loss, as many parameters to train, and the same gradients, projections by projection."""
+    ours = without_dropout(build(TINY, variant)).train()
+    reference = plain(ours, 0.0).train()
+    batch = padded_batch()
+    for side in (ours, reference):
+        side(batch)["loss"].backward()
+
+    def trained(side):
+        return sum(parameter.numel() for parameter in side.parameters() if parameter.requires_grad)
+
+    assert trained(ours) == trained(reference)
+    mine = ours.model.cross_modal["vision_to_language"].layers[0].attention
+    theirs = reference.model.cross_modal["vision_to_language"].layers[0].attention
+    split = [linear.weight.grad for linear in (theirs.query, theirs.key, theirs.value)]
+    assert mine.qkv.weight.grad.abs().max() > 1e-4
+    torch.testing.assert_close(torch.cat(split), mine.qkv.weight.grad, atol=1e-6, rtol=1e-3)
+    convolution = reference.model.encoders["language"].project.convolution
+    torch.testing.assert_close(
+        convolution.weight.grad.squeeze(-1), ours.model.encoders["language"].project.weight.grad, atol=1e-6, rtol=1e-3
+    )
+
+
+def test_reference_drops_attention_weights():
+    fused = Attention(8, 2)
+    x = torch.randn(6, 3, 8)  # (T, B, d)
+    _, kept = PlainAttention(fused, 0.0).train()(x, x, x, None)
+    _, dropped = PlainAttention(fused, 0.5).train()(x, x, x, None)
+    torch.testing.assert_close(kept.sum(-1), torch.ones(3, 6))
+    assert not torch.allclose(dropped.sum(-1), torch.ones(3, 6))
+
+
+def test_flops_of_a_known_product():
+    class Product(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(TINY.language[1], 7))
+
+        def forward(self, batch):
+            return {"loss": (batch.streams["language"].values @ self.weight).sum()}
+
+    steps, features = TINY.language
+    forward = 2 * TINY.batch * steps * features * 7
+    assert training_flops(Product(), full_batch(TINY, "cpu")) == 2 * forward  # and as many for the weight's gradient
+
+
+def test_ratio_is_the_median_of_the_turns(monkeypatch):
+    times = iter([1.0, 4.0, 2.0, 6.0, 1.0, 9.0])  # ratios 4, 3, 9
+    monkeypatch.setattr("step.seconds", lambda function, device: next(times))
+    assert take_turns(lambda: None, lambda: None, 3, "cpu") == (1.0, 6.0, 4.0)
+
+
+def test_random_clips_are_mosi_like():
+    lengths = random_split(SHAPES["mosi-unaligned"], 2000, fill=12.6 / 50).streams["language"].lengths
+    assert 11.5 < lengths.mean() < 13.5
+    assert lengths.min() >= 1
+    assert lengths.max() <= 50
+
+
+def test_script_prints_and_writes_its_figures(tmp_path):
+    path = tmp_path / "step.json"
+    command = [sys.executable, ROOT / "benchmarks/step.py", "--shape", "tiny", "--repeats", "1", "--json", path]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert run.returncode == 0, run.stderr
+    for word in ("ratio", "parameters", "GFLOP", "matmul peak", "peak memory", "trimmed", "time grid"):
+        assert word in run.stdout
+    results = json.loads(path.read_text(encoding="utf-8"))["results"]
+    assert [result["variant"] for result in results] == ["full", "ours"]
+    for result in results:
+        assert result["parity"] < 1e-5
+        assert result["gflop"] > 0
+        assert all(
+            result["training"][key] > 0 and result["inference"][key] > 0 for key in ("ours", "reference", "ratio")
+        )
+        assert 0 < result["share_of_peak"]["ours"] < 1
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_byte_dropout(p):
+    """The share and the scale of what is kept, at each of the eight places in a random word."""
+    dropped = Dropout(p).train()(torch.ones(80_000, 8))
+    kept = dropped != 0
+    share = round(256 * (1 - p)) / 256
+    assert (kept.float().mean(0) - share).abs().max() < 6 * (share * (1 - share) / 80_000) ** 0.5
+    assert torch.equal(dropped[kept].unique(), torch.tensor([1 / share]))
+    neighbours = torch.corrcoef(kept.float().T) - torch.eye(8)
+    assert neighbours.abs().max() < 0.02
+
+
+def test_byte_dropout_at_its_edges():
+    x = torch.randn(5, 3, requires_grad=True)
+    assert torch.equal(Dropout(0.5).eval()(x), x)
+    assert torch.equal(Dropout(0.0).train()(x), x)
+    assert torch.isfinite(Dropout(0.99).train()(x)).all()
+    torch.manual_seed(0)
+    y = Dropout(0.5).train()(x)
+    y.sum().backward()
+    assert torch.equal(x.grad, torch.where(y == 0, 0.0, 2.0))
+    half = Dropout(0.5).train()(x.detach().bfloat16())
+    assert half.dtype == torch.bfloat16
+    torch.manual_seed(0)
+    assert torch.equal(Dropout(0.5).train()(x), y)
