@@ -1,0 +1,118 @@
+"""KTNet's forward pass in plain NumPy, float64, one unpadded clip at a time: what the tests compare the package with.
+
+Written from the equations, with loops where the package has none, and sharing no code with it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+Weights = dict[str, np.ndarray]
+
+
+def weights_of(module) -> Weights:
+    """A module's state_dict in float64."""
+    return {name: tensor.detach().double().numpy() for name, tensor in module.state_dict().items()}
+
+
+def part(weights: Weights, name: str) -> Weights:
+    """The weights of one submodule."""
+    return {key[len(name) + 1 :]: value for key, value in weights.items() if key.startswith(name + ".")}
+
+
+def positions(steps: int, dim: int) -> np.ndarray:
+    table = np.zeros((steps, dim))
+    for t in range(steps):
+        for i in range(dim):
+            angle = t / 10000 ** ((i - i % 2) / dim)
+            table[t, i] = math.cos(angle) if i % 2 else math.sin(angle)
+    return table
+
+
+def linear(x: np.ndarray, w: Weights) -> np.ndarray:
+    return x @ w["weight"].T + w.get("bias", 0.0)
+
+
+def layer_norm(x: np.ndarray, w: Weights) -> np.ndarray:
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * w["weight"] + w["bias"]
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    exponential = np.exp(x - x.max(-1, keepdims=True))
+    return exponential / exponential.sum(-1, keepdims=True)
+
+
+def attention(target: np.ndarray, source: np.ndarray, w: Weights, heads: int) -> tuple[np.ndarray, np.ndarray]:
+    """Eq. (3): (T, d), (S, d) -> attended (T, d) and the weights (h, T, S)."""
+    dim = target.shape[1]
+    q, k, v = (
+        x @ w["qkv.weight"][i * dim : (i + 1) * dim].T + w["qkv.bias"][i * dim : (i + 1) * dim]
+        for i, x in enumerate((target, source, source))
+    )
+    width, attended, weights = dim // heads, [], []
+    for h in range(heads):
+        columns = slice(h * width, (h + 1) * width)
+        weights.append(softmax(q[:, columns] @ k[:, columns].T / math.sqrt(width)))
+        attended.append(weights[-1] @ v[:, columns])
+    return linear(np.concatenate(attended, axis=1), part(w, "out")), np.array(weights)
+
+
+def transformer_layer(x: np.ndarray, source: np.ndarray | None, w: Weights, heads: int) -> np.ndarray:
+    """Eq. (4), m' = m' + Z'_m, and a feed-forward net with a residual of its own."""
+    normed = layer_norm(x, part(w, "attention_norm"))
+    keys = normed if source is None else layer_norm(source, part(w, "attention_norm"))
+    x = x + attention(normed, keys, part(w, "attention"), heads)[0]
+    hidden = np.maximum(linear(layer_norm(x, part(w, "feed_forward_norm")), part(w, "feed_forward.0")), 0)
+    return x + linear(hidden, part(w, "feed_forward.2"))
+
+
+def transformer(x: np.ndarray, source: np.ndarray | None, w: Weights, heads: int) -> np.ndarray:
+    for layer in sorted({int(key.split(".")[1]) for key in w if key.startswith("layers.")}):
+        x = transformer_layer(x, source, part(w, f"layers.{layer}"), heads)
+    return layer_norm(x, part(w, "norm"))
+
+
+def encoder(x: np.ndarray, w: Weights, heads: int) -> np.ndarray:
+    projected = linear((x - w["mean"]) / w["scale"], part(w, "project"))
+    dim = projected.shape[1]
+    return transformer(projected * math.sqrt(dim) + positions(len(x), dim), None, part(w, "transformer"), heads)
+
+
+def transfer(x: np.ndarray, w: Weights, heads: int) -> np.ndarray:
+    """theta or phi of Eq. (1)."""
+    return linear(transformer(x, None, part(w, "transformer"), heads), part(w, "out"))
+
+
+def combine(parts: list[np.ndarray], w: Weights, heads: int) -> np.ndarray:
+    """delta of Eq. (2), [theta(f_V) || phi(f_L)], along features where there is a way back to d, else along time."""
+    if "back.weight" in w:
+        return linear(transformer(np.concatenate(parts, axis=1), None, part(w, "transformer"), heads), part(w, "back"))
+    marked = [x + embedding for x, embedding in zip(parts, w["source_embedding"], strict=True)]
+    return transformer(np.concatenate(marked), None, part(w, "transformer"), heads)
+
+
+def ktnet(
+    clip: dict[str, np.ndarray], w: Weights, heads: int, targets: tuple[str, ...], pooling: str
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """One clip's observed streams, each (T_m, D_m) -> flat logits, and theta(f_V), phi(f_L)."""
+    observed = [name for name in ("language", "vision", "audio") if f"encoders.{name}.mean" in w]
+    features = {name: encoder(clip[name], part(w, f"encoders.{name}"), heads) for name in observed}
+    reconstructed = {}
+    if any(key.startswith("transfer.") for key in w):
+        reconstructed = {m: transfer(features[m], part(w, f"transfer.{m}"), heads) for m in observed}
+        features["audio"] = combine([reconstructed[m] for m in observed], part(w, "combine"), heads)
+    pooled = []
+    for target in targets:
+        attended = [
+            transformer(features[target], features[source], part(w, f"cross_modal.{source}_to_{target}"), heads)
+            for source in ("language", "vision", "audio")
+            if source in features and source != target
+        ] or [features[target]]
+        decoded = transformer(np.concatenate(attended, axis=1), None, part(w, f"decoders.{target}"), heads)
+        pooled.append(decoded.mean(0) if pooling == "mean" else decoded[-1])
+    joint = np.concatenate(pooled)
+    joint = joint + linear(np.maximum(linear(joint, part(w, "residual.0")), 0), part(w, "residual.3"))
+    return linear(joint, part(w, "head")), reconstructed
