@@ -50,7 +50,10 @@ def load(path: Path) -> dict[str, Any]:
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
+            # The CRC-32 do not cover the directory; for a part marked there as a folder (0x10) torch would read nothing
+            # and take whatever its memory holds for weights.
+            folders = (info.filename for info in archive.infolist() if info.external_attr & 0x10)
+            damaged = next(folders, None) or archive.testzip()
         if damaged:
             raise CheckpointError(f"{path} is damaged (in its part {damaged}); delete it, or restore it from a copy")
         content = torch.load(path, map_location="cpu", weights_only=True)

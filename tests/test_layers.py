@@ -8,7 +8,7 @@ import torch
 
 import numpy_ktnet as reference
 from ktnet_lite.data.batching import Padded
-from ktnet_lite.layers import Attention, Positions, Transformer, TransformerLayer, sinusoidal_positions
+from ktnet_lite.layers import Attention, Dropout, Positions, Transformer, TransformerLayer, sinusoidal_positions
 from small import shaken
 
 
@@ -152,3 +152,24 @@ def test_dropout_acts_in_training_alone():
     assert not torch.equal(layer(x), layer(x))
     layer.eval()
     assert torch.equal(layer(x), layer(x))
+
+
+def test_dropout_keeps_the_right_share_at_the_right_scale():
+    torch.manual_seed(0)
+    dropout, x = Dropout(0.25), torch.full((80_003,), 3.0, requires_grad=True)
+    dropped = dropout(x)
+    assert set(dropped.tolist()) == {0.0, 4.0}  # 3 / (1 - p)
+    share = (dropped != 0)[:80_000].view(-1, 8).float().mean(0)  # of each byte of a random word
+    torch.testing.assert_close(share, torch.full((8,), 0.75), rtol=0, atol=0.02)
+    dropped.sum().backward()
+    torch.testing.assert_close(x.grad, dropped.detach() / 3)
+    assert not torch.equal(dropout(x), dropped)
+    assert torch.equal(Dropout(0.0)(x), x) and torch.equal(dropout.eval()(x), x)
+
+
+def test_dropout_rounds_p_and_keeps_the_mean():
+    torch.manual_seed(0)
+    dropped = Dropout(0.1)(torch.ones(200_000))  # 230 of 256 are kept
+    assert dropped.max() == pytest.approx(256 / 230)
+    assert dropped.mean() == pytest.approx(1, abs=3e-3)
+    assert Dropout(0.9999)(torch.ones(4096)).isfinite().all()

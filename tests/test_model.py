@@ -1,0 +1,299 @@
+"""KTNet: every variant against NumPy, padding, what it may see, where gradients go, which modules it has."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import numpy_ktnet as reference
+from ktnet_lite.data.batching import Batches, Padded, collate
+from ktnet_lite.data.schema import Split, Stream
+from ktnet_lite.errors import ConfigError
+from ktnet_lite.layers import Positions
+from ktnet_lite.losses import OUTPUTS, TREATMENTS, predictions
+from ktnet_lite.model import VARIANTS, Combine, KTNet, ModalityEncoder
+from small import ALIGNED, DIMS, SIZE, UNALIGNED, extended, make_batch, make_model, make_objective, make_split, shaken
+
+FORMS = [(variant, "time") for variant in VARIANTS] + [("ours", "features")]
+
+
+def check_against_numpy(model, split: Split, atol: float) -> None:
+    """Logits and reconstructions of a padded batch against NumPy's of each clip alone."""
+    batch = collate(split, range(len(split)), model.observed)
+    dtype = next(model.parameters()).dtype
+    streams = {name: Padded(padded.values.to(dtype), padded.mask) for name, padded in batch.streams.items()}
+    output, w = model(streams), reference.weights_of(model)
+    for i in range(len(split)):
+        clip = {name: split.streams[name].clip(i).astype(float) for name in model.observed}
+        logits, reconstructed = reference.ktnet(clip, w, SIZE["heads"], model.targets, model.pooling)
+        np.testing.assert_allclose(output.logits[i].detach().flatten(), logits, rtol=0, atol=atol)
+        assert set(output.reconstructed) == set(reconstructed)
+        for name, expected in reconstructed.items():
+            result = output.reconstructed[name].values[i, : len(expected)].detach()
+            np.testing.assert_allclose(result, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+@pytest.mark.parametrize(("variant", "concat"), FORMS)
+def test_every_variant_against_numpy(variant, concat, pooling):
+    model = make_model(variant, concat=concat, pooling=pooling)
+    check_against_numpy(model, make_split(ALIGNED if concat == "features" else UNALIGNED), 1e-5)
+
+
+@pytest.mark.parametrize(("variant", "concat"), FORMS)
+def test_every_variant_against_numpy_in_double_precision(variant, concat):
+    model = make_model(variant, concat=concat).double()
+    for module in model.modules():
+        if isinstance(module, Positions):
+            module.table = torch.from_numpy(reference.positions(*module.table.shape))
+    check_against_numpy(model, make_split(ALIGNED if concat == "features" else UNALIGNED), 1e-10)
+
+
+@pytest.mark.parametrize("loss", OUTPUTS)
+@pytest.mark.parametrize("target", ["language", "vision", "audio"])
+def test_single_targets_and_every_head_against_numpy(target, loss):
+    model = make_model("ours", loss, targets=(target,))
+    assert model(make_batch(UNALIGNED).streams).logits.shape == (4, *OUTPUTS[loss])
+    check_against_numpy(model, make_split(UNALIGNED), 1e-5)
+
+
+def test_two_targets_against_numpy_in_the_order_given():
+    check_against_numpy(make_model("full", targets=("audio", "language")), make_split(UNALIGNED), 1e-5)
+
+
+def test_ours_where_the_data_has_no_vision_against_numpy():
+    torch.manual_seed(0)
+    model = shaken(KTNet({"language": 5, "audio": 3}, (7,), "ours", **SIZE, dropout=0.0)).eval()
+    assert model.observed == ("language",) and set(model.transfer) == {"language"}
+    assert set(model.cross_modal) == {"audio_to_language", "language_to_audio"}
+    check_against_numpy(model, make_split(UNALIGNED), 1e-5)
+
+
+@pytest.mark.parametrize("concat", ["time", "features"])
+def test_delta_against_numpy(concat):
+    """Eq. (2), transformer layers over [theta(f_V) || phi(f_L)], both ways to concatenate."""
+    delta = shaken(Combine(("language", "vision"), **SIZE, dropout=0.0, concat=concat)).eval()
+    lengths = {"language": [5, 2], "vision": [5, 2] if concat == "features" else [3, 4]}
+    torch.manual_seed(1)
+    parts = {}
+    for name, counts in lengths.items():
+        mask = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
+        parts[name] = Padded(torch.randn(2, max(counts), 8), mask)
+    result, w = delta(parts), reference.weights_of(delta)
+    for i in range(2):
+        clips = [parts[name].values[i, : lengths[name][i]].double().numpy() for name in ("language", "vision")]
+        expected = reference.combine(clips, w, 2)
+        np.testing.assert_allclose(result.values[i][result.full_mask()[i]].detach(), expected, rtol=0, atol=1e-5)
+    widths = {layer.attention.qkv.in_features for layer in delta.transformer.layers}
+    assert widths == ({16} if concat == "features" else {8})
+
+
+def test_features_side_by_side_need_one_length():
+    model = make_model("ours", concat="features")
+    with pytest.raises(ConfigError, match=r'needs aligned streams.*concat="time"'):
+        model(make_batch(UNALIGNED).streams)
+
+
+def invariance_cases():
+    for (variant, concat), pooling in itertools.product(FORMS, ("mean", "last")):
+        for loss, aligned in itertools.product(OUTPUTS, (True, False)):
+            if aligned or concat == "time":
+                yield variant, concat, pooling, loss, aligned, None
+    for variant, names in VARIANTS.items():
+        for target in (*names, "audio") if variant == "ours" else names:
+            yield variant, "time", "mean", "cross_entropy", False, (target,)
+
+
+@pytest.mark.parametrize(("variant", "concat", "pooling", "loss", "aligned", "targets"), list(invariance_cases()))
+def test_padding_changes_no_prediction(variant, concat, pooling, loss, aligned, targets):
+    model = make_model(variant, loss, concat=concat, pooling=pooling, targets=targets)
+    batch = make_batch(ALIGNED if aligned else UNALIGNED)
+    expected = predictions(model(batch.streams).logits, loss)
+    for steps in (0, 1, 70):  # 70: past the table of positions too
+        streams = {name: extended(padded, steps, 1e4) for name, padded in batch.streams.items()}
+        torch.testing.assert_close(predictions(model(streams).logits, loss), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_clip_is_predicted_alone_as_in_a_batch(variant):
+    model, split = make_model(variant), make_split(UNALIGNED)
+    together = model(collate(split, range(4), model.observed).streams).logits
+    for i in range(4):
+        alone = collate(split, [i], model.observed).streams
+        assert all(padded.mask is None for padded in alone.values())
+        torch.testing.assert_close(model(alone).logits[0], together[i], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("absent", ["language", "vision"])
+def test_padding_changes_nothing_where_an_aligned_clip_lacks_a_modality(absent):
+    lengths = ALIGNED | {absent: [3, 1, 0, 2]}  # the longest clip but one step, so the tensors have one length
+    lengths = {name: [*counts, 4] for name, counts in lengths.items()}
+    model, streams = make_model("ours", concat="features"), make_batch(lengths).streams
+    expected = model(streams).logits
+    assert expected.isfinite().all()
+    garbage = {name: extended(padded, 0, 1e4) for name, padded in streams.items()}
+    torch.testing.assert_close(model(garbage).logits, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("concat", ["time", "features"])
+def test_ours_predicts_bitwise_the_same_with_audio_replaced_by_nan(concat):
+    split = make_split(ALIGNED)
+    audio = split.streams["audio"]
+    poisoned = Stream(np.full_like(audio.values, np.nan), audio.lengths)
+    longer = Stream(np.full((100, 3), np.nan, np.float32), np.array([40, 30, 20, 10]))
+    model = make_model("ours", concat=concat)
+
+    def run(streams, modalities=("language", "vision", "audio")):
+        changed = Split({**split.streams, **streams}, split.targets, split.ids)
+        return model(collate(changed, range(4), modalities).streams).logits
+
+    expected = run({})
+    assert expected.isfinite().all()
+    for other in (run({"audio": poisoned}), run({"audio": longer}), run({}, model.observed)):
+        assert torch.equal(other, expected)
+    (batch,) = Batches(Split({**split.streams, "audio": poisoned}, split.targets, split.ids), 4, model.observed)
+    assert set(batch.streams) == {"language", "vision"}
+    torch.testing.assert_close(model(batch.streams).logits, expected[batch.indices], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_variant_sees_what_it_observes_and_nothing_else(variant):
+    model, batch = make_model(variant), make_batch(UNALIGNED)
+    expected = model(batch.streams).logits
+    for name in DIMS:
+        values, mask = batch.streams[name]
+        changed = model({**batch.streams, name: Padded(values.flip(2), mask)}).logits
+        assert torch.equal(changed, expected) == (name not in VARIANTS[variant]), name
+
+
+def streams_of(variant: str) -> tuple[str, ...]:
+    return (*VARIANTS[variant], "audio") if variant == "ours" else VARIANTS[variant]
+
+
+def gradient_cases():
+    for variant in VARIANTS:
+        ours = variant == "ours"
+        for targets in (None, *((name,) for name in streams_of(variant)), streams_of(variant)[:2]):
+            for concat, treatment in itertools.product(("time", "features"), TREATMENTS) if ours else [("time", "")]:
+                yield variant, targets, concat, treatment
+
+
+@pytest.mark.parametrize(("variant", "targets", "concat", "treatment"), list(gradient_cases()))
+def test_gradients_reach_every_parameter_that_a_variant_trains(variant, targets, concat, treatment):
+    objective = make_objective(make_model(variant, targets=targets, concat=concat, pooling="mean"), treatment).train()
+    objective(make_batch({name: [5, 3, 6, 4, 5] for name in DIMS}))["loss"].backward()
+    for name, parameter in objective.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, f"{name} is not used"
+            assert parameter.grad.abs().max() > 1e-9, f"{name} is dead"
+        else:
+            assert name.startswith("audio_target.encoder.") and treatment in ("random", "teacher"), name
+            assert parameter.grad is None, name
+
+
+def count(module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_parameter_counts_by_hand():
+    def transformer(d: int, layers: int = 2) -> int:
+        return layers * (12 * d * d + 13 * d) + 2 * d  # qkv, out, feed-forward of 4d, two norms; and the final norm
+
+    def tail(width: int) -> int:
+        return 2 * (width * width + width) + 7 * width + 7
+
+    encoders = {name: features * 8 + transformer(8) for name, features in DIMS.items()}
+    pair, theta = transformer(8), transformer(8) + 8 * 8 + 8
+    expected = {
+        "vision": encoders["vision"] + transformer(8) + tail(8),
+        "language": encoders["language"] + transformer(8) + tail(8),
+        "language_vision": encoders["language"] + encoders["vision"] + 2 * pair + 2 * transformer(8) + tail(16),
+        "full": sum(encoders.values()) + 6 * pair + 3 * transformer(16) + tail(48),
+    }
+    delta = transformer(8) + 2 * 8
+    expected["ours"] = expected["full"] - encoders["audio"] + 2 * theta + delta
+    counts = {variant: count(make_model(variant)) for variant in VARIANTS}
+    assert counts == expected
+    assert counts["vision"] < counts["language"] < counts["language_vision"] < counts["full"] < counts["ours"]
+    features = make_model("ours", concat="features")
+    assert count(features.combine) == transformer(16) + 16 * 8 + 8
+
+
+def test_a_variant_builds_no_dead_modules():
+    pairs = {variant: set(make_model(variant).cross_modal) for variant in VARIANTS}
+    assert pairs["language"] == pairs["vision"] == set()
+    assert pairs["language_vision"] == {"language_to_vision", "vision_to_language"}
+    assert pairs["full"] == pairs["ours"] == {f"{a}_to_{b}" for a, b in itertools.permutations(DIMS, 2)}
+    for variant, observed in VARIANTS.items():
+        model = make_model(variant)
+        assert tuple(model.encoders) == observed
+        assert hasattr(model, "transfer") == hasattr(model, "combine") == (variant == "ours")
+        assert set(model.decoders) == set(streams_of(variant))
+    one = make_model("ours", targets=("language",))
+    assert set(one.cross_modal) == {"vision_to_language", "audio_to_language"} and set(one.decoders) == {"language"}
+
+
+def test_attention_maps_are_of_each_pair_and_layer_and_add_up_to_one():
+    model, batch = make_model("ours"), make_batch(UNALIGNED)
+    maps = model.attention_maps(batch.streams)
+    assert set(maps) == set(model.cross_modal)
+    steps = {name: batch.streams[name].values.shape[1] for name in model.observed}
+    steps["audio"] = steps["language"] + steps["vision"]  # A' has the sources one after the other
+    for pair, layers in maps.items():
+        source, target = pair.split("_to_")
+        assert len(layers) == 2
+        for weights in layers:
+            assert weights.shape == (4, 2, steps[target], steps[source])
+            torch.testing.assert_close(weights.sum(-1), torch.ones(4, 2, steps[target]))
+    hidden = ~batch.streams["vision"].full_mask()
+    assert (maps["vision_to_language"][0].permute(0, 3, 1, 2)[hidden] == 0).all()
+
+
+def test_an_encoder_standardises_with_the_training_split():
+    split = make_split({name: [200, 300] for name in DIMS})
+    shifted = Split(
+        {name: Stream(10 + 5 * stream.values, stream.lengths) for name, stream in split.streams.items()},
+        split.targets,
+        split.ids,
+    )
+    plain, moved = make_model("full"), make_model("full")
+    plain.fit_statistics(split)
+    moved.fit_statistics(shifted)
+    values = split.streams["vision"].values
+    np.testing.assert_allclose(plain.encoders["vision"].mean, values.mean(0), atol=1e-6)
+    np.testing.assert_allclose(plain.encoders["vision"].scale, values.std(0), atol=1e-6)
+    logits = [
+        model(collate(data, [0, 1], model.observed).streams).logits
+        for model, data in [(plain, split), (moved, shifted)]
+    ]
+    torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=1e-4)
+    again = make_model("full")
+    again.load_state_dict(moved.state_dict())
+    assert torch.equal(again.encoders["audio"].mean, moved.encoders["audio"].mean)  # travels with the weights
+
+
+def test_an_encoder_projects_each_step_by_itself():
+    encoder = shaken(ModalityEncoder(3, **SIZE))
+    w = reference.weights_of(encoder)
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    np.testing.assert_allclose(
+        encoder.eval()(Padded(torch.from_numpy(x).float()[None])).values[0].detach(),
+        reference.encoder(x, w, 2),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variant", "dims", "targets", "message"),
+    [
+        ("nonsense", DIMS, None, "unknown variant 'nonsense'.*language_vision"),
+        ("vision", {"language": 5, "audio": 3}, None, "the data has only"),
+        ("language_vision", DIMS, ("audio",), "target 'audio' is no stream of variant 'language_vision'"),
+        ("ours", DIMS, (), "at least one"),
+        ("ours", DIMS, ("audio", "audio"), "each once"),
+    ],
+)
+def test_a_model_that_cannot_be_is_an_error(variant, dims, targets, message):
+    with pytest.raises(ConfigError, match=message):
+        KTNet(dims, (7,), variant, targets=targets)
