@@ -170,7 +170,7 @@ def clip_attention(model: KTNet, split: Split, clip: int = 0) -> Figure | None:
         weights = layers[-1][0].mean(0).cpu().numpy()  # (T, S)
         panel.imshow(weights, aspect="auto", cmap="viridis", vmin=0)
         reconstructed = "audio" if model.variant == "ours" else None
-        labels = ["A′" if name == reconstructed else name for name in (source, target)]
+        labels = ["A'" if name == reconstructed else name for name in (source, target)]
         panel.set(xlabel=labels[0], ylabel=labels[1], title=" → ".join(labels))
         panel.grid(False)
         if split.words is not None:

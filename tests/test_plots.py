@@ -5,19 +5,21 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 from PIL import Image
-from small import UNALIGNED, make_model, make_split
 
 from ktnet_lite import plots
 from ktnet_lite.data import synthetic
 from ktnet_lite.model import KTNet
 from ktnet_lite.statistics import Interval
+from small import UNALIGNED, make_model, make_split
 
 HISTORY = [
-    {"loss": 2.0, "task": 1.5, "vision_to_audio": 0.5, "valid_mae": 1.2, "valid_vision_error": 0.9, "valid_vision_r2": 0.1,
-     "valid_audio_std": 0.8},
-    {"loss": 1.5, "task": 1.2, "vision_to_audio": 0.3, "valid_mae": 1.0, "valid_corr": 0.5, "valid_vision_error": 0.7,
-     "valid_vision_r2": 0.3, "valid_audio_std": 0.7},
-]  # fmt: skip
+    {"loss": 2.0, "task": 1.5, "vision_to_audio": 0.5, "valid_mae": 1.2},
+    {"loss": 1.5, "task": 1.2, "vision_to_audio": 0.3, "valid_mae": 1.0, "valid_corr": 0.5},
+]
+QUALITY = [
+    {"valid_vision_error": 0.9, "valid_vision_r2": 0.1, "valid_audio_std": 0.8},
+    {"valid_vision_error": 0.7, "valid_vision_r2": 0.3, "valid_audio_std": 0.7},
+]
 
 
 def lines(axes):
@@ -36,7 +38,7 @@ def test_loss_curves_show_the_terms_that_are_there_and_the_epoch_that_was_kept()
 
 
 def test_reconstruction_over_time_shows_error_r2_and_spread():
-    error, r2, spread = plots.reconstruction_over_time(HISTORY).axes
+    error, r2, spread = plots.reconstruction_over_time(QUALITY).axes
     assert list(lines(error)["vision → audio"]) == [0.9, 0.7]
     assert list(lines(r2)["vision → audio"]) == [0.1, 0.3]
     assert list(spread.get_lines()[0].get_ydata()) == [0.8, 0.7] and spread.get_ylim()[0] == 0
@@ -62,7 +64,7 @@ def test_attention_has_a_map_for_each_pair(variant, pairs):
     assert len(drawn.axes) == pairs
     titles = {axes.get_title() for axes in drawn.axes}
     assert "vision → language" in titles
-    assert ("language → A′" in titles) == (variant == "ours")
+    assert ("language → A'" in titles) == (variant == "ours")
     panel = next(axes for axes in drawn.axes if axes.get_title() == "language → vision")
     weights = np.asarray(panel.images[0].get_array())
     assert weights.shape == (UNALIGNED["vision"][1], UNALIGNED["language"][1])
