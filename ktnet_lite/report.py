@@ -9,6 +9,7 @@ import numpy as np
 
 from ktnet_lite.errors import DataError
 from ktnet_lite.metrics import METRICS
+from ktnet_lite.model import VARIANTS
 from ktnet_lite.statistics import Interval, mean_interval, paired_difference
 
 MAIN = {"sentiment": ("acc7", "acc2_nonzero", "f1_nonzero", "mae", "corr"), "emotion": ("accuracy_mean", "f1_mean")}
@@ -18,7 +19,7 @@ Results = Sequence[dict[str, Any]]
 
 
 def by_variant(results: Results) -> dict[str, list[dict[str, Any]]]:
-    """Results grouped by variant, each group sorted by seed.
+    """Results grouped by variant, in the paper's order, each group sorted by seed.
 
     Raises
     ------
@@ -34,7 +35,7 @@ def by_variant(results: Results) -> dict[str, list[dict[str, Any]]]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in sorted(results, key=lambda result: result["parameters"]["seed"]):
         groups.setdefault(result["parameters"]["variant"], []).append(result)
-    return groups
+    return {variant: groups[variant] for variant in VARIANTS if variant in groups}
 
 
 def intervals(results: Results, metric: str) -> dict[str, Interval]:
