@@ -51,13 +51,13 @@ def table(results: Results) -> str:
     """Test metrics by variant as text, the best constant predictions below them."""
     metrics = MAIN[results[0]["dataset"]["task"]]
     cells = {metric: intervals(results, metric) for metric in metrics}
-    lines = [f"{'':18}" + "".join(f"{METRICS[metric].label:>22}" for metric in metrics)]
+    lines = [f"{'':18}" + "".join(f"{METRICS[metric].label:>24}" for metric in metrics)]
     for variant in by_variant(results):
         numbers = (cells[metric].get(variant) for metric in metrics)
-        lines.append(f"{variant:18}" + "".join(f"{_number(interval):>22}" for interval in numbers))
+        lines.append(f"{variant:18}" + "".join(f"{_number(interval):>24}" for interval in numbers))
     for name, values in results[0]["baselines"].items():
         numbers = (values.get(metric) for metric in metrics)
-        lines.append(f"{name:18}" + "".join(f"{'-' if x is None else format(x, '.3f'):>22}" for x in numbers))
+        lines.append(f"{name:18}" + "".join(f"{'-' if x is None else format(x, '.3f'):>24}" for x in numbers))
     return "\n".join(lines)
 
 
