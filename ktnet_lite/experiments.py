@@ -60,7 +60,7 @@ def run(config: TrainConfig, *, live: bool = True) -> Path:
         A cell failed. The notebook with the error stays in the folder, and the message says where.
     """
     if config.dataset != "synthetic" and not Path(config.dataset).exists():
-        catalogue.build(config.dataset, local=config.data_from or None)  # here, so that its progress and errors are seen
+        catalogue.build(config.dataset, local=config.data_from or None)  # here: its progress and errors show
     folder = results.run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
     result, notebook = folder / "result.json", folder / "train.ipynb"
