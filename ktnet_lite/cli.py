@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from ktnet_lite import __version__
 from ktnet_lite.errors import KTNetError
+from ktnet_lite.text import size, table
 
 ELSEWHERE = {"train": "ktnet_lite.commands", "predict": "ktnet_lite.commands"}  # imported when called: torch is slow
 FILE = click.Path(path_type=Path)
@@ -17,7 +20,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 class Main(click.Group):
-    """Errors that are meant for people become a message and status 1; Ctrl-C becomes status 130."""
+    """Errors meant for people become a message and status 1, warnings a line, Ctrl-C status 130."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *ELSEWHERE])
@@ -29,7 +32,9 @@ class Main(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda message, *_: click.echo(f"Note: {message}", err=True)
+                return super().invoke(ctx)
         except KTNetError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
@@ -59,9 +64,9 @@ def list_(folder: Path | None) -> None:
         if (catalogue.home(folder) / f"{entry.name}.h5").is_file():
             how = "is here"
         else:
-            how = f"fetch, {_size(sum(f.size for f in entry.files))}" if entry.public else "fetch --from"
+            how = f"fetch, {size(sum(f.size for f in entry.files))}" if entry.public else "fetch --from"
         rows.append((entry.name, entry.about, how))
-    click.echo(_table(rows))
+    click.echo(table(rows))
     click.echo(
         f"\nGet one: ktnet-lite data fetch NAME [--from FOLDER]; it goes to the data folder {catalogue.home(folder)}.\n"
         "Where there is no public link, fetch NAME says where to ask, and under which licence."
@@ -93,8 +98,8 @@ def convert(source: Path, dest: Path, kind: str | None, name: str | None, replac
     """Convert SOURCE (a file or a folder, of whatever known format) to the HDF5 file DEST."""
     from ktnet_lite.data import readers, store
 
-    header, splits = readers.open_source(source, kind, name=name, replace_nonfinite=replace_nonfinite)
-    store.write(dest, header, splits)
+    header, splits = readers.open_source(source, kind, replace_nonfinite=replace_nonfinite)
+    store.write(dest, replace(header, name=name or header.name), splits)
     click.echo(_info(dest))
 
 
@@ -122,26 +127,13 @@ def _info(path: Path) -> str:
     about = store.info(path)
     header = about.header
     time = "aligned" if header.aligned else "unaligned"
-    facts = [("file", f"{path} ({_size(about.size)})"), ("data set", f"{header.name}: {header.task}, {time}")]
+    facts = [("file", f"{path} ({size(about.size)})"), ("data set", f"{header.name}: {header.task}, {time}")]
     facts += [("checksum", about.checksum), *sorted(header.provenance.items())]
+    facts = [(k, " ".join(sha256[:12] for sha256 in v.split()) if k == "raw" else v) for k, v in facts]
     rows = [("SPLIT", "CLIPS", "MODALITY", "FEATURES", "STEPS", "A CLIP")]
     for split, streams in about.streams.items():
         for k, (modality, (steps, dim)) in enumerate(streams.items()):
             clips = about.clips[split]
             mean = f"{steps / clips:.1f}" if clips else ""
             rows.append(("" if k else split, "" if k else str(clips), modality, str(dim), str(steps), mean))
-    return f"{_table(facts)}\n\n{_table(rows)}"
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
-    """Columns of equal width, two spaces apart; the last one as it is."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"
+    return f"{table(facts)}\n\n{table(rows)}"

@@ -200,8 +200,12 @@ def test_make_says_what_to_do_when_python_is_too_old(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS; README shows Windows the plain commands")
 def test_make_train_passes_its_variables_on(tmp_path):
+    plain = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+
     def command(*variables: str) -> str:
-        dry = subprocess.run(["make", "-n", "train", *variables], cwd=ROOT, capture_output=True, text=True, check=True)
+        dry = subprocess.run(
+            ["make", "-n", "train", *variables], cwd=ROOT, env=plain, capture_output=True, text=True, check=True
+        )
         return " ".join(dry.stdout[dry.stdout.index("ktnet-lite train ") :].replace("\\\n", " ").split())
 
     assert command() == "ktnet-lite train --dataset synthetic --variant ours,language_vision,full --epochs 15"

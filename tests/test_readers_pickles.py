@@ -150,15 +150,16 @@ def test_minus_inf_in_audio_is_zero_and_other_damage_is_refused_or_replaced(tmp_
     content = mult_content()
     content["train"]["audio"][0, 1, 2] = -np.inf
     path = dump(tmp_path / "a.pkl", content)
-    with pytest.warns(UserWarning, match=r"split train, field 'audio': 1 numbers were -inf"):
+    with pytest.warns(UserWarning, match=r"a\.pkl: numbers that were -inf are read as 0: 1 in train audio"):
         data = Dataset.collect(*mult.read(path))
     assert data["train"].streams["audio"].clip(0)[1, 2] == 0
     content["valid"]["vision"][1, 0, 0] = np.nan
     path = dump(tmp_path / "b.pkl", content)
     with pytest.raises(DataError, match="split valid, vision, clip 1, step 0: NaN or inf"), pytest.warns(UserWarning):
         Dataset.collect(*mult.read(path))
-    with pytest.warns(UserWarning, match="field 'vision': 1 numbers were not finite"):
-        Dataset.collect(*mult.read(path, replace_nonfinite=True))
+    with pytest.warns(UserWarning, match="NaN or inf are read as 0: 1 in train audio, 1 in valid vision"):
+        data = Dataset.collect(*mult.read(path, replace_nonfinite=True))
+    assert data.header.provenance["NaN or inf read as 0"] == "1 in train audio, 1 in valid vision"
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_mmsa_lengths_are_trusted_over_zeros(tmp_path):
         (lambda d: d["test"].pop("audio_lengths"), "split test: no field 'audio_lengths', so nothing tells frames"),
         (
             lambda d: d["test"].update(vision_lengths=[1, 2, 999, 3]),
-            "'vision_lengths': 999 at index 2; expected 4 of 0 to 500",
+            "'vision_lengths': 999 at index 2; expected 0 to 500",
         ),
         (lambda d: d["train"].pop("regression_labels"), "split train: no field 'regression_labels'"),
         (lambda d: d["train"].update(text=np.ones((5, 50, 768))), "field 'text': 5 clips, but 6 labels"),

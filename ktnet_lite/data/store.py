@@ -177,6 +177,15 @@ class _Output(io.FileIO):
             raise self.error
 
 
+def is_store(path: Path | str) -> bool:
+    """Whether a file is one of this package, of any version, sound or not."""
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs.get("format") == FORMAT
+    except OSError:
+        return False
+
+
 def _write_content(
     file: h5py.File, header: Header, splits: Iterator[tuple[str, Split]], output: _Output, progress: bool
 ) -> str:

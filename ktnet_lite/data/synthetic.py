@@ -64,6 +64,7 @@ SHARE = {"language": 0.8, "vision": 0.6}  # of the voice's redundant part; squar
 WEIGHT = {"language": 0.7, "vision": 0.5, "audio": 0.7}  # of the score
 NEGATED = 0.25  # share of valence words that a "not" flips
 LABEL_NOISE = 0.3
+LOW_VOICE = -0.75  # below it a voice sounds sad, above it angry
 FRAME_NOISE = {"vision": 0.1, "audio": 0.02}
 RATE = {"language": 1.0, "vision": 1.5, "audio": 2.0}  # steps a word
 
@@ -166,7 +167,9 @@ def ceiling(factors: Factors, observed: Iterable[Modality], redundancy: float, a
     rows = {"language": np.eye(4)[0], "vision": np.eye(4)[1], "audio": heard}
     seen = np.array([rows[name] for name in observed]).reshape(-1, len(names))  # (observed, causes), unit variances
     weights = np.linalg.lstsq(seen @ seen.T, seen @ score, rcond=None)[0]  # (observed,)
-    values = np.array([getattr(factors, name) for name in observed])  # (observed, N)
+    values = np.array([getattr(factors, name) for name in observed]).reshape(
+        len(observed), len(factors.scores)
+    )  # (observed, N)
     return np.clip(weights @ values, *SENTIMENT_RANGE)
 
 
@@ -221,5 +224,5 @@ def _targets(factors: Factors, task: Task) -> np.ndarray:
     y = factors.scores
     if task == "sentiment":
         return np.clip(y, *SENTIMENT_RANGE).astype(np.float32)
-    low = factors.audio < 0
+    low = factors.audio < LOW_VOICE
     return np.stack([np.abs(y) < 0.75, y > 0.5, (y < -0.5) & low, (y < -0.5) & ~low], axis=1).astype(np.int64)

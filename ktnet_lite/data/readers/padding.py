@@ -47,20 +47,26 @@ def pack(array: np.ndarray, lengths: np.ndarray, where: Side) -> Stream:
     return Stream(values, lengths)
 
 
-def pack_all(arrays: dict[Modality, np.ndarray], aligned: bool) -> Mapping[Modality, Stream]:
+def pack_all(
+    arrays: dict[Modality, np.ndarray], aligned: bool, steps: Mapping[Modality, np.ndarray] | None = None
+) -> dict[Modality, Stream]:
     """Packed streams of one split. The dict is emptied as it is read, so that no array is held twice.
 
-    Aligned streams share one length: the steps where any of them holds something. A stream of zeros alone gets length
-    0 where streams are unaligned: this clip lacks this modality.
+    Aligned streams share one length: up to the last step (or from the first one, with padding at the front) where any
+    of them holds something. A clip whose stream is zeros alone lacks this modality, and gets length 0 in it.
+
+    Parameters
+    ----------
+    arrays : dict of array (N, T, D)
+    steps : dict of bool array (N, T), optional
+        Valid steps, where something else than zeros tells them.
     """
-    steps = {name: occupied(array) for name, array in arrays.items()}
-    if aligned:
-        together = np.logical_or.reduce(list(steps.values()))
-        where = side(together)
-        lengths = extent(together, where)
-        return {name: pack(arrays.pop(name), lengths, where) for name in list(arrays)}
+    steps = steps or {name: occupied(array) for name, array in arrays.items()}
+    together = np.logical_or.reduce(list(steps.values())) if aligned else None
     streams = {}
     for name in list(arrays):
-        where = side(steps[name])
-        streams[name] = pack(arrays.pop(name), extent(steps[name], where), where)
+        clock = steps[name] if together is None else together
+        where = side(clock)
+        lengths = np.where(steps[name].any(axis=1), extent(clock, where), 0)
+        streams[name] = pack(arrays.pop(name), lengths, where)
     return streams

@@ -1,8 +1,12 @@
-"""Pickles from elsewhere, read without running anything in them: NumPy arrays and plain containers only."""
+"""Pickles from elsewhere, read without running anything in them: NumPy arrays and plain containers only.
+
+NumPy's own unpickling believes whatever a pickle says of a dtype, and a crafted one makes it follow bytes of the file
+as pointers. So a dtype is built here from its name and byte order alone, and structured ones are refused.
+"""
 
 from __future__ import annotations
 
-import importlib
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -11,37 +15,76 @@ import numpy as np
 
 from ktnet_lite.errors import DataError
 
-# NumPy's own pickles name these; the module moved from numpy.core to numpy._core in NumPy 2.
-_NUMPY = {"_reconstruct": "multiarray", "scalar": "multiarray", "_frombuffer": "numeric"}
+if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
+    from numpy._core.multiarray import scalar
+    from numpy._core.numeric import _frombuffer
+else:
+    from numpy.core.multiarray import scalar
+    from numpy.core.numeric import _frombuffer
+
+PLAIN = "biufcSUO"  # kinds of dtype: numbers, texts and plain objects
+
+
+class _Dtype:
+    """What a pickle says of a dtype, taken as far as it is harmless."""
+
+    def __init__(self, name: Any, *_: Any):
+        self.plain = np.dtype(name) if isinstance(name, str) else np.dtype("V")
+        if self.plain.kind not in PLAIN:
+            raise DataError(
+                f"the pickle holds an array of type {name!r}; only numbers, texts and plain objects are read"
+            )
+
+    def __setstate__(self, state: tuple) -> None:
+        _, order, subarray, names, fields, *_ = state
+        if (subarray, names, fields) != (None, None, None):
+            raise DataError("the pickle holds a structured array; only numbers, texts and plain objects are read")
+        self.plain = self.plain.newbyteorder(order)
+
+
+class _Array(np.ndarray):
+    """An array that takes its dtype from a :class:`_Dtype`; ``np.asarray`` makes an ordinary one of it."""
+
+    def __setstate__(self, state: tuple) -> None:
+        *before, dtype, fortran, content = state  # (version, shape, dtype, fortran, content)
+        super().__setstate__((*before, _plain(dtype), fortran, content))
+
+
+def _plain(dtype: Any) -> np.dtype:
+    if not isinstance(dtype, _Dtype):
+        raise DataError("the pickle holds an array without a dtype of its own")
+    return dtype.plain
+
+
+def _empty(*_: Any) -> np.ndarray:
+    return np.empty(0, np.uint8).view(_Array)
+
+
 _ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("collections", "OrderedDict"): dict,
-    ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
-    ("builtins", "bytearray"): bytearray,
-    ("builtins", "complex"): complex,
-    ("_codecs", "encode"): lambda text, encoding="latin1": text.encode("latin1"),
+    "numpy.ndarray": np.ndarray,
+    "numpy.dtype": _Dtype,
+    "collections.OrderedDict": dict,
+    "collections.defaultdict": lambda *_: {},
+    "_codecs.encode": lambda text, _="latin1": text.encode("latin1"),
 }
-_ALLOWED |= {("__builtin__", name): made for (module, name), made in list(_ALLOWED.items()) if module == "builtins"}
-
-
-def _numpy_core(module: str, name: str) -> Any:
-    core = importlib.import_module("numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core")
-    return getattr(importlib.import_module(f"{core.__name__}.{module}"), name)
+for _core in ("numpy.core", "numpy._core"):  # the module moved in NumPy 2
+    _ALLOWED[f"{_core}.multiarray._reconstruct"] = _empty
+    _ALLOWED[f"{_core}.multiarray.scalar"] = lambda dtype, *content: scalar(_plain(dtype), *content)
+    _ALLOWED[f"{_core}.numeric._frombuffer"] = lambda data, dtype, *rest: _frombuffer(data, _plain(dtype), *rest)
+for _module in ("builtins", "__builtin__"):
+    for _type in (set, frozenset, bytes, bytearray, complex, list, dict, tuple, int, float, str, bool):
+        _ALLOWED[f"{_module}.{_type.__name__}"] = _type
 
 
 class _Restricted(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ALLOWED:
-            return _ALLOWED[module, name]
-        for package in ("numpy.core", "numpy._core"):
-            if name in _NUMPY and module == f"{package}.{_NUMPY[name]}":
-                return _numpy_core(_NUMPY[name], name)
-        raise DataError(
-            f"the pickle asks for {module}.{name}; only NumPy arrays and plain containers are read, and nothing in it "
-            "was run. If you trust the file, convert it yourself to arrays"
-        )
+        try:
+            return _ALLOWED[f"{module}.{name}"]
+        except KeyError:
+            raise DataError(
+                f"the pickle asks for {module}.{name}; only NumPy arrays and plain containers are read, and nothing in "
+                "it was run. If you trust the file, convert it yourself to arrays"
+            ) from None
 
 
 def load(path: Path | str) -> Any:
@@ -50,16 +93,33 @@ def load(path: Path | str) -> Any:
     Raises
     ------
     DataError
-        It names anything else (and nothing of it runs), is cut off, or is no pickle.
+        It names anything else (and nothing of it runs), is cut off, is no pickle, or is larger than the memory.
     """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no file at {path}")
+    size, memory = path.stat().st_size, installed_memory()
+    if memory is not None and size > memory:
+        raise DataError(
+            f"{path} has {size / 1e9:.3g} GB and must be read whole, but this machine has {memory / 1e9:.3g} GB of "
+            "memory; convert it on a larger one: `ktnet-lite data convert`"
+        )
     try:
         with open(path, "rb") as file:
             return _Restricted(file, encoding="latin1").load()
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    except FileNotFoundError:
-        raise DataError(f"no file at {path}") from None
     except MemoryError:
-        raise DataError(f"{path}: not enough memory to read it; a pickle must be read whole") from None
+        raise DataError(f"{path}: not enough memory to read it, or damaged; a pickle must be read whole") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
     except Exception as error:  # a damaged pickle raises nearly anything
         raise DataError(f"{path} is damaged, cut off or no pickle ({type(error).__name__}: {error})") from error
+
+
+def installed_memory() -> int | None:
+    """Bytes of memory of this machine; None where the system does not tell (Windows)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -1,0 +1,170 @@
+"""What a file holds, split by split, sound or not: for the doctor, who wants to see it before any reader mends it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from ktnet_lite.data import readers, store
+from ktnet_lite.data.findings import Report
+from ktnet_lite.data.measure import Frames
+from ktnet_lite.data.readers import pickles
+from ktnet_lite.data.readers.csd import read_sequences
+from ktnet_lite.data.readers.mult import FIELDS
+from ktnet_lite.data.schema import SPLITS, Split, combined_digest, split_digest
+from ktnet_lite.errors import DataError
+
+PUBLISHED_CSD = {(93, 2199): "MOSI, all labels"}  # videos, segments
+
+
+class Found(NamedTuple):
+    """One split as a file holds it, sound or not."""
+
+    ids: tuple[str, ...] | None
+    targets: np.ndarray | None
+    fields: dict[str, Frames]
+
+
+def note(report: Report, where: str, error: DataError) -> None:
+    """Note what a reader says, without the path that stands above."""
+    report.error(where, str(error).removeprefix(str(report.path)).lstrip(":, "))
+
+
+def of_store(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
+    try:
+        about = store.info(path)
+    except DataError as error:
+        note(report, "file", error)
+        return
+    report.facts.append(("data set", f"{about.header.name}, {about.header.task}"))
+    digests = {}
+    for name in about.clips:
+        try:
+            split = store.read(path, splits=[name])[name]
+        except DataError as error:
+            note(report, f"split {name}", error)
+            continue
+        digests[name] = split_digest(split)
+        yield name, _checked(report, name, split, about.header.task)
+    if digests.keys() == about.clips.keys() and combined_digest(digests) != about.checksum:
+        report.error("checksum", "the content does not match it; the file was altered after it was written")
+
+
+def by_reader(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
+    """The splits as the reader gives them, until it refuses one; what it says is noted."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            header, splits = readers.open_source(path)
+            for name, split in splits:
+                yield name, _checked(report, name, split, header.task)
+        except DataError as error:
+            note(report, "reader", error)
+    for warning in said:
+        report.warn("reader", str(warning.message))
+
+
+def _checked(report: Report, name: str, split: Split, task: str) -> Found:
+    try:
+        split.validate(f"split {name}", task)
+    except DataError as error:
+        note(report, "reader", error)
+    return Found(split.ids, split.targets, {m: Frames.of(stream) for m, stream in split.streams.items()})
+
+
+def of_pickle(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
+    """The splits as the pickle holds them, padding and all; then the reader has its say."""
+    try:
+        content = pickles.load(path)
+    except DataError as error:
+        note(report, "file", error)
+        return
+    if isinstance(content, dict):
+        for name in [name for name in SPLITS if isinstance(content.get(name), dict)]:
+            yield name, _fields(report, name, content.pop(name))
+    del content
+    for _ in by_reader(report, path):
+        pass
+
+
+def _fields(report: Report, name: str, fields: dict[str, Any]) -> Found:
+    targets = fields.get("regression_labels", fields.get("labels"))
+    targets = None if targets is None else np.asarray(targets)
+    ids = fields.get("id")
+    if ids is not None:
+        rows = np.asarray(ids, dtype=object).reshape(len(ids), -1)
+        ids = tuple("_".join(x.decode() if isinstance(x, bytes) else str(x) for x in row) for row in rows)
+    frames = {}
+    for key, modality in FIELDS.items():
+        if key not in fields:
+            report.error(f"{name}, {key}", "the field is missing")
+            continue
+        array = np.asarray(fields[key])
+        if array.ndim != 3 or array.dtype.kind not in "fiu":
+            report.error(f"{name}, {key}", f"{array.dtype} of shape {array.shape}; expected numbers (N, T, D)")
+            continue
+        lengths = fields.get(f"{key}_lengths")
+        if lengths is not None and np.shape(lengths) != (len(array),):
+            report.error(f"{name}, {key}_lengths", f"shape {np.shape(lengths)}, but {len(array)} clips")
+            lengths = None
+        frames[modality] = Frames(array, None if lengths is None else np.asarray(lengths, dtype=np.int64))
+    return Found(ids, targets, frames)
+
+
+def of_unknown(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
+    """An outline of what is in a file or folder that has no reader."""
+    if path.is_dir():
+        names = sorted(file.name for file in path.iterdir())
+        report.facts.append(("holds", ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")))
+    elif path.suffix == ".csd":
+        _csd(report, path)
+    elif h5py.is_hdf5(path):
+        try:
+            with h5py.File(path, "r") as file:
+                file.visititems(lambda name, item: report.facts.append((name, _outline(item))))
+        except (OSError, RuntimeError) as error:
+            report.error("file", f"damaged: {error}")
+    else:
+        try:
+            report.facts.append(("pickle of", _outline(pickles.load(path))))
+        except DataError:
+            with open(path, "rb") as file:
+                report.facts.append(("begins with", repr(file.read(16))))
+    yield from ()
+
+
+def _outline(item: Any) -> str:
+    if isinstance(item, dict):
+        return f"dict of {', '.join(map(str, list(item)[:10]))}"
+    shape = getattr(item, "shape", None)
+    return f"{item.dtype} of shape {shape}" if shape is not None else f"{type(item).__name__} of {len(item)}"
+
+
+def _csd(report: Report, file: Path) -> None:
+    """Note what a .csd file holds."""
+    try:
+        sequences = read_sequences(file)
+    except DataError as error:
+        note(report, file.name, error)
+        return
+    sizes = len(sequences), sum(len(sequence.features) for sequence in sequences.values())
+    known = f": {PUBLISHED_CSD[sizes]}" if sizes in PUBLISHED_CSD else ""
+    report.facts.append((file.name, f"{sizes[0]} videos, {sizes[1]} segments{known}"))
+    for video, (features, intervals) in sequences.items():
+        if features.dtype.kind == "f" and (bad := int((~np.isfinite(features)).sum())):
+            report.warn(f"{file.name}, video {video}", f"{bad} NaN or inf in features")
+        if backwards := int((intervals[:, 1] < intervals[:, 0]).sum()):
+            report.warn(f"{file.name}, video {video}", f"{backwards} intervals end before they start")
+
+
+OF: dict[str, Callable[[Report, Path], Iterator[tuple[str, Found]]]] = {
+    "store": of_store,
+    "mult": of_pickle,
+    "mmsa": of_pickle,
+    "": of_unknown,
+}  # of the other formats: by_reader

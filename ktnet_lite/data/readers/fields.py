@@ -1,0 +1,100 @@
+"""What MulT's and MMSA's pickles have in common: ``d[split][field]`` of padded arrays (N, T, D)."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ktnet_lite.data.readers.padding import CHUNK
+from ktnet_lite.data.schema import SPLITS, Modality
+from ktnet_lite.errors import DataError
+
+FIELDS: dict[str, Modality] = {"text": "language", "vision": "vision", "audio": "audio"}
+
+Content = dict[str, dict[str, Any]]
+
+
+def take_splits(path: Path | str, content: Any, fields: tuple[str, ...]) -> Content:
+    """``{split: {field: ...}}``, with every split and field there and the features as arrays of equal shapes."""
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: a {type(content).__name__}, expected a dict of train, valid and test")
+    for name in SPLITS:
+        if name not in content:
+            raise DataError(f"{path}: no split {name!r}; it has {', '.join(map(str, content)) or 'nothing'}")
+        if not isinstance(content[name], dict):
+            raise DataError(f"{path}, split {name}: a {type(content[name]).__name__}, expected a dict of fields")
+        for field in fields:
+            if field not in content[name]:
+                there = ", ".join(map(str, content[name])) or "nothing"
+                raise DataError(f"{path}, split {name}: no field {field!r}; it has {there}")
+        for field in FIELDS:
+            content[name][field] = numbers(path, name, field, content[name][field], 3)
+            found, expected = (content[split][field].shape[1:] for split in (name, SPLITS[0]))
+            if found != expected:
+                raise DataError(
+                    f"{path}, split {name}, field {field!r}: clips of {found}, but {expected} in {SPLITS[0]}"
+                )
+    return content
+
+
+def numbers(path: Path | str, name: str, field: str, value: Any, dimensions: int) -> np.ndarray:
+    """A field as an array of numbers with that many dimensions, or a :class:`DataError`."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(f"{path}, split {name}, field {field!r}: clips of different shapes ({error})") from error
+    if array.dtype.kind not in "fiub" or array.ndim != dimensions:
+        raise DataError(
+            f"{path}, split {name}, field {field!r}: {array.dtype} of shape {array.shape}; expected numbers in "
+            f"{dimensions} dimensions"
+        )
+    return array
+
+
+def clean(path: Path | str, content: Content, replace: bool) -> dict[str, str]:
+    """Set -inf in audio, and on demand every non-finite number, to 0, in place; say how many there were."""
+    counts = {}
+    for name in SPLITS:
+        for field in FIELDS:
+            array = content[name][field]
+            if array.dtype.kind != "f" or not (replace or field == "audio"):
+                continue
+            if not array.flags.writeable:
+                array = content[name][field] = array.copy()
+            found = 0
+            for start in range(0, len(array), CHUNK):
+                part = array[start : start + CHUNK]
+                bad = ~np.isfinite(part) if replace else np.isneginf(part)
+                found += int(bad.sum())
+                part[bad] = 0
+            if found:
+                counts[f"{name} {field}"] = found
+    if not counts:
+        return {}
+    listed = ", ".join(f"{count} in {where}" for where, count in counts.items())
+    what = "NaN or inf" if replace else "-inf"
+    warnings.warn(f"{path}: numbers that were {what} are read as 0: {listed}", stacklevel=3)
+    return {f"{what} read as 0": listed}
+
+
+def check_clips(path: Path | str, name: str, fields: dict[str, Any], clips: int) -> None:
+    """Raise :class:`DataError` unless every modality has that many clips, at least one."""
+    if clips == 0:
+        raise DataError(f"{path}, split {name}: no clips at all")
+    for field in FIELDS:
+        if len(fields[field]) != clips:
+            raise DataError(f"{path}, split {name}, field {field!r}: {len(fields[field])} clips, but {clips} labels")
+
+
+def names_of(path: Path | str, name: str, value: Any, clips: int) -> tuple[str, ...]:
+    """The field ``id`` as text; bytes are decoded, rows of several parts joined by ``_``."""
+    if np.ndim(value) == 0 or len(value) != clips:
+        count = "no list" if np.ndim(value) == 0 else f"{len(value)} ids"
+        raise DataError(f"{path}, split {name}, field 'id': {count}, but {clips} labels")
+    rows = np.asarray(value, dtype=object).reshape(clips, -1)
+    return tuple(
+        "_".join(x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x) for x in row) for row in rows
+    )
