@@ -95,7 +95,7 @@ class _Loop:
         )
         trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
         self.trained = trained
-        self.optimizer = torch.optim.Adam(trained, lr=config.learning_rate)
+        self.optimizer = torch.optim.Adam(trained, lr=config.learning_rate, fused=device.type != "mps")
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16" and device.type == "cuda")
         self.step_module: nn.Module = objective
         if config.compile:

@@ -83,14 +83,17 @@ class Batch(NamedTuple):
 
 
 def pad(stream: Stream, indices: np.ndarray) -> Padded:
-    """The given clips of a packed stream as one padded tensor, without a loop over clips."""
-    lengths = torch.from_numpy(stream.lengths[indices])  # (B,)
-    steps = torch.arange(max(int(lengths.max()), 1))
-    mask = steps < lengths[:, None]  # (B, T)
-    values = torch.zeros(*mask.shape, stream.dim)
-    values[mask] = torch.from_numpy(stream.values[stream.rows(indices)])
+    """The given clips of a packed stream as one padded tensor, without a loop over clips.
+
+    NumPy does it: batches are made in a thread of their own, where torch would start a second team of threads that
+    fights the training step's for the cores.
+    """
+    lengths = stream.lengths[indices]  # (B,)
+    mask = np.arange(max(lengths.max(), 1)) < lengths[:, None]  # (B, T)
+    values = np.zeros((*mask.shape, stream.dim), dtype=np.float32)
+    values[mask] = stream.values[stream.rows(indices)]
     mask[:, 0] = True  # an absent modality is one zero step: attention always has something to look at
-    return Padded(values, None if mask.all() else mask)
+    return Padded(torch.from_numpy(values), None if mask.all() else torch.from_numpy(mask))
 
 
 def collate(split: Split, indices: Iterable[int], modalities: Sequence[Modality]) -> Batch:
