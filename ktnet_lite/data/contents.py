@@ -15,7 +15,7 @@ from ktnet_lite.data.findings import Report
 from ktnet_lite.data.measure import Frames
 from ktnet_lite.data.readers import pickles
 from ktnet_lite.data.readers.csd import read_sequences
-from ktnet_lite.data.readers.mult import FIELDS
+from ktnet_lite.data.readers.fields import FIELDS, lengths_of, names_of, numbers
 from ktnet_lite.data.schema import SPLITS, Split, combined_digest, split_digest
 from ktnet_lite.errors import DataError
 
@@ -78,7 +78,7 @@ def _checked(report: Report, name: str, split: Split, task: str) -> Found:
 
 
 def of_pickle(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
-    """The splits as the pickle holds them, padding and all; then the reader has its say."""
+    """The splits as the pickle holds them, padding and all; where nothing is wrong yet, the reader has its say too."""
     try:
         content = pickles.load(path)
     except DataError as error:
@@ -88,32 +88,56 @@ def of_pickle(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
         for name in [name for name in SPLITS if isinstance(content.get(name), dict)]:
             yield name, _fields(report, name, content.pop(name))
     del content
-    for _ in by_reader(report, path):
-        pass
+    if not report.errors:
+        for _ in by_reader(report, path):
+            pass
 
 
 def _fields(report: Report, name: str, fields: dict[str, Any]) -> Found:
+    def taken(read: Callable, *arguments: Any) -> Any:
+        """A field by the readers' own check of it; None, and an error noted, when it does not pass."""
+        try:
+            return read(report.path, name, *arguments)
+        except DataError as error:
+            where, _, what = str(error).removeprefix(f"{report.path}, split ").partition(": ")
+            return report.error(where, what)
+
     targets = fields.get("regression_labels", fields.get("labels"))
-    targets = None if targets is None else np.asarray(targets)
+    if targets is not None:
+        try:
+            targets = np.atleast_1d(targets)
+        except ValueError:  # lists of different lengths
+            targets = np.array(["ragged"])
     ids = fields.get("id")
     if ids is not None:
-        rows = np.asarray(ids, dtype=object).reshape(len(ids), -1)
-        ids = tuple("_".join(x.decode() if isinstance(x, bytes) else str(x) for x in row) for row in rows)
+        ids = taken(names_of, ids, len(ids) if hasattr(ids, "__len__") else 0)
     frames = {}
     for key, modality in FIELDS.items():
         if key not in fields:
             report.error(f"{name}, {key}", "the field is missing")
-            continue
-        array = np.asarray(fields[key])
-        if array.ndim != 3 or array.dtype.kind not in "fiu":
-            report.error(f"{name}, {key}", f"{array.dtype} of shape {array.shape}; expected numbers (N, T, D)")
-            continue
-        lengths = fields.get(f"{key}_lengths")
-        if lengths is not None and np.shape(lengths) != (len(array),):
-            report.error(f"{name}, {key}_lengths", f"shape {np.shape(lengths)}, but {len(array)} clips")
-            lengths = None
-        frames[modality] = Frames(array, None if lengths is None else np.asarray(lengths, dtype=np.int64))
+        elif (array := taken(numbers, key, fields[key], 3)) is not None:
+            lengths = fields.get(f"{key}_lengths")
+            if lengths is not None:
+                lengths = taken(lengths_of, f"{key}_lengths", lengths, array.shape[:2])
+            frames[modality] = Frames(array, lengths)
     return Found(ids, targets, frames)
+
+
+def of_csd(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
+    """What one .csd file holds; it is no data set, so there are no splits."""
+    try:
+        sequences = read_sequences(path)
+    except DataError as error:
+        return note(report, "file", error)
+    sizes = len(sequences), sum(len(sequence.features) for sequence in sequences.values())
+    known = f": {PUBLISHED_CSD[sizes]}" if sizes in PUBLISHED_CSD else ""
+    report.facts.append(("holds", f"{sizes[0]} videos, {sizes[1]} segments{known}"))
+    for video, (features, intervals) in sequences.items():
+        if features.dtype.kind == "f" and (bad := int((~np.isfinite(features)).sum())):
+            report.warn(f"video {video}", f"{bad} NaN or inf in features")
+        if backwards := int((intervals[:, 1] < intervals[:, 0]).sum()):
+            report.warn(f"video {video}", f"{backwards} intervals end before they start")
+    yield from ()
 
 
 def of_unknown(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
@@ -121,8 +145,6 @@ def of_unknown(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
     if path.is_dir():
         names = sorted(file.name for file in path.iterdir())
         report.facts.append(("holds", ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")))
-    elif path.suffix == ".csd":
-        _csd(report, path)
     elif h5py.is_hdf5(path):
         try:
             with h5py.File(path, "r") as file:
@@ -145,26 +167,10 @@ def _outline(item: Any) -> str:
     return f"{item.dtype} of shape {shape}" if shape is not None else f"{type(item).__name__} of {len(item)}"
 
 
-def _csd(report: Report, file: Path) -> None:
-    """Note what a .csd file holds."""
-    try:
-        sequences = read_sequences(file)
-    except DataError as error:
-        note(report, file.name, error)
-        return
-    sizes = len(sequences), sum(len(sequence.features) for sequence in sequences.values())
-    known = f": {PUBLISHED_CSD[sizes]}" if sizes in PUBLISHED_CSD else ""
-    report.facts.append((file.name, f"{sizes[0]} videos, {sizes[1]} segments{known}"))
-    for video, (features, intervals) in sequences.items():
-        if features.dtype.kind == "f" and (bad := int((~np.isfinite(features)).sum())):
-            report.warn(f"{file.name}, video {video}", f"{bad} NaN or inf in features")
-        if backwards := int((intervals[:, 1] < intervals[:, 0]).sum()):
-            report.warn(f"{file.name}, video {video}", f"{backwards} intervals end before they start")
-
-
 OF: dict[str, Callable[[Report, Path], Iterator[tuple[str, Found]]]] = {
     "store": of_store,
     "mult": of_pickle,
     "mmsa": of_pickle,
+    "one csd": of_csd,
     "": of_unknown,
 }  # of the other formats: by_reader

@@ -13,6 +13,7 @@ from ktnet_lite.data.contents import Found, note
 from ktnet_lite.data.download import sha256_of
 from ktnet_lite.data.findings import Finding, Report
 from ktnet_lite.data.measure import labels_of, measure
+from ktnet_lite.data.readers.csd import is_csd
 from ktnet_lite.data.schema import SENTIMENT_RANGE, SPLITS
 from ktnet_lite.data.sources import ENTRIES
 from ktnet_lite.errors import DataError
@@ -21,6 +22,7 @@ KINDS = {
     "mult": "MulT's pickle",
     "mmsa": "MMSA's pickle",
     "csd": "folder of CMU-MultimodalSDK's .csd files",
+    "one csd": "one .csd file of CMU-MultimodalSDK; a data set is a folder of them",
     "store": "HDF5 file of ktnet-lite",
     "mosi-words": "raw files of mosi-words",
     "mosi-utterance": "raw files of mosi-utterance",
@@ -48,17 +50,17 @@ def check(path: Path | str) -> Report:
     if path.is_file():
         _fingerprint(report, path)
     ids: Seen = {}
-    held: Seen = {}
+    clips: Seen = {}
     sizes: dict[str, int] = {}
     for name, found in contents.OF.get(kind, contents.by_reader)(report, path):
-        sizes[name] = _split(report, name, found, ids, held)
+        sizes[name] = _split(report, name, found, ids, clips)
         del found
     if sizes:
         _sizes(report, sizes)
     return report
 
 
-def _split(report: Report, name: str, found: Found, ids: Seen, contents_: Seen) -> int:
+def _split(report: Report, name: str, found: Found, ids: Seen, clips: Seen) -> int:
     """Note all there is to say of one split; return how many clips it has."""
     counts = {modality: len(frames.clips) for modality, frames in found.fields.items()}
     if found.targets is not None:
@@ -86,14 +88,16 @@ def _split(report: Report, name: str, found: Found, ids: Seen, contents_: Seen) 
     if found.ids is not None:
         _duplicates(report, name, list(found.ids), ids, "id", found.ids)
     keys = [digest.digest() if full else None for digest, full in zip(digests, held, strict=True)]
-    _duplicates(report, name, keys, contents, "content", found.ids)
+    _duplicates(report, name, keys, clips, "content", found.ids)
     return max(counts.values(), default=0)
 
 
 def _labels(report: Report, name: str, found: Found) -> None:
     where = f"{name}, labels"
-    if found.targets is None or found.targets.dtype.kind not in "fiub":
-        return report.error(where, "there are none" if found.targets is None else "they are not numbers")
+    if found.targets is None or found.targets.size == 0:
+        return report.error(where, "there are none")
+    if found.targets.dtype.kind not in "fiub":
+        return report.error(where, "they are not numbers")
     labels = labels_of(found.targets)
     report.labels.append((name, labels))
     low, high = SENTIMENT_RANGE if labels.ndim == 1 else (0, 1)
@@ -126,6 +130,8 @@ def _duplicates(report: Report, name: str, keys: list, seen: Seen, what: str, id
 
 def _identify(report: Report) -> str:
     """The format; empty for one that no reader takes."""
+    if is_csd(report.path):
+        return "one csd"
     try:
         kind = readers.identify(report.path)
     except DataError as error:

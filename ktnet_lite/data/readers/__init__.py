@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 
 from ktnet_lite.data import store
-from ktnet_lite.data.readers import csd_folder, mmsa, mosi_utterance, mosi_words, mult
+from ktnet_lite.data.readers import csd, csd_folder, mmsa, mosi_utterance, mosi_words, mult
 from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.errors import DataError
 
@@ -42,10 +42,9 @@ def identify(path: Path | str) -> str:
         return _identify_folder(path)
     if not path.is_file():
         raise DataError(f"no file or folder at {path}")
+    if csd.is_csd(path):
+        raise DataError(f"{path} is one .csd file; give the folder that holds words, labels and the others")
     if h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
-            if any(isinstance(file[name], h5py.Group) and "data" in file[name] for name in file):
-                raise DataError(f"{path} is one .csd file; give the folder that holds words, labels and the others")
         return "store"
     fields = _pickle_texts(path)
     if "regression_labels" in fields:

@@ -19,6 +19,15 @@ class Sequence(NamedTuple):
     intervals: np.ndarray  # (T, 2) start and end in seconds
 
 
+def is_csd(path: Path | str) -> bool:
+    """Whether a file is laid out as a ``.csd`` file, sound or not, whatever its name."""
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(_roots(file))
+    except OSError:
+        return False
+
+
 def read_sequences(path: Path | str) -> dict[str, Sequence]:
     """Every video of one ``.csd`` file, by video id.
 
@@ -29,13 +38,18 @@ def read_sequences(path: Path | str) -> dict[str, Sequence]:
     """
     try:
         with h5py.File(path, "r") as file:
-            roots = [name for name in file if isinstance(file[name], h5py.Group) and "data" in file[name]]
-            if len(roots) != 1:
+            found = _roots(file)
+            if len(found) != 1:
                 raise DataError(f"{path}: no /<root>/data as in a .csd file; it has {', '.join(file) or 'nothing'}")
-            data = file[roots[0]]["data"]
+            data = file[found[0]]["data"]
             return {video: _sequence(path, video, data[video]) for video in data}
     except OSError as error:
         raise DataError(f"{path} is damaged or no .csd file ({error}); fetch it again") from error
+
+
+def _roots(file: h5py.File) -> list[str]:
+    """Names of the groups that hold sequences; a ``.csd`` file has exactly one."""
+    return [name for name in file if isinstance(file[name], h5py.Group) and "data" in file[name]]
 
 
 def _sequence(path: Path | str, video: str, group: h5py.Group) -> Sequence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,19 @@ def numbers(path: Path | str, name: str, field: str, value: Any, dimensions: int
     return array
 
 
+def lengths_of(path: Path | str, name: str, field: str, value: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Declared lengths as int64 (N,), for clips of shape (N, T), each a whole number from 0 to T."""
+    lengths = numbers(path, name, field, value, 1)
+    clips, total = shape
+    if len(lengths) != clips:
+        raise DataError(f"{path}, split {name}, field {field!r}: {len(lengths)} lengths, but {clips} clips")
+    wrong = ~((lengths >= 0) & (lengths <= total) & (lengths == np.floor(lengths)))
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise DataError(f"{path}, split {name}, field {field!r}: {lengths[i]} at index {i}; expected 0 to {total}")
+    return lengths.astype(np.int64)
+
+
 def clean(path: Path | str, content: Content, replace: bool) -> dict[str, str]:
     """Set -inf in audio, and on demand every non-finite number, to 0, in place; say how many there were."""
     counts = {}
@@ -91,10 +105,12 @@ def check_clips(path: Path | str, name: str, fields: dict[str, Any], clips: int)
 
 def names_of(path: Path | str, name: str, value: Any, clips: int) -> tuple[str, ...]:
     """The field ``id`` as text; bytes are decoded, rows of several parts joined by ``_``."""
-    if np.ndim(value) == 0 or len(value) != clips:
-        count = "no list" if np.ndim(value) == 0 else f"{len(value)} ids"
+    listed = isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+    if not listed or len(value) != clips:
+        count = f"{len(value)} ids" if listed else f"a {type(value).__name__}, no list"
         raise DataError(f"{path}, split {name}, field 'id': {count}, but {clips} labels")
-    rows = np.asarray(value, dtype=object).reshape(clips, -1)
+    rows = np.asarray(value, dtype=object)
+    rows = rows.reshape(clips, math.prod(rows.shape[1:]))
     return tuple(
         "_".join(x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x) for x in row) for row in rows
     )

@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from ktnet_lite.data.readers import pickles
-from ktnet_lite.data.readers.fields import FIELDS, Content, check_clips, clean, names_of, numbers, take_splits
+from ktnet_lite.data.readers.fields import (
+    FIELDS,
+    Content,
+    check_clips,
+    clean,
+    lengths_of,
+    names_of,
+    numbers,
+    take_splits,
+)
 from ktnet_lite.data.readers.padding import occupied, pack_all
 from ktnet_lite.data.schema import SPLITS, Header, Split
 from ktnet_lite.errors import DataError
@@ -73,11 +82,4 @@ def _declared(
         if aligned:
             return None
         raise DataError(f"{path}, split {name}: no field {key!r}, so nothing tells frames from padding")
-    lengths = numbers(path, name, key, fields[key], 1)
-    if len(lengths) != clips:
-        raise DataError(f"{path}, split {name}, field {key!r}: {len(lengths)} lengths, but {clips} clips")
-    wrong = ~((lengths >= 0) & (lengths <= total) & (lengths == np.floor(lengths)))
-    if wrong.any():
-        i = int(np.argmax(wrong))
-        raise DataError(f"{path}, split {name}, field {key!r}: {lengths[i]} at index {i}; expected 0 to {total}")
-    return np.arange(total) < lengths[:, None]
+    return np.arange(total) < lengths_of(path, name, key, fields[key], (clips, total))[:, None]
