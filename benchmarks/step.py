@@ -65,6 +65,11 @@ class Settings(NamedTuple):
     precision: str
     compile: bool  # ours alone
     plain_dropout: float  # the reference's, on attention weights and ReLU; ours has none there
+    fused: bool = True  # Adam as `fit` has it; the reference's is torch's default
+
+    def of(self, side: str) -> Settings:
+        """Without what only ours has, for the reference."""
+        return self if side == "ours" else self._replace(compile=False, fused=False)
 
 
 def random_split(shape: Shape, clips: int, fill: float = 1.0) -> Split:
@@ -107,7 +112,7 @@ def sides(shape: Shape, variant: str, settings: Settings) -> dict[str, Objective
 def training_step(objective: Objective, settings: Settings) -> Callable[[Batch], None]:
     """Forward, loss, backward, clip, Adam."""
     trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=1e-3)
+    optimizer = torch.optim.Adam(trained, lr=1e-3, fused=settings.fused)
     objective.train()
     module = torch.compile(objective) if settings.compile else objective
 
@@ -181,7 +186,7 @@ def matmul_peak(settings: Settings, size: int = 2048, repeats: int = 10) -> floa
 
 def step_memory(shape: Shape, variant: str, side: str, settings: Settings) -> float | None:
     """Peak GiB of one training step: of the device on CUDA, else of this process (None where there is no telling)."""
-    training_step(sides(shape, variant, settings)[side], settings)(full_batch(shape, settings.device))
+    training_step(sides(shape, variant, settings)[side], settings.of(side))(full_batch(shape, settings.device))
     if settings.device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
     try:
@@ -216,7 +221,7 @@ def compare(shape: Shape, variant: str, repeats: int, settings: Settings) -> dic
     }
     for kind, make in (("training", training_step), ("inference", inference)):
         ours = partial(make(pair["ours"], settings), batch)
-        reference = partial(make(pair["reference"], settings._replace(compile=False)), batch)
+        reference = partial(make(pair["reference"], settings.of("reference")), batch)
         times = take_turns(ours, reference, repeats, settings.device)
         result[kind] = dict(zip(("ours", "reference", "ratio"), times, strict=True))
     result["share_of_peak"] = {

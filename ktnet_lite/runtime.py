@@ -67,8 +67,9 @@ def memory_advice(config: TrainConfig) -> Iterator[None]:
     """Turn running out of memory into a :class:`KTNetError` that says what to lower."""
     try:
         yield
-    except RuntimeError as error:
-        if not any(sign in str(error).lower() for sign in ("out of memory", "can't allocate memory")):
+    except (RuntimeError, MemoryError) as error:
+        signs = "out of memory", "can't allocate memory", "not enough memory"
+        if isinstance(error, RuntimeError) and not any(sign in str(error).lower() for sign in signs):
             raise
         raise KTNetError(
             f"out of memory at batch_size = {config.batch_size}: lower batch_size, set grid (say 50) to shorten "

@@ -1,0 +1,102 @@
+"""The command line: what each data command prints, and how errors, warnings and Ctrl-C look."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import ktnet_lite
+from ktnet_lite.cli import main
+from ktnet_lite.data import catalogue, store
+from test_doctor import dump, mult_content
+
+
+def invoke(*arguments, **options):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
+
+
+def test_every_command_has_help():
+    shown = invoke("--help").output
+    for name in ("data", "train", "predict"):
+        assert f"  {name} " in shown
+        assert "Usage: main" in invoke(name, "--help").output
+    for name in ("list", "fetch", "convert", "info", "check"):
+        assert f"  {name} " in invoke("data", "--help").output
+
+
+def test_it_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "ktnet_lite", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"ktnet-lite, version {ktnet_lite.__version__}\n"
+
+
+def test_importing_the_command_line_does_not_import_torch():
+    """`ktnet-lite data ...` answers at once."""
+    code = "import sys, ktnet_lite.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_convert_and_info_say_what_is_in_the_file(tmp_path):
+    content = mult_content()
+    content["train"]["text"][0, 0, 0] = np.nan
+    content["train"]["audio"][0, 0, 0] = -np.inf
+    source = dump(tmp_path / "a.pkl", content)
+    refused = invoke("data", "convert", source, tmp_path / "a.h5")
+    assert refused.exit_code == 1 and not (tmp_path / "a.h5").exists()
+    assert "Error: a, split train, language, clip 0, step 0: NaN or inf" in refused.output
+    assert "--replace-nonfinite" in refused.output and "Traceback" not in refused.output
+    done = invoke("data", "convert", source, tmp_path / "a.h5", "--replace-nonfinite", "--name", "mine")
+    assert done.exit_code == 0, done.output
+    assert "Note: " in done.output and "NaN or inf are read as 0: 1 in train text, 1 in train audio" in done.output
+    about = invoke("data", "info", tmp_path / "a.h5").output
+    assert about in done.output
+    assert "mine: sentiment, unaligned" in about
+    assert "1 in train text, 1 in train audio" in about
+    assert store.read(tmp_path / "a.h5").header.name == "mine"
+
+
+def test_list_says_what_is_here_and_how_to_get_the_rest(tmp_path):
+    shown = invoke("data", "list", "--to", tmp_path).output
+    assert "synthetic" in shown and "is here" in shown
+    for name, entry in catalogue.ENTRIES.items():
+        (line,) = (line for line in shown.splitlines() if line.startswith(f"{name} "))
+        assert entry.about in line
+        assert line.endswith("fetch --from") or (entry.public and " MB" in line)
+    (tmp_path / "mosi-words.h5").touch()
+    assert "is here" in next(
+        x for x in invoke("data", "list", "--to", tmp_path).output.splitlines() if "mosi-words" in x
+    )
+
+
+def test_fetch_says_where_to_ask_when_there_is_no_public_link(tmp_path):
+    assert "nothing to fetch" in invoke("data", "fetch", "synthetic").output
+    refused = invoke("data", "fetch", "iemocap", "--to", tmp_path)
+    assert refused.exit_code == 1
+    for part in ("no public link", "source: ", "licence: ", "ktnet-lite data fetch iemocap --from FOLDER"):
+        assert part in refused.output
+    mistyped = invoke("data", "fetch", "mosi-word", "--to", tmp_path)
+    assert mistyped.exit_code == 1 and "did you mean 'mosi-words'?" in mistyped.output
+
+
+def test_fetch_takes_local_files_and_builds_the_store(real_data, tmp_path):
+    done = invoke("data", "fetch", "mosi-words", "--from", real_data, "--to", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "mosi-words: sentiment, aligned" in done.output
+    valid = next(row for row in done.output.splitlines() if row.startswith("valid"))
+    assert valid.split()[:3] == ["valid", "229", "language"]
+
+
+@pytest.mark.parametrize("command", ["info", "check"])
+def test_no_file_is_said(tmp_path, command):
+    done = invoke("data", command, tmp_path / "none.h5")
+    assert done.exit_code == 1 and "Error: no file" in done.output and "none.h5" in done.output
+
+
+def test_ctrl_c_stops_without_a_traceback(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(catalogue, "home", interrupted)
+    done = invoke("data", "list")
+    assert done.exit_code == 130 and "The same command goes on where it can." in done.output
