@@ -6,12 +6,14 @@ as pointers. So a dtype is built here from its name and byte order alone, and st
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from ktnet_lite.errors import DataError
 
@@ -87,6 +89,19 @@ class _Restricted(pickle.Unpickler):
             ) from None
 
 
+class _Watched(io.FileIO):
+    """A file that moves a progress bar as it is read."""
+
+    def __init__(self, path: Path, bar: tqdm):
+        super().__init__(path)
+        self.bar = bar
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        self.bar.update(count)
+        return count
+
+
 def load(path: Path | str) -> Any:
     """The content of a pickle of arrays, dicts, lists, strings and numbers; Python 2's are read as latin-1.
 
@@ -105,7 +120,8 @@ def load(path: Path | str) -> Any:
             "memory; convert it on a larger one: `ktnet-lite data convert`"
         )
     try:
-        with open(path, "rb") as file:
+        bar = tqdm(total=size, desc=f"read {path.name}", unit="B", unit_scale=True, delay=1, disable=None, leave=False)
+        with bar, io.BufferedReader(_Watched(path, bar)) as file:
             return _Restricted(file, encoding="latin1").load()
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
