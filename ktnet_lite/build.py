@@ -16,11 +16,13 @@ from ktnet_lite.model import KTNet, ModalityEncoder
 
 
 def load_dataset(config: TrainConfig) -> Dataset:
-    """The data set that the config names: made on the fly, from the catalogue, or from a file."""
+    """The data set that the config names: made on the fly, from the catalogue, or from a file; on its grid, if any."""
     if config.dataset == "synthetic":
         sizes = config.clips, max(config.clips // 4, 1), max(config.clips // 2, 1)
-        return synthetic.make(sizes, config.redundancy, config.audio_noise, config.aligned).dataset
-    return catalogue.load(config.dataset, local=config.data_from or None)
+        dataset = synthetic.make(sizes, config.redundancy, config.audio_noise, config.aligned).dataset
+    else:
+        dataset = catalogue.load(config.dataset, local=config.data_from or None)
+    return dataset.on_grid(config.grid) if config.grid else dataset
 
 
 def task_loss_of(config: TrainConfig, header: Header) -> losses.TaskLoss:

@@ -48,6 +48,11 @@ def train(variant: str, seed: str, **parameters) -> None:
     configs = [
         TrainConfig.build({**parameters, "variant": v, "seed": s}) for v in _split(variant) for s in _seeds(seed)
     ]
+    if not configs:
+        raise ConfigError("name at least one --variant and one --seed")
+    teacher = parameters["teacher"]
+    if teacher and not Path(teacher).is_file():
+        raise ConfigError(f"--teacher {teacher}: no such file; it is the model.pt of a trained full variant")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         from ktnet_lite.build import load_dataset
         from ktnet_lite.training import fit
@@ -83,17 +88,17 @@ def train(variant: str, seed: str, **parameters) -> None:
 def predict(checkpoint: Path, data: str, split: str, data_from: str, out: Path | None) -> None:
     """Per-clip scores of a trained model (model.pt) on a data set or file; audio is absent unless it was observed.
 
-    Writes CSV: clip id, then the sentiment score, or the probability of each emotion.
+    Writes CSV: clip id, then the sentiment score, or the probability of each emotion. DATA = synthetic means the clips
+    that the model's own parameters make.
     """
-    from ktnet_lite.build import check_fits, load_model, task_loss_of
-    from ktnet_lite.data import catalogue
+    from ktnet_lite.build import check_fits, load_dataset, load_model, task_loss_of
     from ktnet_lite.evaluation import evaluate
 
     model, config, loss = load_model(checkpoint)
-    dataset = catalogue.load(data, local=data_from or None)
+    if out and not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
+    dataset = load_dataset(dataclasses.replace(config, dataset=data, data_from=data_from))
     clips = dataset[split]
-    if config.grid:
-        clips = clips.on_grid(config.grid)
     check_fits(model, clips, f"{data}, split {split}")
     if (dataset.header.task == "emotion") != (loss == "emotion"):
         raise ConfigError(f"{checkpoint} predicts {loss}, but {data} has {dataset.header.task} labels")
@@ -107,12 +112,12 @@ def predict(checkpoint: Path, data: str, split: str, data_from: str, out: Path |
 
 
 def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _seeds(text: str) -> list[int]:
     try:
-        return [int(part) for part in _split(text)]
+        return list(dict.fromkeys(map(int, _split(text))))
     except ValueError:
         raise ConfigError(f"--seed {text!r}: give whole numbers, separated by commas") from None
 
@@ -122,7 +127,8 @@ def _teachers_first(configs: list[TrainConfig]) -> list[TrainConfig]:
     full = {config.seed: config for config in configs if config.variant == "full"}
     taught = []
     for config in sorted(configs, key=lambda config: config.variant == "ours"):
-        if config.variant == "ours" and config.treatment == "teacher" and not config.teacher and config.seed in full:
+        own = config.variant == "ours" and config.treatment == "teacher" and not config.teacher
+        if own and config.targets == "all" and config.seed in full:  # a teacher always has every target
             teacher = results.run_folder(full[config.seed]) / "model.pt"
             config = dataclasses.replace(config, teacher=str(teacher))
         taught.append(config)

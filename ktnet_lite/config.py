@@ -76,10 +76,15 @@ class TrainConfig:
         if self.dim % self.heads:
             raise ConfigError(f"dim = {self.dim} is not a multiple of heads = {self.heads}")
         targets = self.target_modalities or ()
+        streams = (*VARIANTS[self.variant], "audio") if self.variant == "ours" else VARIANTS[self.variant]
         for target in targets:
             if target not in MODALITIES:
                 known = ", ".join(MODALITIES)
                 raise ConfigError(f"targets: {target!r} is none of {known}{_nearest(target, MODALITIES)}; or 'all'")
+            if target not in streams:
+                raise ConfigError(
+                    f"targets: {target!r} is no stream of {self.variant!r}: {', '.join(streams)}; or 'all'"
+                )
         if len(set(targets)) < len(targets):
             raise ConfigError(f"targets = {self.targets!r} names one twice")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from traitlets.config import Config
 
 from ktnet_lite import results
@@ -33,14 +35,18 @@ def parameters_from(namespace: Mapping[str, Any]) -> TrainConfig:
     """The config that a notebook's parameter cells define.
 
     ``papermill -p sede 3`` injects a variable that no cell reads and says nothing. Here every plain value that the
-    notebook has defined must be a parameter, so a mistyped name is an error before anything runs.
+    notebook has defined must be a parameter, so a mistyped name is an error before anything runs. When the cells are
+    run again in the same session, the notebook's own variables are there too; then only parameters are looked at.
     """
+    again = isinstance(namespace.get("config"), TrainConfig)
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
     shell = {"In", "Out", "exit", "quit", "get_ipython", "open"}
     values = {
         name: value
         for name, value in namespace.items()
         if not name.startswith("_")
         and name not in shell
+        and (name in names or not again)
         and isinstance(value, (str, int, float, list, dict, type(None)))
     }
     return TrainConfig.build(values)
@@ -82,14 +88,23 @@ def run(config: TrainConfig, *, live: bool = True) -> Path:
             )
     except papermill.PapermillExecutionError as error:
         raise KTNetError(f"{error.ename}: {error.evalue}\nThe notebook with the error: {notebook}") from error
+    except DeadKernelError as error:
+        raise KTNetError(
+            "the notebook's process was killed, most likely for want of memory: lower batch_size, or set grid (say 50)"
+            f"\nThe same command goes on after the last complete epoch. The notebook: {notebook}"
+        ) from error
     if not result.is_file():
         raise KTNetError(f"{notebook} ran to its end but left no result file")
     return result
 
 
 def _kernel(folder: str) -> Config:
-    """The kernel listens on sockets in a folder of its own instead of open ports, where the system has such sockets."""
+    """The kernel listens on sockets in a folder of its own instead of open ports, where the system has such sockets.
+
+    Its own log stays silent: on Ctrl-C it would tell of sockets that are gone.
+    """
     config = Config()
+    config.NotebookClient.extra_arguments = ["--IPKernelApp.log_level=CRITICAL"]
     if os.name == "posix":
         config.KernelManager.transport = "ipc"
         config.KernelManager.ip = os.path.join(folder, "kernel")

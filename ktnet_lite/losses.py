@@ -86,15 +86,20 @@ def sentiment_classes(scores: Tensor) -> Tensor:
     return scores.clamp(-3, 3).round().long() + 3
 
 
-def task_loss(logits: Tensor, targets: Tensor, kind: TaskLoss) -> Tensor:
-    """L_e of Eq. (5): cross entropy over 7 classes or over 4 binary emotions; or MulT's L1 regression."""
+def task_loss(logits: Tensor, targets: Tensor, kind: TaskLoss, present: Tensor | None = None) -> Tensor:
+    """L_e of Eq. (5): cross entropy over 7 classes or over 4 binary emotions; or MulT's L1 regression.
+
+    The mean over the clips, or over those that are ``present`` (B,).
+    """
     if kind == "l1":
         losses = (logits.float().squeeze(-1) - targets).abs()
     elif kind == "cross_entropy":
         losses = F.cross_entropy(logits.float(), sentiment_classes(targets), reduction="none")
     else:
         losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten().long(), reduction="none")
-    return sharded_mean(losses.sum(), losses.numel())
+        losses = losses.view(targets.shape).mean(1)
+    weight = torch.ones_like(losses) if present is None else present.to(losses.dtype)  # (B,)
+    return sharded_mean((losses * weight).sum(), weight.sum())
 
 
 def predictions(logits: Tensor, kind: TaskLoss) -> Tensor:
@@ -195,7 +200,7 @@ class Objective(nn.Module):
                 terms[f"{source}_to_audio"] = term
                 total = total + self.weights[source] * term
             if logits is not None:
-                terms["audio_task"] = task_loss(logits, batch.targets, self.loss)
+                terms["audio_task"] = task_loss(logits, batch.targets, self.loss, batch.present["audio"])
                 total = total + terms["audio_task"]
         return {"loss": total, **terms}
 

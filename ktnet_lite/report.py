@@ -89,6 +89,8 @@ def differences(results: Results) -> list[str]:
             verdict = "no difference that these runs can tell from chance"
         else:
             verdict = "better" if (found.mean > 0) == higher_is_better else "worse"
+        if len(seeds) == 1:
+            verdict += ", of these two trainings; another seed may say otherwise, so give several"
         sentences.append(
             f"{ours} against {other}: {METRICS[metric].label} {found.mean:+.3f} "
             f"(95% interval {found.low:+.3f} to {found.high:+.3f}, {_count(len(seeds), 'seed')}, "

@@ -20,6 +20,7 @@ import torch
 from ktnet_lite import __version__
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.schema import Dataset
+from ktnet_lite.data.sources import ENTRIES
 from ktnet_lite.errors import DataError
 from ktnet_lite.evaluation import Evaluation
 from ktnet_lite.training import Run
@@ -33,7 +34,8 @@ def run_folder(config: TrainConfig) -> Path:
     """``<out>/<dataset>/<variant>-<key>-seed<seed>``; the key tells runs with other parameters apart."""
     science = {k: v for k, v in config.as_dict().items() if k not in NOT_SCIENCE and k not in ("variant", "seed")}
     key = hashlib.sha256(json.dumps(science, sort_keys=True).encode()).hexdigest()[:8]
-    name = Path(config.dataset).stem if os.sep in config.dataset else config.dataset
+    named = config.dataset == "synthetic" or config.dataset in ENTRIES
+    name = config.dataset if named else Path(config.dataset).resolve().stem
     return Path(config.out) / name / f"{config.variant}-{key}-seed{config.seed}"
 
 

@@ -49,17 +49,20 @@ def processes(device: torch.device) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """Same seed, same machine, same numbers, on CUDA too; the setting before is restored."""
+    """Same seed, same machine, same numbers, on CUDA too; the setting before is restored.
+
+    Not ``warn_only``: with it, torch keeps the attention kernel whose backward pass is not deterministic.
+    """
     if device.type != "cuda":
         yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 @contextlib.contextmanager

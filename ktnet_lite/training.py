@@ -20,7 +20,7 @@ from ktnet_lite.build import build_objective, check_fits, load_model, save_model
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batches
 from ktnet_lite.data.schema import Dataset
-from ktnet_lite.errors import CheckpointError, KTNetError
+from ktnet_lite.errors import CheckpointError, ConfigError, KTNetError
 from ktnet_lite.evaluation import evaluate, transfer_quality
 from ktnet_lite.losses import AudioTarget, Objective, process_mean
 from ktnet_lite.model import KTNet
@@ -53,10 +53,17 @@ def fit(
     as that of an uninterrupted run, because everything random in an epoch depends on (seed, epoch) alone.
     Under ``torchrun`` every process takes its part of each batch, and the first one writes.
 
+    Parameters
+    ----------
+    dataset : Dataset
+        As :func:`ktnet_lite.build.load_dataset` gives it for this config, or one of your own.
+
     Raises
     ------
+    ConfigError
+        ``grid`` is set, but the data set is not on it.
     CheckpointError
-        ``last.pt`` is damaged or belongs to other parameters or data.
+        ``last.pt`` is damaged or belongs to other parameters, to another teacher or to other data.
     DataError
         The data set lacks a split or a modality that this variant needs.
     KTNetError
@@ -64,8 +71,7 @@ def fit(
     """
     folder = None if folder is None else Path(folder)
     device = choose_device(config.device)
-    if config.grid:
-        dataset = dataset.on_grid(config.grid)
+    _check_grid(config, dataset)
     devices = [device] if device.type == "cuda" else []
     with processes(device) as (rank, world), torch.random.fork_rng(devices), deterministic(device):
         teacher = None
@@ -102,7 +108,9 @@ class _Loop:
             self.step_module = torch.compile(self.step_module, dynamic=True)
         if world > 1:
             self.step_module = nn.parallel.DistributedDataParallel(
-                self.step_module, device_ids=[device] if device.type == "cuda" else None
+                self.step_module,
+                device_ids=[device] if device.type == "cuda" else None,
+                broadcast_buffers=False,  # they are equal, but for position tables: these grow as needed
             )
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
@@ -184,6 +192,8 @@ class _Loop:
 
     def restore(self, path: Path) -> None:
         state = checkpoint.load(path)
+        if missing := self.state().keys() - state.keys():
+            raise CheckpointError(f"{path} is no training checkpoint: it lacks {', '.join(sorted(missing))}; delete it")
         ours, theirs = self.config.as_dict(), state["config"]
         free = {"epochs", "device", "data_from", "teacher"}  # none of these changes an epoch that is already done
         differ = [name for name in ours if name not in free and ours[name] != theirs.get(name)]
@@ -192,13 +202,31 @@ class _Loop:
             raise CheckpointError(f"{path} belongs to other parameters ({listed}); choose another folder or delete it")
         if state["data"] != self.dataset.checksum:
             raise CheckpointError(f"{path} was trained on other data than {self.dataset.header.name!r} holds now")
+        if len(state["history"]) > self.config.epochs:
+            done, asked = len(state["history"]), self.config.epochs
+            raise CheckpointError(f"{path} has {done} epochs already, and epochs = {asked}; choose another folder")
+        target = self.objective.audio_target
         try:
+            if target is not None and target.frozen:
+                for name, tensor in target.state_dict(prefix="audio_target.").items():
+                    if not torch.equal(tensor.cpu(), state["objective"][name]):
+                        raise CheckpointError(f"{path} was trained with another teacher; choose another folder")
             self.objective.load_state_dict(state["objective"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{path} does not fit this model: {error}") from error
         self.history, self.best = state["history"], state["best"]
+
+
+def _check_grid(config: TrainConfig, dataset: Dataset) -> None:
+    for split in dataset.splits.values() if config.grid else ():
+        for name, stream in split.streams.items():
+            if name != "language" and stream.lengths.max(initial=0) > config.grid:
+                raise ConfigError(
+                    f"grid = {config.grid}, but {name} has up to {stream.lengths.max()} steps; give "
+                    f"load_dataset(config) or dataset.on_grid({config.grid}), and evaluate on the same"
+                )
 
 
 def _teacher(config: TrainConfig, dataset: Dataset, folder: Path | None, progress: bool, resume: bool) -> KTNet:

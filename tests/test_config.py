@@ -124,6 +124,10 @@ def test_targets():
         TrainConfig(targets="vision,langauge")
     with pytest.raises(ConfigError, match=f"targets: '' is none of {', '.join(MODALITIES)}; or 'all'"):
         TrainConfig(targets="")
+    with pytest.raises(
+        ConfigError, match="targets: 'audio' is no stream of 'language_vision': language, vision; or 'all'"
+    ):
+        TrainConfig(variant="language_vision", targets="audio")
     with pytest.raises(ConfigError, match="names one twice"):
         TrainConfig(targets="vision,vision")
 

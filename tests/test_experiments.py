@@ -2,20 +2,27 @@
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import nbformat
 import numpy as np
 import papermill
 import pytest
 from click.testing import CliRunner
+from nbclient.exceptions import DeadKernelError
 
-from ktnet_lite import experiments, report, results
+from ktnet_lite import commands, experiments, report, results
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import ConfigError, DataError, KTNetError
 from ktnet_lite.experiments import notebook_path, parameters_from, run
 
-TINY = {"clips": 24, "epochs": 1, "dim": 8, "heads": 2, "layers": 1, "treatment": "joint"}
+TINY = {"clips": 24, "epochs": 1, "dim": 8, "heads": 2, "layers": 1, "treatment": "joint", "grid": 6}
 PICTURES = {"curves.png", "predictions.png", "reconstruction.png", "attention.png"}
 
 
@@ -51,6 +58,8 @@ def test_a_run_leaves_a_complete_result(finished):
     assert TrainConfig.build(result["parameters"]) == config
     assert result["dataset"]["clips"] == {"train": 24, "valid": 6, "test": 12}
     assert len(result["curves"]) == 1 and result["best_epoch"] == 0
+    measured, trained = result["metrics"]["valid"], result["curves"][0]
+    assert {name: trained[f"valid_{name}"] for name in measured} == pytest.approx(measured, abs=1e-5)
     scores, targets = (np.array(result["predictions"][name]) for name in ("scores", "targets"))
     assert np.abs(scores - targets).mean() == pytest.approx(result["metrics"]["test"]["mae"], abs=1e-5)
     assert result["baselines"]["training median"]["mae"] > 0
@@ -97,6 +106,8 @@ def test_a_failed_run_keeps_the_notebook_with_the_error_and_no_result(tmp_path):
 
 def test_parameters_of_a_notebook_ignore_what_is_no_parameter():
     assert parameters_from({"_i": "x", "In": [], "seed": 4, "Path": dict, "print": print}) == TrainConfig(seed=4)
+    again = {"config": TrainConfig(), "seed": 5, "kind": "l1", "baselines": {}}  # run again in one session
+    assert parameters_from(again) == TrainConfig(seed=5)
     with pytest.raises(ConfigError, match="unknown parameter 'lambda_audio'; did you mean 'lambda_v"):
         parameters_from({"lambda_audio": 0.3})
 
@@ -116,13 +127,18 @@ def test_the_train_command_compares_variants_and_reuses_the_teacher(tmp_path):
 
 
 def test_the_predict_command_writes_a_score_for_each_clip(finished, tmp_path):
+    """Of the clips that the model's own parameters make, on its own grid: those of the result file."""
     _, path = finished
-    done = CliRunner().invoke(
-        main, ["predict", str(path.with_name("model.pt")), "synthetic", "--out", str(tmp_path / "a.csv")]
-    )
+    model, out = str(path.with_name("model.pt")), tmp_path / "a.csv"
+    done = CliRunner().invoke(main, ["predict", model, "synthetic", "--out", str(out)])
     assert done.exit_code == 0, done.output
-    lines = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "id,score" and lines[1].startswith("test_0,") and len(lines) == 401
+    header, *lines = out.read_text(encoding="utf-8").splitlines()
+    ids, scores = zip(*(line.split(",") for line in lines), strict=True)
+    expected = results.load(path)["predictions"]
+    assert header == "id,score" and list(ids) == expected["ids"]
+    np.testing.assert_allclose(np.array(scores, float), expected["scores"], atol=1e-4)
+    nowhere = CliRunner().invoke(main, ["predict", model, "synthetic", "--out", str(tmp_path / "none" / "a.csv")])
+    assert nowhere.exit_code == 1 and "there is no folder" in nowhere.output
 
 
 @pytest.mark.parametrize(
@@ -133,6 +149,9 @@ def test_the_predict_command_writes_a_score_for_each_clip(finished, tmp_path):
         (["train", "--epochs", "many"], "not a valid integer"),
         (["train", "--epochs", "0"], "epochs = 0 is outside"),
         (["train", "--seed", "1,x"], "give whole numbers"),
+        (["train", "--seed", ""], "name at least one --variant and one --seed"),
+        (["train", "--teacher", "none.pt"], "--teacher none.pt: no such file"),
+        (["train", "--variant", "ours,vision", "--targets", "audio"], "'audio' is no stream of 'vision'"),
         (["train", "--dataset", "mosi-word"], "did you mean 'mosi-words'"),
         (["train", "--dataset", "mosi-words", "--data-from", "nowhere"], "no folder nowhere"),
         (["predict", "none.pt", "synthetic"], "no checkpoint at none.pt"),
@@ -143,6 +162,57 @@ def test_a_wrong_command_line_says_what_is_right(arguments, message):
     assert done.exit_code != 0
     assert message in done.output
     assert "Traceback" not in done.output
+
+
+def test_what_is_named_twice_runs_once():
+    assert commands._seeds("0, 1,0,") == [0, 1]
+    assert commands._split("ours,full,ours") == ["ours", "full"]
+
+
+def test_a_full_run_teaches_ours_of_its_seed_where_it_is_what_ours_would_train_itself():
+    def taught(**changes):
+        full, ours = (TrainConfig(variant=variant, **changes) for variant in ("full", "ours"))
+        first, second = commands._teachers_first([ours, full])
+        assert (first.variant, second.variant) == ("full", "ours")
+        return second.teacher and Path(second.teacher) == results.run_folder(full) / "model.pt"
+
+    assert taught()
+    assert not taught(targets="language")  # a teacher always has every target
+    assert not taught(treatment="random")
+
+
+def test_the_folder_of_a_run_is_named_after_its_data(tmp_path):
+    def name(dataset):
+        return results.run_folder(TrainConfig(dataset=dataset)).parent
+
+    assert name("synthetic") == Path("runs/synthetic") and name("mosi-words") == Path("runs/mosi-words")
+    for dataset in ("own.h5", "./own.h5", str(tmp_path / "own.h5"), (tmp_path / "own.h5").as_posix()):
+        assert name(dataset) == Path("runs/own")
+
+
+def test_a_killed_notebook_says_why_and_how_to_go_on(tmp_path, monkeypatch):
+    def killed(*_, **__):
+        raise DeadKernelError("Kernel died")
+
+    monkeypatch.setattr(papermill, "execute_notebook", killed)
+    with pytest.raises(KTNetError, match=r"was killed, most likely for want of memory: lower batch_size(.|\n)*goes on"):
+        run(TrainConfig(**TINY, out=str(tmp_path)), live=False)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal to a process group")
+def test_ctrl_c_stops_in_the_middle_without_a_traceback_and_keeps_the_checkpoint(tmp_path):
+    options = [f"--{name}={value}" for name, value in (TINY | {"epochs": 100_000, "treatment": "random"}).items()]
+    command = [sys.executable, "-m", "ktnet_lite", "train", *options, "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    while not list(tmp_path.glob("synthetic/*/last.pt")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 130
+    assert "Traceback" not in said and "Stopped. The same command goes on where it can." in said
+    (folder,) = (tmp_path / "synthetic").iterdir()
+    assert {file.name for file in folder.iterdir()} - {"last.pt.partial"} == {"last.pt", "train.ipynb"}
 
 
 def fake(variant: str, seed: int, error: float, **changes) -> dict:
@@ -166,6 +236,8 @@ def test_the_report_pairs_seeds_and_tells_chance_from_difference():
     better, same = report.differences(runs)
     assert better.startswith("ours against language_vision: MAE -0.") and better.endswith("3 seeds, 50 clips): better")
     assert same.startswith("ours against full: MAE +0.000") and "tell from chance" in same
+    lone = report.differences(runs[:3])
+    assert all("1 seed, 50 clips" in sentence and "another seed may say otherwise" in sentence for sentence in lone)
     mean, low, high, count = report.intervals(runs, "mae")["language_vision"]
     assert low < mean < high and count == 3
     assert "training median" in report.table(runs)

@@ -364,6 +364,8 @@ def test_clips_without_audio_do_not_count_in_training():
     heard = collate(split, [0, 2], objective.modalities)
     for name in ("vision_to_audio", "language_to_audio"):
         assert objective(deaf)[name].item() == pytest.approx(objective(heard)[name].item(), rel=1e-5)
+    joint = make_objective(make_model("ours"), "joint")
+    assert joint(deaf)["audio_task"].item() == pytest.approx(joint(heard)["audio_task"].item(), rel=1e-5)
     counted = objective.transfer_moments(objective.model(deaf.streams), deaf)["vision_count"]
     assert counted == UNALIGNED["vision"][0] + UNALIGNED["vision"][2]
 

@@ -89,6 +89,22 @@ def test_delta_against_numpy(concat):
     assert widths == ({16} if concat == "features" else {8})
 
 
+def test_delta_counts_a_reconstruction_that_is_not_there_as_zeros():
+    """Side by side, a step is valid where any source has one; the sources that have none there add nothing."""
+    delta = shaken(Combine(("language", "vision"), **SIZE, dropout=0.0, concat="features")).eval()
+    torch.manual_seed(1)
+    words, face = torch.randn(2, 5, 8), torch.randn(2, 5, 8)
+    steps = torch.arange(5)
+    masks = {"language": steps < torch.tensor([[5], [2]]), "vision": steps < torch.tensor([[1], [4]])}
+    result = delta({"language": Padded(words, masks["language"]), "vision": Padded(face, masks["vision"])})
+    assert result.mask.sum(1).tolist() == [5, 4]
+    for i, length in enumerate((5, 4)):
+        zeroed = [words[i] * masks["language"][i, :, None], face[i] * masks["vision"][i, :, None]]
+        clip = [stream[:length].double().numpy() for stream in zeroed]
+        expected = reference.combine(clip, reference.weights_of(delta), 2)
+        np.testing.assert_allclose(result.values[i, :length].detach(), expected, rtol=0, atol=1e-5)
+
+
 def test_features_side_by_side_need_one_length():
     model = make_model("ours", concat="features")
     with pytest.raises(ConfigError, match=r'needs aligned streams.*concat="time"'):

@@ -39,13 +39,19 @@ def test_a_device_that_is_not_there_is_refused(machine, name):
 
 
 def test_determinism_is_for_cuda_and_is_restored():
-    before = torch.are_deterministic_algorithms_enabled()
-    with runtime.deterministic(torch.device("cpu")):
-        assert torch.are_deterministic_algorithms_enabled() == before
-    with pytest.raises(ZeroDivisionError), runtime.deterministic(torch.device("cuda")):
-        assert torch.are_deterministic_algorithms_enabled()
-        raise ZeroDivisionError
-    assert torch.are_deterministic_algorithms_enabled() == before
+    def setting():
+        return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+    try:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        with runtime.deterministic(torch.device("cpu")):
+            assert setting() == (True, True)
+        with pytest.raises(ZeroDivisionError), runtime.deterministic(torch.device("cuda")):
+            assert setting() == (True, False)
+            raise ZeroDivisionError
+        assert setting() == (True, True)
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.parametrize(

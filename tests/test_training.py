@@ -22,13 +22,13 @@ TESTS = Path(__file__).resolve().parent
 SMALL = {"dim": 8, "heads": 2, "layers": 1, "dropout": 0.1, "batch_size": 8, "epochs": 3, "device": "cpu"}
 
 
-def make_split(clips: int, seed: int, task: str = "sentiment") -> Split:
+def make_split(clips: int, seed: int, task: str = "sentiment", longest: int = 8) -> Split:
     """Clips of random length whose every step holds the target plus noise, so that a model can learn it."""
     rng = np.random.default_rng(seed)
     scores = rng.uniform(-3, 3, clips).astype(np.float32)
     streams = {}
     for name, dim in {"language": 6, "vision": 4, "audio": 3}.items():
-        lengths = rng.integers(2, 9, clips)
+        lengths = rng.integers(2, longest + 1, clips)
         noise = rng.normal(size=(lengths.sum(), dim))
         streams[name] = Stream((np.repeat(scores, lengths)[:, None] + noise).astype(np.float32), lengths)
     emotions = (scores[:, None] > np.array([-1.0, 0.0, 0.5, 1.0])).astype(np.int64)
@@ -36,10 +36,9 @@ def make_split(clips: int, seed: int, task: str = "sentiment") -> Split:
     return Split(streams, targets, tuple(f"clip{seed}_{i}" for i in range(clips)))
 
 
-def make_dataset(task: str = "sentiment") -> Dataset:
-    splits = {
-        name: make_split(clips, i, task) for i, (name, clips) in enumerate([("train", 40), ("valid", 16), ("test", 20)])
-    }
+def make_dataset(task: str = "sentiment", longest: int = 8) -> Dataset:
+    sizes = {"train": 40, "valid": 16, "test": 20}
+    splits = {name: make_split(clips, i, task, longest) for i, (name, clips) in enumerate(sizes.items())}
     return Dataset.collect(Header("tiny", task, aligned=False), splits.items())
 
 
@@ -224,6 +223,35 @@ def test_a_given_teacher_is_what_training_one_first_gives(data, tmp_path):
     assert weights_equal(given.model, fit(config, data, progress=False).model)
 
 
+def test_another_teacher_is_not_mistaken_for_the_first(data, tmp_path):
+    for seed in (0, 1):
+        fit(TrainConfig(**SMALL, variant="full", seed=seed), data, tmp_path / str(seed), progress=False)
+    first, second = (TrainConfig(**SMALL, teacher=str(tmp_path / str(seed) / "model.pt")) for seed in (0, 1))
+    fit(first, data, tmp_path / "ours", progress=False)
+    with pytest.raises(CheckpointError, match=r"last\.pt was trained with another teacher; choose another folder"):
+        fit(second, data, tmp_path / "ours", progress=False)
+
+
+def test_more_epochs_than_asked_for_and_no_training_checkpoint_at_all_are_errors(data, tmp_path):
+    config = TrainConfig(**SMALL, variant="language")
+    fit(config, data, tmp_path, progress=False)
+    with pytest.raises(CheckpointError, match=r"last\.pt has 3 epochs already, and epochs = 2"):
+        fit(dataclasses.replace(config, epochs=2), data, tmp_path, progress=False)
+    (tmp_path / "model.pt").replace(tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match=r"is no training checkpoint: it lacks best, data, history"):
+        fit(config, data, tmp_path, progress=False)
+
+
+def test_a_grid_is_of_the_data_that_is_trained_on(data):
+    config = TrainConfig(**SMALL, variant="vision", grid=4)
+    with pytest.raises(ConfigError, match=r"grid = 4, but vision has up to 8 steps; give .*dataset\.on_grid\(4\)"):
+        fit(config, data, progress=False)
+    gridded = data.on_grid(4)
+    run = fit(config, gridded, progress=False)
+    measured = evaluate(run.model, gridded["valid"], "cross_entropy").metrics["mae"]
+    assert measured == pytest.approx(run.history[run.best_epoch]["valid_mae"], abs=1e-6)
+
+
 def test_a_device_that_is_not_there_is_an_error():
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
@@ -237,7 +265,10 @@ def test_bf16_autocast_trains_on_the_cpu(data):
 
 
 def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
-    """torchrun with two gloo processes: the same weights as one process, though the shards hold unequal steps."""
+    """torchrun with two gloo processes: the same weights as one process, though the shards hold unequal steps.
+
+    Clips are longer than the first table of positions, which then grows in each process by what it has seen.
+    """
     script = tmp_path / "train.py"
     script.write_text(
         textwrap.dedent(
@@ -248,7 +279,7 @@ def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
             from ktnet_lite.config import TrainConfig
             from ktnet_lite.training import fit
             config = TrainConfig(**SMALL | {{"epochs": 1, "dropout": 0.0, "batch_size": 7}}, treatment="joint")
-            fit(config, make_dataset(), sys.argv[1], progress=False)
+            fit(config, make_dataset(longest=200), sys.argv[1], progress=False)
             """
         ),
         encoding="utf-8",
