@@ -145,7 +145,7 @@ def reconstruction_over_time(history: Sequence[Mapping[str, float]]) -> Figure:
             values = [entry.get(f"valid_{source}_{key}", np.nan) for entry in history]
             if np.isfinite(values).any():
                 axes.plot(epochs, values, color=COLOURS[source], label=f"{source} → audio")
-    right.plot(epochs, [entry.get("valid_audio_std", np.nan) for entry in history], color=COLOURS["audio"])
+    right.plot(epochs, [entry["valid_audio_std"] for entry in history], color=COLOURS["audio"])
     left.set(xlabel="epoch", ylabel="squared error", ylim=(0, None))
     middle.set(xlabel="epoch", ylabel="$R^2$ of the reconstruction")
     middle.axhline(0, color=GREY, linestyle=":")

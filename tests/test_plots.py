@@ -44,11 +44,6 @@ def test_reconstruction_over_time_shows_error_r2_and_spread():
     assert list(spread.get_lines()[0].get_ydata()) == [0.8, 0.7] and spread.get_ylim()[0] == 0
 
 
-def test_reconstruction_over_time_is_empty_where_no_valid_clip_has_audio():
-    *_, spread = plots.reconstruction_over_time([{"loss": 1.0}, {"loss": 0.5}]).axes
-    assert np.isnan(spread.get_lines()[0].get_ydata()).all()
-
-
 def test_predictions_count_every_clip_in_the_confusion():
     targets, scores = np.array([-3.0, 0.4, 2.6, 2.6]), np.array([-2.8, 1.0, 3.4, 0.0])
     scatter, confusion = plots.predictions(scores, targets).axes

@@ -242,6 +242,29 @@ def test_more_epochs_than_asked_for_and_no_training_checkpoint_at_all_are_errors
         fit(config, data, tmp_path, progress=False)
 
 
+def test_the_gradient_is_clipped_to_the_norm_of_the_config(data, monkeypatch):
+    norms = []
+
+    def noted(parameters, largest):
+        total = clip(parameters, largest)
+        norms.append(
+            (total.item(), torch.stack([p.grad.norm() for p in parameters if p.grad is not None]).norm().item())
+        )
+        return total
+
+    clip = torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", noted)
+    fit(TrainConfig(**SMALL | {"epochs": 1}, variant="language", clip_norm=0.05), data, progress=False)
+    assert norms and all(before > 0.05 and after == pytest.approx(0.05, rel=1e-3) for before, after in norms)
+
+
+def test_each_lambda_weighs_its_own_source(data):
+    config = TrainConfig(**SMALL | {"epochs": 1}, treatment="random", lambda_vision=0.25, lambda_language=3.0)
+    entry = fit(config, data, progress=False).history[0]
+    weighed = entry["task"] + 0.25 * entry["vision_to_audio"] + 3.0 * entry["language_to_audio"]
+    assert entry["loss"] == pytest.approx(weighed, rel=1e-5)
+
+
 def test_a_grid_is_of_the_data_that_is_trained_on(data):
     config = TrainConfig(**SMALL, variant="vision", grid=4)
     with pytest.raises(ConfigError, match=r"grid = 4, but vision has up to 8 steps; give .*dataset\.on_grid\(4\)"):
