@@ -139,6 +139,8 @@ def _draw(finished: report.Results, folder: Path) -> Path:
     from ktnet_lite.plots import comparison
 
     metric = report.MAIN[finished[0]["dataset"]["task"]][-2]
+    floor = next((name, values[metric]) for name, values in finished[0]["baselines"].items())
     name = f"comparison-{finished[0]['dataset']['name']}.png"
-    comparison(report.intervals(finished, metric), metric).savefig(folder / name, dpi=150, bbox_inches="tight")
+    drawn = comparison(report.intervals(finished, metric), metric, floor)
+    drawn.savefig(folder / name, dpi=150, bbox_inches="tight")
     return folder / name

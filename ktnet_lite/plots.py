@@ -16,6 +16,7 @@ import seaborn as sns
 from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix
 
 from ktnet_lite.data.batching import collate
@@ -173,6 +174,8 @@ def clip_attention(model: KTNet, split: Split, clip: int = 0) -> Figure | None:
         labels = ["A'" if name == reconstructed else name for name in (source, target)]
         panel.set(xlabel=labels[0], ylabel=labels[1], title=" → ".join(labels))
         panel.grid(False)
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
         if split.words is not None:
             words = split.words[clip]
             if target == "language":
@@ -183,9 +186,16 @@ def clip_attention(model: KTNet, split: Split, clip: int = 0) -> Figure | None:
     return drawn
 
 
-def comparison(rows: Mapping[str, Interval], metric: str) -> Figure:
-    """One metric of several systems: a point for the mean over seeds, a line for its 95% interval."""
-    drawn, (axes,) = figure(1, height=0.8 + 0.4 * len(rows))
+def comparison(rows: Mapping[str, Interval], metric: str, floor: tuple[str, float] | None = None) -> Figure:
+    """One metric of several systems: a point for the mean over seeds, a line for its 95% interval.
+
+    ``floor`` is the name and the value of a prediction that knows nothing, drawn as a dotted line.
+    """
+    drawn, (axes,) = figure(1, height=1.0 + 0.4 * len(rows))
+    if floor is not None:
+        axes.axvline(floor[1], color=GREY, linestyle=":")
+        place = {"xycoords": axes.get_xaxis_transform(), "xytext": (0, 4), "textcoords": "offset points"}
+        axes.annotate(floor[0], (floor[1], 1), **place, ha="center", fontsize=9, color=GREY)
     for y, (name, interval) in enumerate(rows.items()):
         colour = COLOURS["reconstructed"] if name == "ours" else COLOURS["language"]
         if interval.low is not None:

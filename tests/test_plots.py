@@ -85,6 +85,8 @@ def test_comparison_draws_intervals_where_there_are_some():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["full", "ours"]
     assert [list(line.get_xdata()) for line in axes.get_lines()] == [[0.5, 0.7], [0.6], [0.9]]
     assert axes.get_xlabel() == "MAE (lower is better)"
+    (axes,) = plots.comparison(rows, "mae", ("training median", 1.25)).axes
+    assert list(axes.get_lines()[0].get_xdata()) == [1.25, 1.25] and axes.texts[0].get_text() == "training median"
 
 
 def test_tables_of_text():

@@ -221,6 +221,7 @@ def test_a_given_teacher_is_what_training_one_first_gives(data, tmp_path):
     fit(dataclasses.replace(config, variant="full"), data, tmp_path, progress=False)
     given = fit(dataclasses.replace(config, teacher=str(tmp_path / "model.pt")), data, progress=False)
     assert weights_equal(given.model, fit(config, data, progress=False).model)
+    assert weights_equal(given.audio_target.encoder, load_model(tmp_path / "model.pt")[0].encoders["audio"])
 
 
 def test_another_teacher_is_not_mistaken_for_the_first(data, tmp_path):
