@@ -130,6 +130,16 @@ def test_a_modality_of_zeros_in_an_mmsa_file_is_silent_and_garbage_past_the_leng
     assert_found(check(dump(tmp_path / "b.pkl", content)), "error test, field 'vision_lengths': 99 at index 2")
 
 
+def test_an_mmsa_file_padded_at_the_front_is_measured_there(tmp_path):
+    content = mmsa_content()
+    for fields in content.values():
+        fields["audio"] = fields["audio"][:, ::-1].copy()
+    report = check(dump(tmp_path / "a.pkl", content))
+    audio = {split: facts for split, modality, facts in report.streams if modality == "audio"}
+    assert {facts.side for facts in audio.values()} == {"front"} and not audio["train"].silent.any()
+    assert_found(report, "train, audio: 7 of 8 clips go on past their declared length, the first at index 1")
+
+
 WEIRD = [None, [], "text", 3, {"a": 1}, [[1], [1, 2]], np.zeros(3), np.zeros((0, 4, 2)), np.array([{}], dtype=object)]
 
 

@@ -242,6 +242,23 @@ def test_mmsa_lengths_are_trusted_over_zeros(tmp_path):
     assert data["train"].words is None
 
 
+def test_mmsa_lengths_count_from_the_side_that_holds_more(tmp_path):
+    """Front padding, and a voice that is zeros: lengths that count from the wrong side would leave nothing."""
+    content = mmsa_content()
+    for fields in content.values():
+        for field in ("audio", "vision"):
+            lengths, total = fields[f"{field}_lengths"], fields[field].shape[1]
+            fields[field] = clips(len(lengths), fields[field].shape[1:], lengths, front=True)
+            fields[field][1, total - lengths[1] - 2] = 9  # garbage before the clip
+    content["test"]["audio"][:] = 0
+    with pytest.warns(UserWarning, match=r"split test, field 'audio': zeros alone within the lengths of every clip"):
+        data = Dataset.collect(*readers.open_source(dump(tmp_path / "m.pkl", content)))
+    streams = data["train"].streams
+    assert streams["audio"].lengths.tolist() == content["train"]["audio_lengths"]
+    np.testing.assert_allclose(streams["vision"].clip(1), content["train"]["vision"][1, -21:], rtol=1e-6)
+    assert not data["test"].streams["audio"].lengths.any()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

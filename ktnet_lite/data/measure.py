@@ -64,8 +64,9 @@ def measure(frames: Frames, digests: Sequence[blake2b]) -> Facts:
         side = padding.side(steps) if steps.any() else "back"
         lengths = padding.extent(steps, side)
         if frames.lengths is not None:
-            side, lengths = "back", np.clip(frames.lengths, 0, steps.shape[1])
-            beyond = (steps & (np.arange(steps.shape[1]) >= lengths[:, None])).any(axis=1)
+            lengths = frames.lengths
+            side, valid = padding.declared(steps, lengths)
+            beyond = (steps & ~valid).any(axis=1)
         if (lengths == steps.shape[1]).all():
             side = "none"
     else:

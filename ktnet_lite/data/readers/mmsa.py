@@ -2,12 +2,14 @@
 
 ``d[train|valid|test]`` holds ``text`` (BERT features), ``audio``, ``vision``, ``id`` (``video$_$clip``),
 ``regression_labels`` and, when unaligned, ``audio_lengths`` and ``vision_lengths``. Frames past those lengths are not
-zero in hundreds of clips: the lengths are to be trusted. The length of a text is that of BERT's attention mask, channel
-1 of ``text_bert`` (N, 3, T), where it is there. ``raw_text`` is no list of the tokens that ``text`` embeds.
+zero in hundreds of clips: the lengths are to be trusted. They count from whichever side of the clips holds more. The
+length of a text is that of BERT's attention mask, channel 1 of ``text_bert`` (N, 3, T), where it is there. ``raw_text``
+is no list of the tokens that ``text`` embeds.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from ktnet_lite.data.readers.fields import (
     numbers,
     take_splits,
 )
-from ktnet_lite.data.readers.padding import occupied, pack_all
+from ktnet_lite.data.readers.padding import declared, occupied, pack_all
 from ktnet_lite.data.schema import SPLITS, Header, Split
 from ktnet_lite.errors import DataError
 
@@ -61,14 +63,22 @@ def _valid(
 ) -> np.ndarray:
     """Valid steps (N, T) of one modality: what the file declares, else what is not zero."""
     steps = occupied(array)
-    declared = _declared(path, name, field, fields, array, aligned)
-    return steps if declared is None else declared & (steps & declared).any(axis=1, keepdims=True)
+    valid = _declared(path, name, field, fields, steps, aligned)
+    if valid is None:
+        return steps
+    held = (steps & valid).any(axis=1, keepdims=True)
+    if valid.any() and not held.any():
+        warnings.warn(
+            f"{path}, split {name}, field {field!r}: zeros alone within the lengths of every clip; read as lacking it",
+            stacklevel=2,
+        )
+    return valid & held
 
 
 def _declared(
-    path: Path | str, name: str, field: str, fields: dict[str, Any], array: np.ndarray, aligned: bool
+    path: Path | str, name: str, field: str, fields: dict[str, Any], steps: np.ndarray, aligned: bool
 ) -> np.ndarray | None:
-    clips, total = array.shape[:2]
+    clips, total = steps.shape
     if field == "text":
         if "text_bert" not in fields:
             return None
@@ -82,4 +92,4 @@ def _declared(
         if aligned:
             return None
         raise DataError(f"{path}, split {name}: no field {key!r}, so nothing tells frames from padding")
-    return np.arange(total) < lengths_of(path, name, key, fields[key], (clips, total))[:, None]
+    return declared(steps, lengths_of(path, name, key, fields[key], steps.shape))[1]

@@ -36,6 +36,18 @@ def extent(steps: np.ndarray, where: Side) -> np.ndarray:
     return np.where(steps.any(axis=1), total - padding, 0).astype(np.int64)
 
 
+def within(lengths: np.ndarray, total: int, where: Side) -> np.ndarray:
+    """Valid steps (N, T) of clips of those lengths, padded to T on that side."""
+    steps = np.arange(total)
+    return steps >= total - lengths[:, None] if where == "front" else steps < lengths[:, None]
+
+
+def declared(steps: np.ndarray, lengths: np.ndarray) -> tuple[Side, np.ndarray]:
+    """Where the padding is, and the valid steps, when lengths are declared: they cover more occupied steps there."""
+    back, front = (within(lengths, steps.shape[1], where) for where in ("back", "front"))
+    return ("front", front) if (steps & front).sum() > (steps & back).sum() else ("back", back)
+
+
 def pack(array: np.ndarray, lengths: np.ndarray, where: Side) -> Stream:
     """The valid steps of a padded array (N, T, D), as float32, whatever its type was."""
     total = array.shape[1]
