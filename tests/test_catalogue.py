@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,17 @@ def test_a_data_set_is_built_once(entries, raw, tmp_path):
     again = catalogue.load("pair", folder=home)
     assert again.checksum == first.checksum and entries == [home / "raw" / "pair"]
     assert sorted(p.name for p in home.rglob("*.*")) == ["one.h5", "pair.h5", "two.h5"]
+
+
+def test_what_a_reader_notes_as_it_goes_is_stored(entries, raw, tmp_path, monkeypatch):
+    def open_source(source, format=None):
+        header, splits = original(source)
+        header = replace(header, provenance={})
+        return header, (header.provenance.update(counted=name) or (name, split) for name, split in splits)
+
+    original = readers.open_source
+    monkeypatch.setattr(readers, "open_source", open_source)
+    assert catalogue.load("pair", folder=tmp_path / "home", local=raw).header.provenance["counted"] == "test"
 
 
 def test_another_recipe_or_another_raw_file_builds_again(entries, raw, tmp_path, monkeypatch):

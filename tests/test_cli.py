@@ -48,12 +48,24 @@ def test_convert_and_info_say_what_is_in_the_file(tmp_path):
     assert "--replace-nonfinite" in refused.output and "Traceback" not in refused.output
     done = invoke("data", "convert", source, tmp_path / "a.h5", "--replace-nonfinite", "--name", "mine")
     assert done.exit_code == 0, done.output
-    assert "Note: " in done.output and "NaN or inf are read as 0: 1 in train text, 1 in train audio" in done.output
+    assert "Note: " in done.output and "NaN or inf are read as 0: 1 in train language, 1 in train audio" in done.output
     about = invoke("data", "info", tmp_path / "a.h5").output
     assert about in done.output
     assert "mine: sentiment, unaligned" in about
-    assert "1 in train text, 1 in train audio" in about
+    assert "1 in train language, 1 in train audio" in about
     assert store.read(tmp_path / "a.h5").header.name == "mine"
+
+
+def test_what_is_not_finite_is_replaced_in_a_folder_too(real_data, tmp_path):
+    for name in (file.name for file in catalogue.ENTRIES["mosi-utterance"].files):
+        (tmp_path / name).write_bytes(next(real_data.rglob(name)).read_bytes())
+    audio = tmp_path / "audio_test0.csv"
+    audio.write_text("inf," + audio.read_text(encoding="utf-8").partition(",")[2], encoding="utf-8")
+    refused = invoke("data", "convert", tmp_path, tmp_path / "a.h5")
+    assert refused.exit_code == 1 and "--replace-nonfinite" in refused.output
+    done = invoke("data", "convert", tmp_path, tmp_path / "a.h5", "--replace-nonfinite")
+    assert done.exit_code == 0, done.output
+    assert "in test audio" in done.output
 
 
 def test_list_says_what_is_here_and_how_to_get_the_rest(tmp_path):

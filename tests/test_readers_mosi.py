@@ -48,19 +48,27 @@ def folder(tmp_path):
 
 def test_a_folder_of_csd_files_is_aligned_to_its_words(folder):
     assert readers.identify(folder) == "csd"
-    with pytest.warns(UserWarning, match="not finite"):
-        data = Dataset.collect(*csd_folder.read(folder, aligned=False))
+    data = dict(csd_folder.read(folder, aligned=False)[1])
     clip = data["test"].streams
     assert [clip[m].lengths.tolist() for m in ("language", "vision", "audio")] == [[3, 3], [6, 6], [12, 12]]
     assert data["test"].ids == (f"{VIDEOS['test']}_1", f"{VIDEOS['test']}_2")
     assert data["test"].targets.tolist() == [1.5, -2.0]
     assert data["train"].words[1] == ("very", "bad", "film")
     np.testing.assert_allclose(clip["audio"].clip(1)[:, 1], np.arange(12, 24))
-    assert clip["audio"].clip(0)[0, 0] == 0
+    assert clip["audio"].clip(0)[0, 0] == -np.inf
 
     aligned = Dataset.collect(*csd_folder.read(folder))
     np.testing.assert_allclose(aligned["test"].streams["vision"].clip(1)[:, 0], [6.5, 8.5, 10.5])  # means over a second
     np.testing.assert_allclose(aligned["test"].streams["audio"].clip(0)[0], [2.0] + [1.5] * 73)  # -inf left out
+
+
+def test_what_is_not_finite_in_csd_files_is_read_as_0_and_counted(folder, recwarn):
+    with h5py.File(folder / "facet.csd", "r+") as file:
+        file[f"FACET/data/{VIDEOS['valid']}/features"][8:10] = np.nan  # all of the second before last
+    with pytest.warns(UserWarning, match="NaN or inf are read as 0: 3 in valid vision") as said:
+        data = Dataset.collect(*readers.open_source(folder))
+    assert len(said) == 1 and data.header.provenance["NaN or inf read as 0"] == "3 in valid vision"
+    assert data["valid"].streams["vision"].clip(1)[1].tolist() == [0, 0, 0]
 
 
 def test_folds_of_ones_own_are_taken(folder):

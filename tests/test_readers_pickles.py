@@ -151,15 +151,27 @@ def test_minus_inf_in_audio_is_zero_and_other_damage_is_refused_or_replaced(tmp_
     content["train"]["audio"][0, 1, 2] = -np.inf
     path = dump(tmp_path / "a.pkl", content)
     with pytest.warns(UserWarning, match=r"a\.pkl: numbers that were -inf are read as 0: 1 in train audio"):
-        data = Dataset.collect(*mult.read(path))
+        data = Dataset.collect(*readers.open_source(path))
     assert data["train"].streams["audio"].clip(0)[1, 2] == 0
+    assert data.header.provenance["-inf read as 0"] == "1 in train audio"
     content["valid"]["vision"][1, 0, 0] = np.nan
     path = dump(tmp_path / "b.pkl", content)
     with pytest.raises(DataError, match="split valid, vision, clip 1, step 0: NaN or inf"), pytest.warns(UserWarning):
-        Dataset.collect(*mult.read(path))
-    with pytest.warns(UserWarning, match="NaN or inf are read as 0: 1 in train audio, 1 in valid vision"):
-        data = Dataset.collect(*mult.read(path, replace_nonfinite=True))
-    assert data.header.provenance["NaN or inf read as 0"] == "1 in train audio, 1 in valid vision"
+        Dataset.collect(*readers.open_source(path))
+    content["test"]["text"][2, 0, 0] = 1e300  # finite, but not as float32
+    path = dump(tmp_path / "c.pkl", content)
+    with pytest.warns(UserWarning, match="NaN or inf are read as 0: 1 in train audio, 1 in valid vision, 1 in test"):
+        data = Dataset.collect(*readers.open_source(path, replace_nonfinite=True))
+    assert data.header.provenance["NaN or inf read as 0"].endswith("1 in valid vision, 1 in test language")
+    assert data["test"].streams["language"].clip(2)[0, 0] == 0
+
+
+def test_a_number_too_large_for_float32_is_refused_as_inf(tmp_path, recwarn):
+    content = mult_content()
+    content["test"]["text"][2, 0, 0] = 1e300
+    with pytest.raises(DataError, match="split test, language, clip 2, step 0: NaN or inf"):
+        Dataset.collect(*readers.open_source(dump(tmp_path / "a.pkl", content)))
+    assert not list(recwarn)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections import ChainMap
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def build(name: str, folder: Path | str | None = None, local: Path | str | None 
     source = fetch(name, folder, local)
     header, splits = readers.open_source(source, entry.reader)
     raw = _fingerprint(entry, source)
-    about = {"licence": entry.licence, **header.provenance, "recipe": str(entry.recipe), "raw": raw}
+    ours = {"recipe": str(entry.recipe), "raw": raw}
+    about = ChainMap(ours, header.provenance, {"licence": entry.licence})  # a view: readers may add to theirs
     store.write(path, replace(header, name=name, provenance=about), splits)
     return path
 

@@ -45,7 +45,8 @@ class Stream:
     def from_clips(cls, clips: Sequence[np.ndarray]) -> Stream:
         """Pack a sequence of N arrays of shape (T_i, D)."""
         lengths = np.array([len(clip) for clip in clips], dtype=np.int64)
-        return cls(np.concatenate(clips).astype(np.float32, copy=False), lengths)
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes inf, which is refused
+            return cls(np.concatenate(clips).astype(np.float32, copy=False), lengths)
 
     def __len__(self) -> int:
         return len(self.lengths)

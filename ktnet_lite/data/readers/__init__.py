@@ -14,18 +14,21 @@ import h5py
 
 from ktnet_lite.data import store
 from ktnet_lite.data.readers import csd, csd_folder, mmsa, mosi_utterance, mosi_words, mult
+from ktnet_lite.data.readers.nonfinite import zeroed
 from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.errors import DataError
 
 Source = tuple[Header, Iterator[tuple[str, Split]]]
 
-PICKLES: dict[str, Callable[..., Source]] = {"mult": mult.read, "mmsa": mmsa.read}
-FOLDERS: dict[str, Callable[..., Source]] = {
+READERS: dict[str, Callable[[Path], Source]] = {
+    "mult": mult.read,
+    "mmsa": mmsa.read,
     "mosi-words": mosi_words.read,
     "mosi-utterance": mosi_utterance.read,
     "csd": csd_folder.read,
+    "store": lambda path: ((data := store.read(path)).header, iter(data.splits.items())),
 }
-FORMATS = (*PICKLES, *FOLDERS, "store")
+FORMATS = tuple(READERS)
 PEEK = 100_000  # opcodes of a pickle that are looked at for the names of its fields
 
 
@@ -60,17 +63,13 @@ def open_source(path: Path | str, form: str | None = None, replace_nonfinite: bo
     Parameters
     ----------
     replace_nonfinite : bool
-        Set NaN and inf in features to 0, instead of refusing them.
+        Set NaN and inf in features to 0, instead of refusing them. In .csd files they stand for "nothing found", and
+        -inf in audio does everywhere: these are always read as 0. How many stands in the provenance at the end.
     """
     form = form or identify(path)
-    if form == "store":
-        dataset = store.read(path)
-        return dataset.header, iter(dataset.splits.items())
-    if form in PICKLES:
-        return PICKLES[form](path, replace_nonfinite=replace_nonfinite)
-    if form in FOLDERS:
-        return FOLDERS[form](path)
-    raise DataError(f"unknown format {form!r}; known formats: {', '.join(FORMATS)}")
+    if form not in READERS:
+        raise DataError(f"unknown format {form!r}; known formats: {', '.join(FORMATS)}")
+    return zeroed(path, *READERS[form](path), everything=replace_nonfinite or form == "csd")
 
 
 def _identify_folder(path: Path) -> str:

@@ -2,13 +2,13 @@
 
 Which file is what shows in its content: labels by the name of their root, words by their type, word vectors by 300
 features, the voice by COVAREP's 74 or an acoustic name, the face by the rest. A segment is a label's interval. Aligned,
-the face and the voice are averaged over each word's interval; unaligned, a segment has the frames that lie in it.
+the face and the voice are averaged over each word's interval, as far as they are finite; unaligned, a segment has the
+frames that lie in it. COVAREP and Facet hold NaN and inf where they found nothing.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,10 +98,7 @@ def _splits(files: dict[str, Path], folds: dict | None, aligned: bool) -> Iterat
                     frames = sequences[kind].get(video)
                     parts[kind].append(_frames(frames, words.intervals if aligned else None, start, end))
         width = {kind: max(p.shape[1] for p in parts[kind] if p.ndim == 2) for kind in parts}
-        streams = {
-            kind: Stream.from_clips([_finite(p.reshape(len(p), width[kind]), kind) for p in parts[kind]])
-            for kind in parts
-        }
+        streams = {kind: Stream.from_clips([p.reshape(len(p), width[kind]) for p in parts[kind]]) for kind in parts}
         scores = np.array([about[3] for about in chosen.values()], dtype=np.float32)
         yield name, Split(streams, scores, tuple(chosen), tuple(said) or None)
 
@@ -119,17 +116,11 @@ def _frames(frames: Sequence | None, words: np.ndarray | None, start: float, end
         return np.empty((0, 0), np.float32)
     if words is None:
         return _between(frames, start, end).features
-    means = np.zeros((len(words), frames.features.shape[1]), np.float32)
+    means = np.zeros((len(words), frames.features.shape[1]))
     for i, (begin, finish) in enumerate(words):
         inside = _between(frames, begin, finish).features
+        finite = np.isfinite(inside)
         if len(inside):
-            means[i] = inside.mean(axis=0, where=np.isfinite(inside))
+            sums, counts = inside.sum(axis=0, where=finite, dtype=np.float64), finite.sum(axis=0)
+            means[i] = np.divide(sums, counts, where=counts > 0, out=np.full(len(sums), np.nan))
     return means
-
-
-def _finite(values: np.ndarray, kind: str) -> np.ndarray:
-    """COVAREP and Facet hold NaN and inf where they found nothing: read as 0."""
-    bad = ~np.isfinite(values)
-    if bad.any():
-        warnings.warn(f"{kind}: {bad.sum()} numbers that are not finite are read as 0", stacklevel=2)
-    return np.where(bad, 0, values).astype(np.float32)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ktnet_lite.data.readers.padding import CHUNK
 from ktnet_lite.data.schema import SPLITS, Modality
 from ktnet_lite.errors import DataError
 
@@ -66,32 +64,6 @@ def lengths_of(path: Path | str, name: str, field: str, value: Any, shape: tuple
         i = int(np.argmax(wrong))
         raise DataError(f"{path}, split {name}, field {field!r}: {lengths[i]} at index {i}; expected 0 to {total}")
     return lengths.astype(np.int64)
-
-
-def clean(path: Path | str, content: Content, replace: bool) -> dict[str, str]:
-    """Set -inf in audio, and on demand every non-finite number, to 0, in place; say how many there were."""
-    counts = {}
-    for name in SPLITS:
-        for field in FIELDS:
-            array = content[name][field]
-            if array.dtype.kind != "f" or not (replace or field == "audio"):
-                continue
-            if not array.flags.writeable:
-                array = content[name][field] = array.copy()
-            found = 0
-            for start in range(0, len(array), CHUNK):
-                part = array[start : start + CHUNK]
-                bad = ~np.isfinite(part) if replace else np.isneginf(part)
-                found += int(bad.sum())
-                part[bad] = 0
-            if found:
-                counts[f"{name} {field}"] = found
-    if not counts:
-        return {}
-    listed = ", ".join(f"{count} in {where}" for where, count in counts.items())
-    what = "NaN or inf" if replace else "-inf"
-    warnings.warn(f"{path}: numbers that were {what} are read as 0: {listed}", stacklevel=3)
-    return {f"{what} read as 0": listed}
 
 
 def check_clips(path: Path | str, name: str, fields: dict[str, Any], clips: int) -> None:

@@ -17,16 +17,7 @@ from typing import Any
 import numpy as np
 
 from ktnet_lite.data.readers import pickles
-from ktnet_lite.data.readers.fields import (
-    FIELDS,
-    Content,
-    check_clips,
-    clean,
-    lengths_of,
-    names_of,
-    numbers,
-    take_splits,
-)
+from ktnet_lite.data.readers.fields import FIELDS, Content, check_clips, lengths_of, names_of, numbers, take_splits
 from ktnet_lite.data.readers.padding import declared, occupied, pack_all
 from ktnet_lite.data.schema import SPLITS, Header, Split
 from ktnet_lite.errors import DataError
@@ -34,14 +25,13 @@ from ktnet_lite.errors import DataError
 KNOWN = {(768, 20, 5): "mosi", (768, 35, 74): "mosei"}  # features of text, vision, audio
 
 
-def read(path: Path | str, replace_nonfinite: bool = False) -> tuple[Header, Iterator[tuple[str, Split]]]:
+def read(path: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
     """Header and splits of one of MMSA's files; as :func:`ktnet_lite.data.readers.mult.read`."""
     content = take_splits(path, pickles.load(path), (*FIELDS, "id", "regression_labels"))
-    replaced = clean(path, content, replace_nonfinite)
     shapes = [content["train"][field].shape for field in FIELDS]
     aligned = len({shape[1] for shape in shapes}) == 1
     name = KNOWN.get(tuple(shape[2] for shape in shapes), Path(path).stem)
-    provenance = {"source": "MMSA's pickle", "file": Path(path).name, "licence": "of the data set's owners", **replaced}
+    provenance = {"source": "MMSA's pickle", "file": Path(path).name, "licence": "of the data set's owners"}
     return Header(name, "sentiment", aligned, provenance), _splits(path, content, aligned)
 
 

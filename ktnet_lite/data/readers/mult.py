@@ -1,7 +1,8 @@
 """MulT's pickles: ``mosi``, ``mosei_senti`` and ``iemocap``, ``<data>_data.pkl`` (aligned) and ``..._noalign.pkl``.
 
 ``d[train|valid|test]`` holds ``text``, ``audio``, ``vision`` (N, T, D), ``labels`` and perhaps ``id``. Which set it is
-shows in its shapes, not its name. Audio holds -inf, which stands for 0. IEMOCAP's labels are one-hot, (N, 4, 2).
+shows in its shapes, not its name. IEMOCAP's labels are one-hot, (N, 4, 2). Audio holds -inf, which stands for 0: see
+:mod:`ktnet_lite.data.readers.nonfinite`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ktnet_lite.data.readers import pickles
-from ktnet_lite.data.readers.fields import FIELDS, Content, check_clips, clean, names_of, numbers, take_splits
+from ktnet_lite.data.readers.fields import FIELDS, Content, check_clips, names_of, numbers, take_splits
 from ktnet_lite.data.readers.padding import pack_all
 from ktnet_lite.data.schema import EMOTIONS, SPLITS, Header, Split, Task
 from ktnet_lite.errors import DataError
@@ -23,16 +24,10 @@ from ktnet_lite.errors import DataError
 KNOWN = {(300, 20, 5, 50): "mosi", (300, 35, 74, 50): "mosei", (300, 35, 74, 20): "iemocap"}
 
 
-def read(path: Path | str, replace_nonfinite: bool = False) -> tuple[Header, Iterator[tuple[str, Split]]]:
+def read(path: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
     """Header and splits of one of MulT's files.
 
     The pickle is read whole, as it must be; from then on each array is let go as soon as it is packed.
-
-    Parameters
-    ----------
-    replace_nonfinite : bool
-        Set NaN and inf in features to 0, instead of refusing them. -inf in audio is always read as 0. How many numbers
-        were replaced stands in the provenance.
 
     Raises
     ------
@@ -40,12 +35,11 @@ def read(path: Path | str, replace_nonfinite: bool = False) -> tuple[Header, Ite
         A split or field is missing, counts or shapes do not match; names file, split, field and index.
     """
     content = take_splits(path, pickles.load(path), (*FIELDS, "labels"))
-    replaced = clean(path, content, replace_nonfinite)
     shapes = [content["train"][field].shape for field in FIELDS]
     key = (*(shape[2] for shape in shapes), shapes[0][1])
     aligned = len({shape[1] for shape in shapes}) == 1
     task: Task = "emotion" if np.shape(content["train"]["labels"])[1:] == (len(EMOTIONS), 2) else "sentiment"
-    provenance = {"source": "MulT's pickle", "file": Path(path).name, "licence": "of the data set's owners", **replaced}
+    provenance = {"source": "MulT's pickle", "file": Path(path).name, "licence": "of the data set's owners"}
     header = Header(KNOWN.get(key, Path(path).stem), task, aligned, provenance)
     return header, _splits(path, content, header)
 

@@ -53,9 +53,10 @@ def pack(array: np.ndarray, lengths: np.ndarray, where: Side) -> Stream:
     total = array.shape[1]
     values = np.empty((int(lengths.sum()), array.shape[2]), dtype=np.float32)
     row = 0
-    for clip, length in zip(array, lengths, strict=True):
-        values[row : row + length] = clip[total - length :] if where == "front" else clip[:length]
-        row += length
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes inf, and is dealt with as such
+        for clip, length in zip(array, lengths, strict=True):
+            values[row : row + length] = clip[total - length :] if where == "front" else clip[:length]
+            row += length
     return Stream(values, lengths)
 
 
