@@ -62,6 +62,22 @@ def test_a_folder_of_csd_files_is_aligned_to_its_words(folder):
     np.testing.assert_allclose(aligned["test"].streams["audio"].clip(0)[0], [2.0] + [1.5] * 73)  # -inf left out
 
 
+def test_a_segment_without_words_is_one_silent_step(folder):
+    (folder / "labels.csd").unlink()
+    labels = {video: ([[1.0], [2.0]], [[0, 3], [3, 3.25]]) for video in VIDEOS.values()}
+    write_csd(folder / "labels.csd", "Opinion Segment Labels", labels)
+    for aligned, steps in ((True, [1, 1]), (False, [0, 1])):
+        test = dict(csd_folder.read(folder, aligned)[1])["test"]
+        assert test.words[1] == ("",) and not test.streams["language"].clip(1).any()
+        assert [test.streams[m].lengths[1] for m in ("vision", "audio")] == steps
+        np.testing.assert_array_equal(test.streams["audio"].clip(1)[0, 1:], 12)
+
+
+def test_the_real_folder_is_read_as_csd(real_data):
+    data = Dataset.collect(*readers.open_source(real_data / "mosi-csd", "csd"))
+    assert {name: len(data[name]) for name in data} == {"train": 1284, "valid": 229, "test": 686}
+
+
 def test_what_is_not_finite_in_csd_files_is_read_as_0_and_counted(folder, recwarn):
     with h5py.File(folder / "facet.csd", "r+") as file:
         file[f"FACET/data/{VIDEOS['valid']}/features"][8:10] = np.nan  # all of the second before last

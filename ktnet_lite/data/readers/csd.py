@@ -77,3 +77,18 @@ def segments(labels: Mapping[str, Sequence]) -> dict[str, tuple[str, float, floa
             zip(sequence.intervals, sequence.features.reshape(len(sequence.features), -1)[:, 0], strict=True), start=1
         )
     }
+
+
+def between(sequence: Sequence, start: float, end: float) -> Sequence:
+    """The steps whose middle lies between two moments."""
+    middle = sequence.intervals.mean(axis=1)
+    inside = (middle >= start) & (middle < end)
+    return Sequence(sequence.features[inside], sequence.intervals[inside])
+
+
+def words_between(sequence: Sequence, start: float, end: float) -> Sequence:
+    """The words of a segment; where there is none, one silent step: an empty word, or a vector of zeros."""
+    words = between(sequence, start, end)
+    if len(words.features):
+        return words
+    return Sequence(np.zeros((1, *words.features.shape[1:]), words.features.dtype), np.array([[start, end]]))

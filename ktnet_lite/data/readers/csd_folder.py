@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from ktnet_lite.data.readers.csd import Sequence, read_sequences, segments
+from ktnet_lite.data.readers.csd import Sequence, between, read_sequences, segments, words_between
 from ktnet_lite.data.readers.folds import mosi_split
 from ktnet_lite.data.schema import SPLITS, Header, Modality, Split, Stream
 from ktnet_lite.errors import DataError
@@ -88,7 +88,7 @@ def _splits(files: dict[str, Path], folds: dict | None, aligned: bool) -> Iterat
         parts: dict[Modality, list[np.ndarray]] = {kind: [] for kind in sequences}
         said = []
         for video, start, end, _ in chosen.values():
-            words = _between(sequences["language"][video], start, end)
+            words = words_between(sequences["language"][video], start, end)
             if words.features.dtype.kind == "U":
                 said.append(tuple(map(str, words.features)))
                 words = words._replace(features=vectorizer.transform(words.features).toarray())
@@ -103,22 +103,15 @@ def _splits(files: dict[str, Path], folds: dict | None, aligned: bool) -> Iterat
         yield name, Split(streams, scores, tuple(chosen), tuple(said) or None)
 
 
-def _between(sequence: Sequence, start: float, end: float) -> Sequence:
-    """The steps whose middle lies in a segment."""
-    middle = sequence.intervals.mean(axis=1)
-    inside = (middle >= start) & (middle < end)
-    return Sequence(sequence.features[inside], sequence.intervals[inside])
-
-
 def _frames(frames: Sequence | None, words: np.ndarray | None, start: float, end: float) -> np.ndarray:
     """Frames of a segment (T, D), or their mean over each word (words, D); none where the video has no such stream."""
     if frames is None:
         return np.empty((0, 0), np.float32)
     if words is None:
-        return _between(frames, start, end).features
+        return between(frames, start, end).features
     means = np.zeros((len(words), frames.features.shape[1]))
     for i, (begin, finish) in enumerate(words):
-        inside = _between(frames, begin, finish).features
+        inside = between(frames, begin, finish).features
         finite = np.isfinite(inside)
         if len(inside):
             sums, counts = inside.sum(axis=0, where=finite, dtype=np.float64), finite.sum(axis=0)
