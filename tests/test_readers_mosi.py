@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ktnet_lite.data import readers
-from ktnet_lite.data.readers import csd, csd_folder, mosi_utterance, mosi_words
+from ktnet_lite.data.readers import csd, csd_folder, mosi_utterance, mosi_words, words
 from ktnet_lite.data.readers.folds import MOSI_TEST, MOSI_VALID
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.errors import DataError
@@ -50,10 +50,10 @@ def test_a_folder_of_csd_files_is_aligned_to_its_words(folder):
     assert readers.identify(folder) == "csd"
     data = dict(csd_folder.read(folder, aligned=False)[1])
     clip = data["test"].streams
-    assert [clip[m].lengths.tolist() for m in ("language", "vision", "audio")] == [[3, 3], [6, 6], [12, 12]]
+    assert [clip[m].lengths.tolist() for m in ("language", "vision", "audio")] == [[2, 3], [6, 6], [12, 12]]
     assert data["test"].ids == (f"{VIDEOS['test']}_1", f"{VIDEOS['test']}_2")
     assert data["test"].targets.tolist() == [1.5, -2.0]
-    assert data["train"].words[1] == ("very", "bad", "film")
+    assert data["train"].words == (("so", "good"), ("very", "bad", "film"))
     np.testing.assert_allclose(clip["audio"].clip(1)[:, 1], np.arange(12, 24))
     assert clip["audio"].clip(0)[0, 0] == -np.inf
 
@@ -74,8 +74,13 @@ def test_a_segment_without_words_is_one_silent_step(folder):
 
 
 def test_the_real_folder_is_read_as_csd(real_data):
+    """With the same clips, words and vectors as mosi-words."""
     data = Dataset.collect(*readers.open_source(real_data / "mosi-csd", "csd"))
+    same = Dataset.collect(*readers.open_source(real_data / "mosi-csd", "mosi-words"))
     assert {name: len(data[name]) for name in data} == {"train": 1284, "valid": 229, "test": 686}
+    for name in data:
+        assert data[name].ids == same[name].ids and data[name].words == same[name].words
+        assert np.array_equal(*(d[name].streams["language"].values for d in (data, same)))
 
 
 def test_what_is_not_finite_in_csd_files_is_read_as_0_and_counted(folder, recwarn):
@@ -104,14 +109,14 @@ def test_wrong_csd_files_say_where_and_what(folder, tmp_path):
         csd_folder.read(folder)
     bad = write_csd(folder / "labels.csd", "Labels", {"v1": ([[1.0]], [[0, 1], [1, 2]])})
     with pytest.raises(DataError, match=r"video v1, intervals: shape \(2, 2\), expected \(1, 2\)"):
-        csd.read_sequences(bad)
+        dict(csd.Videos(bad))
     bad.write_bytes(bad.read_bytes()[:100])
     with pytest.raises(DataError, match="damaged"):
-        csd.read_sequences(bad)
+        dict(csd.Videos(bad))
     with h5py.File(bad, "w") as file:
         file["x"] = 1
     with pytest.raises(DataError, match=r"no /<root>/data as in a \.csd file; it has x"):
-        csd.read_sequences(bad)
+        dict(csd.Videos(bad))
 
 
 def test_rhythm_by_hand():
@@ -122,22 +127,19 @@ def test_rhythm_by_hand():
 
 def test_the_words_of_mosi_are_those_of_the_transcripts(real_data):
     """As shipped, the words stand one interval too late: undone, 1,934 clips have their transcript's words, else 1."""
-    words = csd.read_sequences(real_data / "mosi-csd" / mosi_words.WORDS)
-    clips = csd.segments(csd.read_sequences(real_data / "mosi-csd" / mosi_words.LABELS))
+    videos = csd.Videos(real_data / "mosi-csd" / mosi_words.WORDS)
+    sequences = dict(videos)
+    clips = csd.segments(csd.Videos(real_data / "mosi-csd" / mosi_words.LABELS))
     with open(real_data / "mosi-utterance" / "transcripts.csv", newline="", encoding="utf-8") as file:
         transcripts = {row[0]: row[1].split() for row in csv.reader(file)}
     assert clips.keys() == transcripts.keys()
 
-    def matching(sequence_of):
-        found = (mosi_words.words_of(sequence_of(about[0]), *about[1:3])[0] for about in clips.values())
-        return sum([w.upper() for w in said] == transcripts[clip] for clip, said in zip(clips, found, strict=True))
+    def matching(root):
+        said = (words.words_of(sequences[about[0]], root, *about[1:3]).features for about in clips.values())
+        return sum([w.upper() for w in s] == transcripts[clip] for clip, s in zip(clips, said, strict=True))
 
-    def shipped(video):  # what words_of undoes, done beforehand
-        features, intervals = words[video]
-        return csd.Sequence(np.concatenate([[mosi_words.SILENCE], features]), np.concatenate([intervals, [[1e9, 1e9]]]))
-
-    assert matching(words.__getitem__) == 1934
-    assert matching(shipped) == 1
+    assert matching(videos.root) == 1934
+    assert matching("as shipped") == 1
 
 
 def test_mosi_words_is_the_official_set(real_data):

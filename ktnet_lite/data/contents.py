@@ -14,7 +14,7 @@ from ktnet_lite.data import readers, store
 from ktnet_lite.data.findings import Report
 from ktnet_lite.data.measure import Frames
 from ktnet_lite.data.readers import pickles
-from ktnet_lite.data.readers.csd import read_sequences
+from ktnet_lite.data.readers.csd import Videos
 from ktnet_lite.data.readers.fields import FIELDS, lengths_of, names_of, numbers
 from ktnet_lite.data.schema import SPLITS, Split, combined_digest, split_digest
 from ktnet_lite.errors import DataError
@@ -126,17 +126,25 @@ def _fields(report: Report, name: str, fields: dict[str, Any]) -> Found:
 def of_csd(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
     """What one .csd file holds; it is no data set, so there are no splits."""
     try:
-        sequences = read_sequences(path)
+        videos = Videos(path)
     except DataError as error:
         return note(report, "file", error)
-    sizes = len(sequences), sum(len(sequence.features) for sequence in sequences.values())
-    known = f": {PUBLISHED_CSD[sizes]}" if sizes in PUBLISHED_CSD else ""
-    report.facts.append(("holds", f"{sizes[0]} videos, {sizes[1]} segments{known}"))
-    for video, (features, intervals) in sequences.items():
+    segments = 0
+    for video in videos:
+        try:
+            features, intervals = videos[video]
+        except DataError as error:
+            note(report, "file", error)
+            continue
+        segments += len(features)
         if features.dtype.kind == "f" and (bad := int((~np.isfinite(features)).sum())):
             report.warn(f"video {video}", f"{bad} NaN or inf in features")
         if backwards := int((intervals[:, 1] < intervals[:, 0]).sum()):
             report.warn(f"video {video}", f"{backwards} intervals end before they start")
+    if not videos:
+        report.error("file", "no videos in it")
+    known = f": {PUBLISHED_CSD[len(videos), segments]}" if (len(videos), segments) in PUBLISHED_CSD else ""
+    report.facts.append(("holds", f"{len(videos)} videos, {segments} segments{known}"))
     yield from ()
 
 

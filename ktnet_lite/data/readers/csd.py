@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,64 +20,96 @@ class Sequence(NamedTuple):
     intervals: np.ndarray  # (T, 2) start and end in seconds
 
 
-def is_csd(path: Path | str) -> bool:
-    """Whether a file is laid out as a ``.csd`` file, sound or not, whatever its name."""
-    try:
-        with h5py.File(path, "r") as file:
-            return bool(_roots(file))
-    except OSError:
-        return False
-
-
-def read_sequences(path: Path | str) -> dict[str, Sequence]:
-    """Every video of one ``.csd`` file, by video id.
+class Videos(Mapping[str, Sequence]):
+    """What a ``.csd`` file holds, by video id; each video is read, and checked, when it is asked for.
 
     Raises
     ------
     DataError
         Not HDF5, another layout, or features and intervals that do not match; names the video and the field.
     """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        with self._opened() as (root, data):
+            self.root, self._ids = root, dict.fromkeys(data)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, video: object) -> bool:
+        return video in self._ids
+
+    def __getitem__(self, video: str) -> Sequence:
+        if video not in self._ids:
+            raise KeyError(video)
+        with self._opened() as (_, data):
+            return _sequence(f"{self.path}, video {video}", data.get(video))
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[str, h5py.Group]]:
+        try:
+            with h5py.File(self.path, "r") as file:
+                if len(found := _roots(file)) != 1:
+                    there = ", ".join(file) or "nothing"
+                    raise DataError(f"{self.path}: no /<root>/data as in a .csd file; it has {there}")
+                yield found[0], file[found[0]]["data"]
+        except (OSError, RuntimeError) as error:
+            raise DataError(f"{self.path} is damaged or no .csd file ({error}); fetch it again") from error
+
+
+def is_csd(path: Path | str) -> bool:
+    """Whether a file is laid out as a ``.csd`` file, sound or not, whatever its name."""
     try:
         with h5py.File(path, "r") as file:
-            found = _roots(file)
-            if len(found) != 1:
-                raise DataError(f"{path}: no /<root>/data as in a .csd file; it has {', '.join(file) or 'nothing'}")
-            data = file[found[0]]["data"]
-            return {video: _sequence(path, video, data[video]) for video in data}
-    except OSError as error:
-        raise DataError(f"{path} is damaged or no .csd file ({error}); fetch it again") from error
+            return bool(_roots(file))
+    except (OSError, RuntimeError):
+        return False
 
 
 def _roots(file: h5py.File) -> list[str]:
     """Names of the groups that hold sequences; a ``.csd`` file has exactly one."""
-    return [name for name in file if isinstance(file[name], h5py.Group) and "data" in file[name]]
+    groups = {name: file.get(name) for name in file}  # None for a link that leads nowhere
+    return [name for name, group in groups.items() if isinstance(group, h5py.Group) and "data" in group]
 
 
-def _sequence(path: Path | str, video: str, group: h5py.Group) -> Sequence:
+def _sequence(where: str, group: h5py.Group | None) -> Sequence:
+    if not isinstance(group, h5py.Group):
+        raise DataError(f"{where}: no group with features and intervals")
     for field in ("features", "intervals"):
         if field not in group:
-            raise DataError(f"{path}, video {video}: no {field!r}; it has {', '.join(group)}")
-    features, intervals = group["features"][:], group["intervals"][:]
-    if intervals.ndim != 2 or intervals.shape[1] != 2 or len(intervals) != len(features):
-        raise DataError(
-            f"{path}, video {video}, intervals: shape {intervals.shape}, expected ({len(features)}, 2) for its features"
-        )
+            raise DataError(f"{where}: no {field!r}; it has {', '.join(group)}")
+    features, intervals = (_array(f"{where}, {field}", group.get(field)) for field in ("features", "intervals"))
+    if intervals.shape != (len(features), 2) or intervals.dtype.kind == "U":
+        raise DataError(f"{where}, intervals: shape {intervals.shape}, expected ({len(features)}, 2) for its features")
     if not np.isfinite(intervals).all():
-        raise DataError(f"{path}, video {video}, intervals: {np.argwhere(~np.isfinite(intervals))[0]} is not a number")
-    if features.dtype.kind == "S":
-        features = np.array([word.decode("utf-8", "replace") for word in features.reshape(len(features), -1)[:, 0]])
-    return Sequence(features, intervals)
+        raise DataError(f"{where}, intervals: {np.argwhere(~np.isfinite(intervals))[0]} is not a number")
+    return Sequence(features[:, 0] if features.dtype.kind == "U" else features, intervals)
 
 
-def segments(labels: Mapping[str, Sequence]) -> dict[str, tuple[str, float, float, float]]:
+def _array(where: str, item: h5py.Dataset | h5py.Group | None) -> np.ndarray:
+    """Numbers or texts of a data set, as (T, D)."""
+    if not isinstance(item, h5py.Dataset) or not item.shape or 0 in item.shape[1:]:
+        raise DataError(f"{where}: no array of steps")
+    is_text = h5py.check_string_dtype(item.dtype) is not None
+    if not is_text and item.dtype.kind not in "fiub":
+        raise DataError(f"{where}: {item.dtype}, expected numbers or words")
+    array = item.asstr("utf-8", "replace")[:].astype(str) if is_text else item[:]
+    return array.reshape(len(array), int(np.prod(array.shape[1:])))
+
+
+def segments(labels: Videos) -> dict[str, tuple[str, float, float, float]]:
     """Clips of a label file: ``<video>_<k>``, counted from 1, to (video, start, end, score)."""
-    return {
-        f"{video}_{k}": (video, float(start), float(end), float(score))
-        for video, sequence in labels.items()
-        for k, ((start, end), score) in enumerate(
-            zip(sequence.intervals, sequence.features.reshape(len(sequence.features), -1)[:, 0], strict=True), start=1
-        )
-    }
+    clips = {}
+    for video, (features, intervals) in labels.items():
+        if features.dtype.kind == "U":
+            raise DataError(f"{labels.path}, video {video}, features: words, expected scores")
+        for k, ((start, end), score) in enumerate(zip(intervals, features[:, 0], strict=True), start=1):
+            clips[f"{video}_{k}"] = (video, float(start), float(end), float(score))
+    return clips
 
 
 def between(sequence: Sequence, start: float, end: float) -> Sequence:
@@ -84,11 +117,3 @@ def between(sequence: Sequence, start: float, end: float) -> Sequence:
     middle = sequence.intervals.mean(axis=1)
     inside = (middle >= start) & (middle < end)
     return Sequence(sequence.features[inside], sequence.intervals[inside])
-
-
-def words_between(sequence: Sequence, start: float, end: float) -> Sequence:
-    """The words of a segment; where there is none, one silent step: an empty word, or a vector of zeros."""
-    words = between(sequence, start, end)
-    if len(words.features):
-        return words
-    return Sequence(np.zeros((1, *words.features.shape[1:]), words.features.dtype), np.array([[start, end]]))

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
-import h5py
 import numpy as np
-from sklearn.feature_extraction.text import HashingVectorizer
 
-from ktnet_lite.data.readers.csd import Sequence, between, read_sequences, segments, words_between
+from ktnet_lite.data.readers.csd import Sequence, Videos, between, segments
 from ktnet_lite.data.readers.folds import mosi_split
+from ktnet_lite.data.readers.words import vectors_of, words_of
 from ktnet_lite.data.schema import SPLITS, Header, Modality, Split, Stream
 from ktnet_lite.errors import DataError
 
@@ -33,70 +34,63 @@ def read(folder: Path | str, aligned: bool = True) -> tuple[Header, Iterator[tup
         No labels or no language among the files, two files of one kind, or a fold without videos.
     """
     folder = Path(folder)
-    files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.csd")):
-        kind = role(path)
+    files: dict[str, Videos] = {}
+    for videos in map(Videos, sorted(folder.rglob("*.csd"))):
+        kind = role(videos)
         if kind in files:
-            raise DataError(f"{folder}: {files[kind].name} and {path.name} are both {kind}; leave one of them")
-        files[kind] = path
+            names = f"{files[kind].path.name} and {videos.path.name}"
+            raise DataError(f"{folder}: {names} are both {kind}; leave one of them")
+        files[kind] = videos
     for kind in ("labels", "language"):
         if kind not in files:
-            raise DataError(
-                f"{folder}: no .csd file of {kind} among {', '.join(p.name for p in files.values()) or 'none'}"
-            )
+            names = ", ".join(videos.path.name for videos in files.values())
+            raise DataError(f"{folder}: no .csd file of {kind} among {names or 'none'}")
     folds = next(iter(folder.rglob("*folds.json")), None)
     chosen = None if folds is None else json.loads(folds.read_text(encoding="utf-8"))
     name = "mosi-csd" if chosen is None else folder.name
-    files_used = ", ".join(f"{kind}: {path.name}" for kind, path in files.items())
+    files_used = ", ".join(f"{kind}: {videos.path.name}" for kind, videos in files.items())
     provenance = {"source": "CMU-MultimodalSDK", "files": files_used, "licence": "of the data set's owners"}
     return Header(name, "sentiment", aligned, provenance), _splits(files, chosen, aligned)
 
 
-def role(path: Path) -> str:
+def role(videos: Videos) -> str:
     """labels, language, vision or audio: what a ``.csd`` file holds."""
-    try:
-        with h5py.File(path, "r") as file:
-            root = next(iter(file))
-            data = file[root]["data"]
-            features = data[next(iter(data))]["features"]
-            kind, width = features.dtype.kind, features.shape[-1]
-    except (OSError, KeyError, StopIteration) as error:
-        raise DataError(f"{path} is damaged or no .csd file ({error})") from error
-    called = f"{root} {path.name}".lower()
+    first = next(iter(videos.values()), None)
+    if first is None:
+        raise DataError(f"{videos.path}: no videos in it")
+    called = f"{videos.root} {videos.path.name}".lower()
+    width = None if first.features.dtype.kind == "U" else first.features.shape[1]
     if "label" in called:
         return "labels"
-    if kind in "SO" or width == 300:
+    if width in (None, 300):
         return "language"
     return "audio" if width == 74 or any(word in called for word in SOUND) else "vision"
 
 
-def _splits(files: dict[str, Path], folds: dict | None, aligned: bool) -> Iterator[tuple[str, Split]]:
-    sequences = {kind: read_sequences(path) for kind, path in files.items()}
-    clips = segments(sequences.pop("labels"))
+def _splits(files: dict[str, Videos], folds: dict | None, aligned: bool) -> Iterator[tuple[str, Split]]:
+    clips = segments(files.pop("labels"))
     split_of = mosi_split if folds is None else {v: name for name, videos in folds.items() for v in videos}.get
-    vectorizer = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), n_features=1024, dtype=np.float32)
     for name in SPLITS:
         chosen = {
-            clip: about
-            for clip, about in clips.items()
-            if split_of(about[0]) == name and about[0] in sequences["language"]
+            clip: about for clip, about in clips.items() if split_of(about[0]) == name and about[0] in files["language"]
         }
         if not chosen:
             raise DataError(
                 f"no labelled segment belongs to split {name!r}; give the folds as folds.json in the folder"
             )
-        parts: dict[Modality, list[np.ndarray]] = {kind: [] for kind in sequences}
+        parts: dict[Modality, list[np.ndarray]] = {kind: [] for kind in files}
         said = []
-        for video, start, end, _ in chosen.values():
-            words = words_between(sequences["language"][video], start, end)
-            if words.features.dtype.kind == "U":
-                said.append(tuple(map(str, words.features)))
-                words = words._replace(features=vectorizer.transform(words.features).toarray())
-            parts["language"].append(words.features)
-            for kind in parts:
-                if kind != "language":
-                    frames = sequences[kind].get(video)
-                    parts[kind].append(_frames(frames, words.intervals if aligned else None, start, end))
+        for video, spans in groupby(chosen.values(), itemgetter(0)):
+            there = {kind: videos.get(video) for kind, videos in files.items()}
+            for _, start, end, _ in spans:
+                words = words_of(there["language"], files["language"].root, start, end)
+                for kind, frames in there.items():
+                    if kind != "language":
+                        parts[kind].append(_frames(frames, words.intervals if aligned else None, start, end))
+                if words.features.dtype.kind == "U":
+                    said.append(tuple(map(str, words.features)))
+                    words = words._replace(features=vectors_of(words.features))
+                parts["language"].append(words.features)
         width = {kind: max(p.shape[1] for p in parts[kind] if p.ndim == 2) for kind in parts}
         streams = {kind: Stream.from_clips([p.reshape(len(p), width[kind]) for p in parts[kind]]) for kind in parts}
         scores = np.array([about[3] for about in chosen.values()], dtype=np.float32)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ktnet_lite.data.readers.csd import read_sequences, segments
+from ktnet_lite.data.readers.csd import Videos, segments
 from ktnet_lite.data.schema import Header, Modality, Split, Stream
 from ktnet_lite.errors import DataError
 
@@ -54,7 +54,7 @@ def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
 
 def _splits(folder: Path) -> Iterator[tuple[str, Split]]:
     names = [row[0] for row in _rows(_find(folder, "transcripts.csv"))]
-    scores = {clip: score for clip, (_, _, _, score) in segments(read_sequences(_find(folder, LABELS))).items()}
+    scores = {clip: score for clip, (_, _, _, score) in segments(Videos(_find(folder, LABELS))).items()}
     train, test = (_load(folder, part, names, scores) for part in ("train", "test"))
     videos = sorted({_place(clip)[0] for clip in train})
     held_out = set(videos[VALID_EVERY - 1 :: VALID_EVERY])

@@ -13,19 +13,20 @@ clips hold no word at all, and become one silent step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
-from sklearn.feature_extraction.text import HashingVectorizer
 
-from ktnet_lite.data.readers.csd import Sequence, read_sequences, segments
+from ktnet_lite.data.readers.csd import Videos, segments
 from ktnet_lite.data.readers.folds import mosi_split
+from ktnet_lite.data.readers.words import SHIFTED, vectors_of, words_of
 from ktnet_lite.data.schema import SPLITS, Header, Split, Stream
 from ktnet_lite.errors import DataError
 
-WORDS, LABELS = "CMU_MOSI_ModifiedTimestampedWords.csd", "CMU_MOSI_Opinion_Labels.csd"
-SILENCE = "sp"
+WORDS, LABELS = f"{SHIFTED}.csd", "CMU_MOSI_Opinion_Labels.csd"
 RHYTHM = ("duration", "pause before", "pause after", "characters per second", "position")
 
 
@@ -37,7 +38,7 @@ def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
     DataError
         A file is missing or damaged, or a labelled video has no words.
     """
-    words, labels = (read_sequences(_find(Path(folder), name)) for name in (WORDS, LABELS))
+    words, labels = (Videos(_find(Path(folder), name)) for name in (WORDS, LABELS))
     clips = segments(labels)
     for video in labels:
         if video not in words:
@@ -51,18 +52,7 @@ def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
     return Header("mosi-words", "sentiment", True, provenance), _splits(words, clips)
 
 
-def words_of(sequence: Sequence, start: float, end: float) -> tuple[list[str], np.ndarray]:
-    """The words spoken between two moments, and their intervals (T, 2), with the shift by one undone.
-
-    A word belongs to the clip that its middle lies in.
-    """
-    tokens, intervals = sequence.features[1:], sequence.intervals[:-1]
-    middle = intervals.mean(axis=1)
-    inside = (middle >= start) & (middle < end) & (tokens != SILENCE)
-    return [str(word) for word in tokens[inside]], intervals[inside]
-
-
-def rhythm(intervals: np.ndarray, words: list[str], start: float, end: float) -> np.ndarray:
+def rhythm(intervals: np.ndarray, words: Sequence[str], start: float, end: float) -> np.ndarray:
     """What the timings of a clip's words say, shape (T, 5), in seconds, characters a second, and share of the clip."""
     begins, ends = intervals.T
     duration = np.maximum(ends - begins, 1e-3)
@@ -73,20 +63,20 @@ def rhythm(intervals: np.ndarray, words: list[str], start: float, end: float) ->
     return np.stack([duration, np.maximum(before, 0), np.maximum(after, 0), pace, position], axis=1)
 
 
-def _splits(words: dict[str, Sequence], clips: dict[str, tuple]) -> Iterator[tuple[str, Split]]:
-    vectorizer = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), n_features=1024, dtype=np.float32)
+def _splits(videos: Videos, clips: dict[str, tuple]) -> Iterator[tuple[str, Split]]:
     for name in SPLITS:
         chosen = {clip: about for clip, about in clips.items() if mosi_split(about[0]) == name}
         texts, voices, said = [], [], []
-        for video, start, end, _ in chosen.values():
-            spoken, intervals = words_of(words[video], start, end)
-            if spoken:
-                texts.append(vectorizer.transform(spoken).toarray())
-                voices.append(rhythm(intervals, spoken, start, end))
-            else:  # one silent step: no word, and a pause as long as the clip
-                texts.append(np.zeros((1, vectorizer.n_features), np.float32))
-                voices.append(np.array([[0.0, end - start, 0.0, 0.0, 0.0]]))
-            said.append(tuple(spoken) or ("",))
+        for video, spans in groupby(chosen.values(), itemgetter(0)):
+            sequence = videos[video]
+            for _, start, end, _ in spans:
+                words, intervals = words_of(sequence, videos.root, start, end)
+                texts.append(vectors_of(words))
+                said.append(tuple(map(str, words)))
+                if any(words):
+                    voices.append(rhythm(intervals, said[-1], start, end))
+                else:  # one silent step: a pause as long as the clip
+                    voices.append(np.array([[0.0, end - start, 0.0, 0.0, 0.0]]))
         streams = {"language": Stream.from_clips(texts), "audio": Stream.from_clips(voices)}
         scores = np.array([about[3] for about in chosen.values()], dtype=np.float32)
         yield name, Split(streams, scores, tuple(chosen), tuple(said))
