@@ -78,13 +78,13 @@ def list_(folder: Path | None) -> None:
 @click.option("--from", "local", type=FOLDER, help="take the raw files from below this folder")
 @click.option("--to", "folder", type=FOLDER, help="data folder; by default KTNET_DATA_HOME, else data")
 def fetch(name: str, local: Path | None, folder: Path | None) -> None:
-    """Bring the raw files of data set NAME here, check them, and build its HDF5 file."""
+    """Bring the raw files of data set NAME here, check them, and build its HDF5 file; or check the one that is here."""
     from ktnet_lite.data import catalogue
 
     if name == "synthetic":
         click.echo("synthetic is made on the fly; there is nothing to fetch")
         return
-    path = catalogue.build(name, folder, local)
+    path = catalogue.build(name, folder, local, verify=True)
     click.echo(_info(path))
 
 

@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -216,6 +217,30 @@ def test_a_data_set_is_built_once(entries, raw, tmp_path):
     again = catalogue.load("pair", folder=home)
     assert again.checksum == first.checksum and entries == [home / "raw" / "pair"]
     assert sorted(p.name for p in home.rglob("*.*")) == ["one.h5", "pair.h5", "two.h5"]
+
+
+def flip_a_byte(path):
+    with h5py.File(path, "r") as file:
+        chunk = file["test/vision/values"].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    content[chunk.byte_offset + chunk.size // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def other_version(path):
+    with h5py.File(path, "r+") as file:
+        file.attrs["version"] = 99
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, other_version, lambda path: path.write_bytes(path.read_bytes()[:99])])
+def test_a_damaged_store_is_built_again(entries, raw, tmp_path, damage):
+    home = tmp_path / "home"
+    sound = catalogue.load("pair", folder=home, local=raw)
+    for again in (catalogue.load, lambda *a, **k: store.read(catalogue.build(*a, verify=True, **k))):
+        damage(home / "pair.h5")
+        with pytest.warns(UserWarning, match=r"(?s)pair\.h5 .*\npair is built again"):
+            assert again("pair", folder=home, local=raw).checksum == sound.checksum
+    assert len(entries) == 3
 
 
 def test_what_a_reader_notes_as_it_goes_is_stored(entries, raw, tmp_path, monkeypatch):

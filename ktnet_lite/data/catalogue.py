@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import warnings
 from collections import ChainMap
 from dataclasses import replace
 from pathlib import Path
@@ -72,12 +73,20 @@ def fetch(name: str, folder: Path | str | None = None, local: Path | str | None 
     return raw
 
 
-def build(name: str, folder: Path | str | None = None, local: Path | str | None = None) -> Path:
-    """The stored file of a data set, built first when there is none, or when recipe or raw files are others."""
+def build(name: str, folder: Path | str | None = None, local: Path | str | None = None, verify: bool = False) -> Path:
+    """The stored file of a data set, built first when there is none, or when recipe or raw files are others.
+
+    A damaged one is built again, as far as its beginning shows it; with ``verify`` all of it is read to find out.
+    """
     entry = find(name)
     path = home(folder) / f"{name}.h5"
-    if _is_fresh(entry, path, local):
-        return path
+    try:
+        if _is_fresh(entry, path, local):
+            if verify:
+                store.read(path, splits=(), verify=True)
+            return path
+    except DataError as error:
+        warnings.warn(f"{error}\n{name} is built again", stacklevel=2)
     source = fetch(name, folder, local)
     header, splits = readers.open_source(source, entry.reader)
     raw = _fingerprint(entry, source)
@@ -95,7 +104,10 @@ def load(name_or_path: str | Path, folder: Path | str | None = None, local: Path
     if name_or_path == "synthetic":
         return synthetic.make().dataset
     if str(name_or_path) in ENTRIES or not Path(name_or_path).exists():
-        return store.read(build(str(name_or_path), folder, local))
+        try:
+            return store.read(build(str(name_or_path), folder, local))
+        except DataError:
+            return store.read(build(str(name_or_path), folder, local, verify=True))
     return Dataset.collect(*readers.open_source(Path(name_or_path)))
 
 
