@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import json
 import os
 import threading
 from dataclasses import replace
@@ -269,6 +270,37 @@ def test_another_recipe_or_another_raw_file_builds_again(entries, raw, tmp_path,
     assert len(entries) == 4 and other.checksum == synthetic.make((8, 4, 4), seed=1).dataset.checksum
 
 
+def test_raw_files_without_a_known_hash_are_hashed_only_when_size_or_time_differ(entries, raw, tmp_path, monkeypatch):
+    home, file = tmp_path / "home", raw / "deep" / "one.h5"
+    first = catalogue.load("free", folder=home, local=raw)
+    hashed = []
+    original = download.sha256_of
+    monkeypatch.setattr(download, "sha256_of", lambda path: hashed.append(path) or original(path))
+    catalogue.load("free", folder=home, local=raw)
+    assert not hashed
+    os.utime(file, ns=(1, 1))
+    catalogue.load("free", folder=home, local=raw)
+    assert hashed == [file] and len(entries) == 1
+    for gone in (tmp_path / "nowhere", home):  # no such folder, and none of the files in it
+        with pytest.warns(UserWarning, match=r"free\.h5, built earlier, is used"):
+            assert catalogue.load("free", folder=home, local=gone).checksum == first.checksum
+
+
+def test_a_csd_folder_is_known_by_all_files_that_are_read(real_data, tmp_path):
+    folder, home = tmp_path / "mine", tmp_path / "home"
+    (folder / "deep").mkdir(parents=True)
+    for path in (real_data / "mosi-csd").iterdir():
+        (folder / "deep" / path.name).write_bytes(path.read_bytes())
+    path = catalogue.build("mosi-csd", home, folder)
+    first = store.info(path)
+    assert len(first.header.provenance["raw"].split()) == 3
+    folds = folder / "deep" / "standard_folds.json"
+    chosen = json.loads(folds.read_text(encoding="utf-8"))
+    chosen["train"], chosen["test"] = chosen["test"], chosen["train"]
+    folds.write_text(json.dumps(chosen), encoding="utf-8")
+    assert store.info(catalogue.build("mosi-csd", home, folder)).clips["train"] == first.clips["test"]
+
+
 def test_public_files_are_downloaded_into_the_data_folder(server, tmp_path, monkeypatch):
     entry = Entry("net", "", "somewhere", "for research", "store", (raw_file(server, "/file"),))
     monkeypatch.setitem(ENTRIES, "net", entry)
@@ -289,6 +321,8 @@ def test_what_has_no_public_link_says_where_to_ask(tmp_path):
         assert words in str(error.value)
     with pytest.raises(DataError, match=r"\.csd files in a folder of yours: ktnet-lite data fetch mosei-csd --from"):
         catalogue.load("mosei-csd", folder=tmp_path)
+    with pytest.raises(DataError, match=r"(?s)no folder .*none\nsource: .*\nlicence: .*data fetch mosei-csd --from"):
+        catalogue.load("mosei-csd", folder=tmp_path, local=tmp_path / "none")
 
 
 def test_an_unknown_name_brings_the_nearest(tmp_path):

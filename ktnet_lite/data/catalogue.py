@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ktnet_lite.data import download, readers, store, synthetic
+from ktnet_lite.data.readers import csd_folder
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.data.sources import ENTRIES, Entry
 from ktnet_lite.errors import ConfigError, DataError
@@ -63,6 +64,8 @@ def fetch(name: str, folder: Path | str | None = None, local: Path | str | None 
             if not (target.is_file() and download.sha256_of(target) == file.sha256):
                 download.download(file, target, entry.remedy)
         return raw
+    if not Path(local).is_dir():
+        raise DataError(f"no folder {local}\n{entry.remedy}")
     if not entry.files:
         return Path(local)
     found = download.locate(entry.files, Path(local), entry.remedy)
@@ -81,7 +84,7 @@ def build(name: str, folder: Path | str | None = None, local: Path | str | None 
     entry = find(name)
     path = home(folder) / f"{name}.h5"
     try:
-        if _is_fresh(entry, path, local):
+        if _is_fresh(entry, path, folder, local):
             if verify:
                 store.read(path, splits=(), verify=True)
             return path
@@ -89,8 +92,7 @@ def build(name: str, folder: Path | str | None = None, local: Path | str | None 
         warnings.warn(f"{error}\n{name} is built again", stacklevel=2)
     source = fetch(name, folder, local)
     header, splits = readers.open_source(source, entry.reader)
-    raw = _fingerprint(entry, source)
-    ours = {"recipe": str(entry.recipe), "raw": raw}
+    ours = {"recipe": str(entry.recipe), **_fingerprint(entry, source)}
     about = ChainMap(ours, header.provenance, {"licence": entry.licence})  # a view: readers may add to theirs
     store.write(path, replace(header, name=name, provenance=about), splits)
     return path
@@ -111,15 +113,29 @@ def load(name_or_path: str | Path, folder: Path | str | None = None, local: Path
     return Dataset.collect(*readers.open_source(Path(name_or_path)))
 
 
-def _fingerprint(entry: Entry, source: Path) -> str:
-    """SHA-256 of every raw file, in the order of their names."""
+def _raw_files(entry: Entry, source: Path) -> list[Path]:
     if not entry.files:
-        return " ".join(download.sha256_of(path) for path in sorted(source.glob("*.csd")))
-    paths = [source / file.name if source.is_dir() else source for file in entry.files]
-    return " ".join(file.sha256 or download.sha256_of(path) for file, path in zip(entry.files, paths, strict=True))
+        return csd_folder.raw_files(source)
+    return [source / file.name if source.is_dir() else source for file in entry.files]
 
 
-def _is_fresh(entry: Entry, path: Path, local: Path | str | None) -> bool:
+def _fingerprint(entry: Entry, source: Path) -> dict[str, str]:
+    """What tells these raw files from others: the SHA-256 of each and, where it is not known beforehand, its stamp."""
+    known = [file.sha256 for file in entry.files]
+    if known and all(known):
+        return {"raw": " ".join(known)}
+    return {"raw": _hashes(entry, source), "raw sizes and times": _stamps(entry, source)}
+
+
+def _hashes(entry: Entry, source: Path) -> str:
+    return " ".join(map(download.sha256_of, _raw_files(entry, source)))
+
+
+def _stamps(entry: Entry, source: Path) -> str:
+    return " ".join(f"{(s := path.stat()).st_size}@{s.st_mtime_ns}" for path in _raw_files(entry, source))
+
+
+def _is_fresh(entry: Entry, path: Path, folder: Path | str | None, local: Path | str | None) -> bool:
     """Whether the stored file is of this recipe and, as far as can be told, of these raw files."""
     if not path.is_file():
         return False
@@ -127,5 +143,14 @@ def _is_fresh(entry: Entry, path: Path, local: Path | str | None) -> bool:
     if noted.get("recipe") != str(entry.recipe):
         return False
     if entry.files and all(file.sha256 for file in entry.files):
-        return noted.get("raw") == _fingerprint(entry, Path())
-    return local is None or noted.get("raw") == _fingerprint(entry, fetch(entry.name, local=local))
+        return noted.get("raw") == _fingerprint(entry, Path())["raw"]
+    if local is None:
+        return True
+    try:
+        source = fetch(entry.name, folder, local)
+    except DataError as error:
+        warnings.warn(f"{error}\n{path}, built earlier, is used", stacklevel=3)
+        return True
+    if noted.get("raw sizes and times") == _stamps(entry, source):
+        return True
+    return noted.get("raw") == _hashes(entry, source)  # moved or touched, perhaps not changed

@@ -143,7 +143,7 @@ ENTRIES = {
             "unaligned_50.pkl",
             "ad8b23d50557045e7d47959ce6c5b955d8d983f2979c7d9b7b9226f6dd6fec1f",
         ),
-        Entry("mosi-csd", "MOSI, a folder of .csd files", SDK, CMU, "csd"),
-        Entry("mosei-csd", "MOSEI, a folder of .csd files", SDK, CMU, "csd"),
+        Entry("mosi-csd", "MOSI, a folder of .csd files", SDK, CMU, "csd", recipe=2),
+        Entry("mosei-csd", "MOSEI, a folder of .csd files", SDK, CMU, "csd", recipe=2),
     )
 }

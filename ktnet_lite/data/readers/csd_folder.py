@@ -35,7 +35,7 @@ def read(folder: Path | str, aligned: bool = True) -> tuple[Header, Iterator[tup
     """
     folder = Path(folder)
     files: dict[str, Videos] = {}
-    for videos in map(Videos, sorted(folder.rglob("*.csd"))):
+    for videos in (Videos(path) for path in raw_files(folder) if path.suffix == ".csd"):
         kind = role(videos)
         if kind in files:
             names = f"{files[kind].path.name} and {videos.path.name}"
@@ -45,12 +45,17 @@ def read(folder: Path | str, aligned: bool = True) -> tuple[Header, Iterator[tup
         if kind not in files:
             names = ", ".join(videos.path.name for videos in files.values())
             raise DataError(f"{folder}: no .csd file of {kind} among {names or 'none'}")
-    folds = next(iter(folder.rglob("*folds.json")), None)
+    folds = next((path for path in raw_files(folder) if path.suffix == ".json"), None)
     chosen = None if folds is None else json.loads(folds.read_text(encoding="utf-8"))
     name = "mosi-csd" if chosen is None else folder.name
     files_used = ", ".join(f"{kind}: {videos.path.name}" for kind, videos in files.items())
     provenance = {"source": "CMU-MultimodalSDK", "files": files_used, "licence": "of the data set's owners"}
     return Header(name, "sentiment", aligned, provenance), _splits(files, chosen, aligned)
+
+
+def raw_files(folder: Path) -> list[Path]:
+    """The files that the numbers of a folder come from, wherever below it they lie."""
+    return sorted(path for path in folder.rglob("*") if path.name.endswith((".csd", "folds.json")))
 
 
 def role(videos: Videos) -> str:
