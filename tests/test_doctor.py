@@ -140,16 +140,67 @@ def test_an_mmsa_file_padded_at_the_front_is_measured_there(tmp_path):
     assert_found(report, "train, audio: 7 of 8 clips go on past their declared length, the first at index 1")
 
 
-WEIRD = [None, [], "text", 3, {"a": 1}, [[1], [1, 2]], np.zeros(3), np.zeros((0, 4, 2)), np.array([{}], dtype=object)]
+WEIRD = [
+    None, [], "text", 3, 2.5, True, b"b", {"a": 1}, [[1], [1, 2]], range(3), np.zeros(3), np.array(3), np.array([{}]),
+    np.zeros((0, 4, 2)), np.zeros((8, 4, 2)), np.zeros((4, 0, 6)), np.zeros((5, 12, 0)), np.full((4, 1, 1), 1j),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("field", ["text", "audio_lengths", "vision", "regression_labels", "id"])
+@pytest.mark.parametrize("make", [mult_content, mmsa_content])
 @pytest.mark.parametrize("value", WEIRD, ids=[f"{type(value).__name__}-{i}" for i, value in enumerate(WEIRD)])
-def test_it_never_falls_over_what_it_examines(tmp_path, field, value):
-    content = mmsa_content()
-    content["valid"][field] = value
+def test_it_never_falls_over_a_weird_field(tmp_path, make, value):
+    for split in CLIPS:
+        for field in make()[split]:
+            content = make()
+            content[split][field] = value
+            report = check(dump(tmp_path / "a.pkl", content))
+            assert report.errors or value is None, (split, field)
+            assert str(report)
+
+
+@pytest.mark.parametrize("value", WEIRD, ids=[f"{type(value).__name__}-{i}" for i, value in enumerate(WEIRD)])
+def test_it_never_falls_over_a_weird_whole(tmp_path, value):
+    wholes = [value, {"train": value}, mult_content() | {"valid": value}, mmsa_content() | {"test": value}]
+    for whole in wholes:
+        report = check(dump(tmp_path / "a.pkl", whole))
+        assert report.errors and str(report)
+
+
+HDF5 = {
+    "a link that leads nowhere": {"a": h5py.SoftLink("/nowhere")},
+    "a link to another file": {"a": h5py.ExternalLink("none.h5", "/x")},
+    "nothing in it": {"a": h5py.Empty("f")},
+    "a type": {"a": np.dtype("f4")},
+    "no videos": {"r/data": None},
+    "no group of data": {"r/data": np.zeros(3)},
+    "no group of a video": {"r/data/v": np.zeros(3)},
+    "no video behind the link": {"r/data/v": h5py.SoftLink("/nowhere")},
+    "no features behind the link": {"r/data/v/features": h5py.SoftLink("/x"), "r/data/v/intervals": np.zeros((1, 2))},
+    "a number for features": {"r/data/v/features": 3.0, "r/data/v/intervals": np.zeros((1, 2))},
+    "empty features": {"r/data/v/features": h5py.Empty("f"), "r/data/v/intervals": np.zeros((1, 2))},
+    "a table": {"r/data/v/features": np.zeros(2, dtype=[("a", "f4")]), "r/data/v/intervals": np.zeros((2, 2))},
+    "words for intervals": {"r/data/v/features": np.zeros((1, 2)), "r/data/v/intervals": np.array([[b"a", b"b"]])},
+}
+
+
+@pytest.mark.parametrize("name", HDF5)
+def test_it_never_falls_over_weird_hdf5(tmp_path, name):
+    with h5py.File(tmp_path / "a.csd", "w") as file:
+        for path, item in HDF5[name].items():
+            if item is None:
+                file.create_group(path)
+            else:
+                file[path] = item
+    for path in (tmp_path / "a.csd", tmp_path):  # the file, and the folder that holds it
+        report = check(path)
+        assert report.errors and str(report)
+
+
+def test_splits_of_different_tasks_are_told(tmp_path):
+    content = mult_content()
+    content["train"]["labels"] = np.zeros((8, 4, 2))
     report = check(dump(tmp_path / "a.pkl", content))
-    assert report.errors or value is None
+    assert_found(report, "error valid, labels: scores, but emotions in train")
     assert str(report)
 
 

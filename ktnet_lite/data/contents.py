@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 def note(report: Report, where: str, error: DataError) -> None:
     """Note what a reader says, without the path that stands above."""
-    report.error(where, str(error).removeprefix(str(report.path)).lstrip(":, "))
+    report.error(where, str(error).removeprefix(str(report.path)).lstrip(":, /\\"))
 
 
 def of_store(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
@@ -110,7 +110,7 @@ def _fields(report: Report, name: str, fields: dict[str, Any]) -> Found:
             targets = np.array(["ragged"])
     ids = fields.get("id")
     if ids is not None:
-        ids = taken(names_of, ids, len(ids) if hasattr(ids, "__len__") else 0)
+        ids = taken(names_of, ids)
     frames = {}
     for key, modality in FIELDS.items():
         if key not in fields:
@@ -171,8 +171,9 @@ def of_unknown(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
 def _outline(item: Any) -> str:
     if isinstance(item, dict):
         return f"dict of {', '.join(map(str, list(item)[:10]))}"
-    shape = getattr(item, "shape", None)
-    return f"{item.dtype} of shape {shape}" if shape is not None else f"{type(item).__name__} of {len(item)}"
+    if hasattr(item, "shape"):
+        return f"{item.dtype} of shape {item.shape}"
+    return type(item).__name__ + (f" of {len(item)}" if isinstance(item, Sized) else "")
 
 
 OF: dict[str, Callable[[Report, Path], Iterator[tuple[str, Found]]]] = {

@@ -99,6 +99,9 @@ def _labels(report: Report, name: str, found: Found) -> None:
     if found.targets.dtype.kind not in "fiub":
         return report.error(where, "they are not numbers")
     labels = labels_of(found.targets)
+    for first, others in report.labels[:1]:
+        if labels.shape[1:] != others.shape[1:]:
+            return report.error(where, f"{_task(labels)}, but {_task(others)} in {first}")
     report.labels.append((name, labels))
     low, high = SENTIMENT_RANGE if labels.ndim == 1 else (0, 1)
     wrong = {"not finite": ~np.isfinite(labels), f"outside [{low:g}, {high:g}]": (labels < low) | (labels > high)}
@@ -108,6 +111,10 @@ def _labels(report: Report, name: str, found: Found) -> None:
             report.error(where, f"{int(bad.sum())} are {what}; the first, {labels[first]}, at index {first}")
     if len(labels) and (labels.reshape(len(labels), -1) > 0).all(axis=0).any() | (labels <= 0).all(axis=0).any():
         report.warn(where, "all on one side of 0: accuracy and F1 tell nothing, and Corr may be undefined")
+
+
+def _task(labels: np.ndarray) -> str:
+    return "scores" if labels.ndim == 1 else "emotions"
 
 
 def _duplicates(report: Report, name: str, keys: list, seen: Seen, what: str, ids: tuple[str, ...] | None) -> None:

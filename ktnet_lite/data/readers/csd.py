@@ -73,7 +73,11 @@ def is_csd(path: Path | str) -> bool:
 def _roots(file: h5py.File) -> list[str]:
     """Names of the groups that hold sequences; a ``.csd`` file has exactly one."""
     groups = {name: file.get(name) for name in file}  # None for a link that leads nowhere
-    return [name for name, group in groups.items() if isinstance(group, h5py.Group) and "data" in group]
+    return [
+        name
+        for name, group in groups.items()
+        if isinstance(group, h5py.Group) and isinstance(group.get("data"), h5py.Group)
+    ]
 
 
 def _sequence(where: str, group: h5py.Group | None) -> Sequence:
@@ -83,7 +87,9 @@ def _sequence(where: str, group: h5py.Group | None) -> Sequence:
         if field not in group:
             raise DataError(f"{where}: no {field!r}; it has {', '.join(group)}")
     features, intervals = (_array(f"{where}, {field}", group.get(field)) for field in ("features", "intervals"))
-    if intervals.shape != (len(features), 2) or intervals.dtype.kind == "U":
+    if intervals.dtype.kind == "U":
+        raise DataError(f"{where}, intervals: words, expected numbers")
+    if intervals.shape != (len(features), 2):
         raise DataError(f"{where}, intervals: shape {intervals.shape}, expected ({len(features)}, 2) for its features")
     if not np.isfinite(intervals).all():
         raise DataError(f"{where}, intervals: {np.argwhere(~np.isfinite(intervals))[0]} is not a number")

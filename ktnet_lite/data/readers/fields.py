@@ -45,10 +45,10 @@ def numbers(path: Path | str, name: str, field: str, value: Any, dimensions: int
         array = np.asarray(value)
     except ValueError as error:
         raise DataError(f"{path}, split {name}, field {field!r}: clips of different shapes ({error})") from error
-    if array.dtype.kind not in "fiub" or array.ndim != dimensions:
+    if array.dtype.kind not in "fiub" or array.ndim != dimensions or 0 in array.shape[1:]:
         raise DataError(
             f"{path}, split {name}, field {field!r}: {array.dtype} of shape {array.shape}; expected numbers in "
-            f"{dimensions} dimensions"
+            f"{dimensions} dimensions, none of length 0"
         )
     return array
 
@@ -75,14 +75,14 @@ def check_clips(path: Path | str, name: str, fields: dict[str, Any], clips: int)
             raise DataError(f"{path}, split {name}, field {field!r}: {len(fields[field])} clips, but {clips} labels")
 
 
-def names_of(path: Path | str, name: str, value: Any, clips: int) -> tuple[str, ...]:
-    """The field ``id`` as text; bytes are decoded, rows of several parts joined by ``_``."""
-    listed = isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
-    if not listed or len(value) != clips:
-        count = f"{len(value)} ids" if listed else f"a {type(value).__name__}, no list"
-        raise DataError(f"{path}, split {name}, field 'id': {count}, but {clips} labels")
+def names_of(path: Path | str, name: str, value: Any, clips: int | None = None) -> tuple[str, ...]:
+    """The field ``id`` as text, of so many clips if told; bytes are decoded, rows of several parts joined by ``_``."""
+    if not isinstance(value, (list, tuple)) and np.ndim(value) == 0:
+        raise DataError(f"{path}, split {name}, field 'id': a {type(value).__name__}, no list")
+    if clips not in (None, len(value)):
+        raise DataError(f"{path}, split {name}, field 'id': {len(value)} ids, but {clips} labels")
     rows = np.asarray(value, dtype=object)
-    rows = rows.reshape(clips, math.prod(rows.shape[1:]))
+    rows = rows.reshape(len(rows), math.prod(rows.shape[1:]))
     return tuple(
         "_".join(x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x) for x in row) for row in rows
     )
