@@ -190,6 +190,19 @@ def test_identify_knows_the_real_folders(real_data):
         readers.identify(real_data / "mosi-csd" / mosi_words.WORDS)
 
 
+def on_line(text, line, column, value):
+    """A csv file with another value on one line."""
+    lines = text.splitlines(keepends=True)
+    cells = lines[line - 1].rstrip().split(",")
+    cells[column] = value
+    lines[line - 1] = ",".join(cells) + "\n"
+    return "".join(lines)
+
+
+def first_cells(text, *lines):
+    return [text.splitlines()[line - 1].partition(",")[0] + "," for line in lines]
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -210,6 +223,23 @@ def test_identify_knows_the_real_folders(real_data):
             r"text_.*\.csv, line \d+: row \d+ is not in transcripts",
         ),
         ("text_test.csv", lambda t: "", "is empty"),
+        (
+            "text_test.csv",
+            lambda t: on_line(t, 7, 0, "nan"),
+            r"text_test\.csv, line 7, column 1: nan is no whole number",
+        ),
+        ("text_train.csv", lambda t: on_line(t, 3, 0, "12.5"), r"text_train\.csv, line 3, column 1: 12.5 is no whole"),
+        (
+            "audio_test0.csv",
+            lambda t: on_line(t, 2, -1, "nan"),
+            r"audio_test0\.csv, line 2, column 74: nan is no whole",
+        ),
+        ("video_train0.csv", lambda t: on_line(t, 9, -1, "0.5"), r"video_train0\.csv, line 9, column 101: 0.5 is no"),
+        (
+            "text_test.csv",
+            lambda t: t.replace(*first_cells(t, 5, 4)),
+            r"line 5, column 1: clip .* again, first in line 4",
+        ),
     ],
 )
 def test_a_damaged_csv_says_line_and_column(real_data, tmp_path, name, change, message):
@@ -220,6 +250,15 @@ def test_a_damaged_csv_says_line_and_column(real_data, tmp_path, name, change, m
     (tmp_path / name).unlink()
     (tmp_path / name).write_text(change(text), encoding="utf-8")
     with pytest.raises(DataError, match=message):
+        Dataset.collect(*mosi_utterance.read(tmp_path))
+
+
+def test_no_clip_is_in_train_and_test(real_data, tmp_path):
+    for file in [*(real_data / "mosi-utterance").glob("*.csv"), real_data / "mosi-csd" / mosi_words.LABELS]:
+        if "_test" not in file.name:
+            for name in {file.name, file.name.replace("train", "test")}:
+                (tmp_path / name).symlink_to(file)
+    with pytest.raises(DataError, match=r"1447 clips are in train and in test, the first .*data fetch mosi-utterance"):
         Dataset.collect(*mosi_utterance.read(tmp_path))
 
 

@@ -31,6 +31,7 @@ from ktnet_lite.errors import DataError
 CONTEXT = 4
 LABELS = "CMU_MOSI_Opinion_Labels.csd"
 FILES: dict[Modality, str] = {"language": "text", "vision": "video", "audio": "audio"}
+FETCH = "fetch it again: `ktnet-lite data fetch mosi-utterance`"
 VALID_EVERY = 6  # of the training videos in the order of their names, every sixth is for validation
 
 
@@ -56,6 +57,8 @@ def _splits(folder: Path) -> Iterator[tuple[str, Split]]:
     names = [row[0] for row in _rows(_find(folder, "transcripts.csv"))]
     scores = {clip: score for clip, (_, _, _, score) in segments(Videos(_find(folder, LABELS))).items()}
     train, test = (_load(folder, part, names, scores) for part in ("train", "test"))
+    if both := sorted(train.keys() & test.keys()):
+        raise DataError(f"{folder}: {len(both)} clips are in train and in test, the first {both[0]}; {FETCH}")
     videos = sorted({_place(clip)[0] for clip in train})
     held_out = set(videos[VALID_EVERY - 1 :: VALID_EVERY])
     yield "train", _split({clip: x for clip, x in train.items() if _place(clip)[0] not in held_out}, scores)
@@ -65,21 +68,26 @@ def _splits(folder: Path) -> Iterator[tuple[str, Split]]:
 
 def _load(folder: Path, part: str, names: list[str], scores: dict[str, float]) -> dict[str, dict[Modality, np.ndarray]]:
     """The vectors of each clip of one part, by clip id."""
-    arrays = {modality: _numbers(_find(folder, f"{file}_{part}0.csv")) for modality, file in FILES.items()}
+    paths = {modality: _find(folder, f"{file}_{part}0.csv") for modality, file in FILES.items()}
+    arrays = {modality: _numbers(path) for modality, path in paths.items()}
     index_file = _find(folder, f"text_{part}.csv")
-    clips = [int(row) for row in _numbers(index_file)[:, 0]]
-    for modality, array in arrays.items():
-        if len(array) != len(clips):
+    index = _whole(index_file, _numbers(index_file), 0)
+    for modality, path in paths.items():
+        if len(arrays[modality]) != len(index):
             raise DataError(
-                f"{folder}: {FILES[modality]}_{part}0.csv has {len(array)} rows, {index_file.name} {len(clips)}; "
+                f"{folder}: {path.name} has {len(arrays[modality])} rows, {index_file.name} {len(index)}; "
                 "they belong to different versions"
             )
+    signs = np.stack([_whole(path, arrays[modality], -1) for modality, path in paths.items()], axis=1)
     loaded = {}
-    for i, row in enumerate(clips):
+    for i, row in enumerate(index):
         if not 0 <= row < len(names):
             raise DataError(f"{index_file}, line {i + 1}: row {row} is not in transcripts.csv, which has {len(names)}")
         clip = names[row]
-        labels = {int(array[i, -1]) for array in arrays.values()}
+        if clip in loaded:
+            first = index.tolist().index(row) + 1
+            raise DataError(f"{index_file}, line {i + 1}, column 1: clip {clip} again, first in line {first}; {FETCH}")
+        labels = set(signs[i].tolist())
         if clip not in scores or labels != {int(scores[clip] >= 0)}:
             raise DataError(
                 f"{folder}, clip {clip} (line {i + 1} of the {part} files): labels {sorted(labels)} do not agree with "
@@ -131,6 +139,16 @@ def _numbers(path: Path) -> np.ndarray:
     return np.array(rows, dtype=float)
 
 
+def _whole(path: Path, array: np.ndarray, column: int) -> np.ndarray:
+    """One column of a csv file as whole numbers; names line and column of what is none."""
+    values = array[:, column]
+    wrong = ~(np.isfinite(values) & (values == np.round(values)))
+    if wrong.any():
+        line, place = int(np.argmax(wrong)) + 1, range(array.shape[1])[column] + 1
+        raise DataError(f"{path}, line {line}, column {place}: {values[line - 1]} is no whole number; {FETCH}")
+    return values.astype(np.int64)
+
+
 def _rows(path: Path) -> list[list[str]]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -138,7 +156,7 @@ def _rows(path: Path) -> list[list[str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as csv: {error}") from error
     if not rows:
-        raise DataError(f"{path} is empty; fetch it again")
+        raise DataError(f"{path} is empty; {FETCH}")
     return rows
 
 
