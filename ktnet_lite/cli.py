@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from ktnet_lite import __version__
-from ktnet_lite.errors import KTNetError
+from ktnet_lite.errors import DataError, KTNetError
 from ktnet_lite.text import size, table
 
 ELSEWHERE = {"train": "ktnet_lite.commands", "predict": "ktnet_lite.commands"}  # imported when called: torch is slow
@@ -98,6 +98,10 @@ def convert(source: Path, dest: Path, kind: str | None, name: str | None, replac
     """Convert SOURCE (a file or a folder, of whatever known format) to the HDF5 file DEST."""
     from ktnet_lite.data import readers, store
 
+    if dest.is_dir():
+        raise DataError(f"{dest} is a folder; name the file to write in it, as {dest / source.stem}.h5")
+    if dest.exists() and not store.is_store(dest):
+        raise DataError(f"{dest} is there already and not of ktnet-lite; choose another name, or move it away first")
     header, splits = readers.open_source(source, kind, replace_nonfinite=replace_nonfinite)
     store.write(dest, replace(header, name=name or header.name), splits)
     click.echo(_info(dest))

@@ -56,6 +56,20 @@ def test_convert_and_info_say_what_is_in_the_file(tmp_path):
     assert store.read(tmp_path / "a.h5").header.name == "mine"
 
 
+def test_convert_overwrites_nothing_but_its_own_files(tmp_path):
+    source = dump(tmp_path / "a.pkl", mult_content())
+    before = source.read_bytes()
+    refused = invoke("data", "convert", source, source)
+    assert refused.exit_code == 1 and "Error: " in refused.output and "choose another name" in refused.output
+    assert source.read_bytes() == before
+    refused = invoke("data", "convert", source, tmp_path)
+    assert refused.exit_code == 1 and f"is a folder; name the file to write in it, as {tmp_path / 'a.h5'}" in (
+        refused.output.replace("\n", " ")
+    )
+    for _ in range(2):
+        assert invoke("data", "convert", source, tmp_path / "a.h5").exit_code == 0
+
+
 def test_what_is_not_finite_is_replaced_in_a_folder_too(real_data, tmp_path):
     for name in (file.name for file in catalogue.ENTRIES["mosi-utterance"].files):
         (tmp_path / name).write_bytes(next(real_data.rglob(name)).read_bytes())
