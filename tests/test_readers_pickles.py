@@ -290,12 +290,61 @@ def test_a_wrong_mmsa_file_says_where_and_what(tmp_path, change, message):
         Dataset.collect(*mmsa.read(dump(tmp_path / "bad.pkl", content)))
 
 
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        (
+            lambda d: d.update(visual=d.pop("vision")),
+            "mult",
+            "split train: no field 'vision'; it has text, audio, labels",
+        ),
+        (lambda d: d.pop("audio"), "mult", "split train: no field 'audio'; it has text, vision, labels, id"),
+        (lambda d: d.pop("labels"), "mult", "split train: no field 'labels'"),
+        (
+            lambda d: d.update(regression_labels=d.pop("labels"), a=d.pop("text")),
+            "mmsa",
+            "split train: no field 'text'",
+        ),
+    ],
+)
+def test_a_pickle_with_a_field_missing_everywhere_is_known_and_the_field_named(tmp_path, change, kind, message):
+    content = mult_content()
+    for fields in content.values():
+        change(fields)
+    path = dump(tmp_path / "a.pkl", content)
+    assert readers.identify(path) == kind
+    with pytest.raises(DataError, match=message):
+        readers.open_source(path)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_identifying_reads_no_further_than_it_must(tmp_path, protocol):
+    content = mult_content()
+    content["train"] = {"text": np.zeros(10), "labels": np.zeros(9), "audio": "x" * 100} | content["train"]
+    whole = dump(tmp_path / "a.pkl", content, protocol).read_bytes()
+    (tmp_path / "a.pkl").write_bytes(whole[: whole.index(b"vision")] + b"vision")
+    assert readers.identify(tmp_path / "a.pkl") == "mult"
+
+
+def test_a_pickle_too_large_for_the_memory_is_refused_before_reading(tmp_path, monkeypatch):
+    for protocol, factor in ((0, 2.5), (2, 2.5), (3, 1.4), (5, 1.4)):
+        path = dump(tmp_path / "a.pkl", mult_content(), protocol)
+        needed = factor * path.stat().st_size
+        monkeypatch.setattr(pickles, "installed_memory", lambda needed=needed: int(0.99 * needed))
+        with pytest.raises(DataError, match=rf"a\.pkl must be read whole, which takes about {needed / 1e9:.3g} GB"):
+            pickles.load(path)
+        monkeypatch.setattr(pickles, "installed_memory", lambda needed=needed: int(1.01 * needed))
+        pickles.load(path)
+
+
 def test_what_is_no_known_file_is_said(tmp_path):
     (tmp_path / "a.txt").write_text("hello world", encoding="utf-8")
     with pytest.raises(DataError, match=r"a\.txt is n.*known"):
         readers.identify(tmp_path / "a.txt")
     with pytest.raises(DataError, match="neither HDF5 nor a pickle of MulT's or MMSA's"):
         readers.identify(dump(tmp_path / "b.pkl", {"x": [1, 2]}))
+    with pytest.raises(DataError, match=r"the first names in it are 'x', 'y z'; .*--format"):
+        readers.identify(dump(tmp_path / "b.pkl", {"x": ["y z", "a" * 64]}))
     with pytest.raises(DataError, match="no file or folder at"):
         readers.identify(tmp_path / "none")
     with pytest.raises(DataError, match=r"holds no \.csd files"):

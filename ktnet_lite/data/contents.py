@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sized
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,12 +56,12 @@ def of_store(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
         report.error("checksum", "the content does not match it; the file was altered after it was written")
 
 
-def by_reader(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
+def by_reader(report: Report, path: Path, form: str | None = None) -> Iterator[tuple[str, Found]]:
     """The splits as the reader gives them, until it refuses one; what it says is noted."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
-            header, splits = readers.open_source(path)
+            header, splits = readers.open_source(path, form)
             for name, split in splits:
                 yield name, _checked(report, name, split, header.task)
         except DataError as error:
@@ -77,7 +78,7 @@ def _checked(report: Report, name: str, split: Split, task: str) -> Found:
     return Found(split.ids, split.targets, {m: Frames.of(stream) for m, stream in split.streams.items()})
 
 
-def of_pickle(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
+def of_pickle(report: Report, path: Path, form: str) -> Iterator[tuple[str, Found]]:
     """The splits as the pickle holds them, padding and all; where nothing is wrong yet, the reader has its say too."""
     try:
         content = pickles.load(path)
@@ -89,7 +90,7 @@ def of_pickle(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
             yield name, _fields(report, name, content.pop(name))
     del content
     if not report.errors:
-        for _ in by_reader(report, path):
+        for _ in by_reader(report, path, form):
             pass
 
 
@@ -178,8 +179,8 @@ def _outline(item: Any) -> str:
 
 OF: dict[str, Callable[[Report, Path], Iterator[tuple[str, Found]]]] = {
     "store": of_store,
-    "mult": of_pickle,
-    "mmsa": of_pickle,
+    "mult": partial(of_pickle, form="mult"),
+    "mmsa": partial(of_pickle, form="mmsa"),
     "one csd": of_csd,
     "": of_unknown,
 }  # of the other formats: by_reader

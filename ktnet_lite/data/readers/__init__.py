@@ -14,6 +14,7 @@ import h5py
 
 from ktnet_lite.data import store
 from ktnet_lite.data.readers import csd, csd_folder, mmsa, mosi_utterance, mosi_words, mult
+from ktnet_lite.data.readers.fields import FIELDS
 from ktnet_lite.data.readers.nonfinite import zeroed
 from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.errors import DataError
@@ -29,7 +30,9 @@ READERS: dict[str, Callable[[Path], Source]] = {
     "store": lambda path: ((data := store.read(path)).header, iter(data.splits.items())),
 }
 FORMATS = tuple(READERS)
+LABELS = {"labels": "mult", "regression_labels": "mmsa"}  # the field that tells one kind of pickle from the other
 PEEK = 100_000  # opcodes of a pickle that are looked at for the names of its fields
+LONGEST = 64  # characters of such a name
 
 
 def identify(path: Path | str) -> str:
@@ -49,12 +52,7 @@ def identify(path: Path | str) -> str:
         raise DataError(f"{path} is one .csd file; give the folder that holds words, labels and the others")
     if h5py.is_hdf5(path):
         return "store"
-    fields = _pickle_texts(path)
-    if "regression_labels" in fields:
-        return "mmsa"
-    if {"text", "vision", "audio"} <= fields:
-        return "mult"
-    raise DataError(f"{path} is neither HDF5 nor a pickle of MulT's or MMSA's; known formats: {', '.join(FORMATS)}")
+    return _identify_pickle(path)
 
 
 def open_source(path: Path | str, form: str | None = None, replace_nonfinite: bool = False) -> Source:
@@ -83,15 +81,25 @@ def _identify_folder(path: Path) -> str:
     raise DataError(f"folder {path} holds no .csd files and not the csv files of mosi-utterance")
 
 
-def _pickle_texts(path: Path) -> set[str]:
-    """The strings near the start of a pickle: names of splits and fields stand before or between its arrays."""
-    texts: set[str] = set()
+def _identify_pickle(path: Path) -> str:
+    """From the names of fields, which stand between the arrays; read no further than they tell."""
+    texts: dict[str, None] = {}  # in order
+    damage = ""
     try:
         with open(path, "rb") as file:
-            for opcode, argument, _ in itertools.islice(pickletools.genops(file), PEEK):
-                if (isinstance(argument, str) and "UNICODE" in opcode.name) or opcode.name.endswith("STRING"):
-                    texts.add(argument if isinstance(argument, str) else "")
+            for _, argument, _ in itertools.islice(pickletools.genops(file), PEEK):
+                if isinstance(argument, str) and len(argument) < LONGEST:
+                    texts[argument] = None
+                    if len(FIELDS.keys() & texts) >= 2 and (labels := LABELS.keys() & texts):
+                        return LABELS[labels.pop()]
     except Exception as error:  # pickletools raises ValueError and others on what is no pickle
-        if not texts:
-            raise DataError(f"{path} is no file of a known format ({error}); known: {', '.join(FORMATS)}") from error
-    return texts
+        damage = f" ({error})"
+    if FIELDS.keys() <= texts.keys():
+        return "mult"
+    if not texts:
+        raise DataError(f"{path} is no file of a known format{damage}; known: {', '.join(FORMATS)}")
+    names = ", ".join(map(repr, itertools.islice(texts, 10)))
+    raise DataError(
+        f"{path} is neither HDF5 nor a pickle of MulT's or MMSA's: the first names in it are {names}; known formats: "
+        f"{', '.join(FORMATS)}; if it is of one nevertheless, convert it with --format"
+    )

@@ -24,6 +24,8 @@ else:
     from numpy.core.multiarray import scalar
     from numpy.core.numeric import _frombuffer
 
+NEEDED = 1.4  # times the size of a pickle, in memory while it is read and packed
+NEEDED_OLD = 2.5  # the same of a pickle of protocol 2 or earlier, whose arrays are texts that are decoded
 PLAIN = "biufcSUO"  # kinds of dtype: numbers, texts and plain objects
 
 
@@ -114,10 +116,13 @@ def load(path: Path | str) -> Any:
     if not path.is_file():
         raise DataError(f"no file at {path}")
     size, memory = path.stat().st_size, installed_memory()
-    if memory is not None and size > memory:
+    with open(path, "rb") as file:
+        start = file.read(2)
+    needed = size * (NEEDED if start[:1] == b"\x80" and start[1:] > b"\x02" else NEEDED_OLD)
+    if memory is not None and needed > memory:
         raise DataError(
-            f"{path} has {size / 1e9:.3g} GB and must be read whole, but this machine has {memory / 1e9:.3g} GB of "
-            "memory; convert it on a larger one: `ktnet-lite data convert`"
+            f"{path} must be read whole, which takes about {needed / 1e9:.3g} GB of memory, but this machine has "
+            f"{memory / 1e9:.3g} GB; convert it on a larger one: `ktnet-lite data convert`"
         )
     try:
         bar = tqdm(total=size, desc=f"read {path.name}", unit="B", unit_scale=True, delay=1, disable=None, leave=False)
