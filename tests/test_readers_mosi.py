@@ -14,6 +14,8 @@ from ktnet_lite.data.readers.folds import MOSI_TEST, MOSI_VALID
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.errors import DataError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*NaN or inf are read as 0")  # every folder below holds some
+
 VIDEOS = {"train": "v1", "valid": MOSI_VALID[0], "test": MOSI_TEST[0]}
 
 
@@ -48,14 +50,16 @@ def folder(tmp_path):
 
 def test_a_folder_of_csd_files_is_aligned_to_its_words(folder):
     assert readers.identify(folder) == "csd"
-    data = dict(csd_folder.read(folder, aligned=False)[1])
+    header, splits = readers.open_source(folder, unaligned=True)
+    data = Dataset.collect(header, splits)
+    assert not header.aligned
     clip = data["test"].streams
     assert [clip[m].lengths.tolist() for m in ("language", "vision", "audio")] == [[2, 3], [6, 6], [12, 12]]
     assert data["test"].ids == (f"{VIDEOS['test']}_1", f"{VIDEOS['test']}_2")
     assert data["test"].targets.tolist() == [1.5, -2.0]
     assert data["train"].words == (("so", "good"), ("very", "bad", "film"))
     np.testing.assert_allclose(clip["audio"].clip(1)[:, 1], np.arange(12, 24))
-    assert clip["audio"].clip(0)[0, 0] == -np.inf
+    assert clip["audio"].clip(0)[0, 0] == 0
 
     aligned = Dataset.collect(*csd_folder.read(folder))
     np.testing.assert_allclose(aligned["test"].streams["vision"].clip(1)[:, 0], [6.5, 8.5, 10.5])  # means over a second
@@ -67,7 +71,7 @@ def test_a_segment_without_words_is_one_silent_step(folder):
     labels = {video: ([[1.0], [2.0]], [[0, 3], [3, 3.25]]) for video in VIDEOS.values()}
     write_csd(folder / "labels.csd", "Opinion Segment Labels", labels)
     for aligned, steps in ((True, [1, 1]), (False, [0, 1])):
-        test = dict(csd_folder.read(folder, aligned)[1])["test"]
+        test = Dataset.collect(*readers.open_source(folder, unaligned=not aligned))["test"]
         assert test.words[1] == ("",) and not test.streams["language"].clip(1).any()
         assert [test.streams[m].lengths[1] for m in ("vision", "audio")] == steps
         np.testing.assert_array_equal(test.streams["audio"].clip(1)[0, 1:], 12)
@@ -97,6 +101,59 @@ def test_folds_of_ones_own_are_taken(folder):
     (folder / "folds.json").write_text(json.dumps(folds), encoding="utf-8")
     data = Dataset.collect(*csd_folder.read(folder))
     assert data["train"].ids[0] == f"{VIDEOS['test']}_1"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"train": ["v1"], "val', "folds.json is not .*correct it, or take it away"),
+        ("[1, 2]", "folds.json is not"),
+        ('{"train": ["v1"], "valid": ["v2"]}', "folds.json is not .*'test'"),
+        ('{"train": ["v1"], "valid": ["v2"], "test": 3}', "folds.json is not"),
+        ('{"train": [["v1"]], "valid": ["v2"], "test": []}', "folds.json is not"),
+        ('{"train": ["v1"], "valid": ["v2"], "test": ["v1"]}', "video v1 is in train and in test"),
+    ],
+)
+def test_wrong_folds_say_what(folder, text, message):
+    (folder / "folds.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        csd_folder.read(folder)
+
+
+def test_words_of_any_length_and_features_in_one_dimension_are_read(folder):
+    expected = Dataset.collect(*readers.open_source(folder))
+    with h5py.File(folder / "words.csd", "r+") as words, h5py.File(folder / "labels.csd", "r+") as labels:
+        for video in VIDEOS.values():
+            group = words[f"Words/data/{video}"]
+            said = group["features"].asstr()[:, 0].astype(object)
+            del group["features"]
+            group.create_dataset("features", data=said, dtype=h5py.string_dtype())
+            group = labels[f"Opinion Segment Labels/data/{video}"]
+            scores = group["features"][:, 0]
+            del group["features"]
+            group["features"] = scores
+    assert Dataset.collect(*readers.open_source(folder)).checksum == expected.checksum
+
+
+def test_a_modality_that_no_video_of_a_split_has_is_left_out(folder):
+    with h5py.File(folder / "facet.csd", "r+") as file:
+        del file[f"FACET/data/{VIDEOS['valid']}"]
+    for unaligned in (False, True):
+        data = Dataset.collect(*readers.open_source(folder, unaligned=unaligned))
+        assert list(data["valid"].streams) == ["language", "audio"] and "vision" in data["test"].streams
+
+
+def test_videos_of_one_file_must_have_the_same_features(folder):
+    with h5py.File(folder / "facet.csd", "r+") as file:
+        del file[f"FACET/data/{VIDEOS['test']}/features"]
+        file[f"FACET/data/{VIDEOS['test']}/features"] = np.zeros((12, 2))
+    with pytest.raises(DataError, match=rf"{VIDEOS['test']}: 2 features a step, but 3 features a step in video"):
+        Dataset.collect(*readers.open_source(folder))
+
+
+def test_only_a_csd_folder_can_be_unaligned(real_data):
+    with pytest.raises(DataError, match=r"mosi-utterance is of format mosi-utterance; only a folder of \.csd files"):
+        readers.open_source(real_data / "mosi-utterance", unaligned=True)
 
 
 def test_wrong_csd_files_say_where_and_what(folder, tmp_path):

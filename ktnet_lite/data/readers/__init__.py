@@ -55,7 +55,9 @@ def identify(path: Path | str) -> str:
     return _identify_pickle(path)
 
 
-def open_source(path: Path | str, form: str | None = None, replace_nonfinite: bool = False) -> Source:
+def open_source(
+    path: Path | str, form: str | None = None, replace_nonfinite: bool = False, unaligned: bool = False
+) -> Source:
     """Header and splits of a file or folder, in the format given or found.
 
     Parameters
@@ -63,11 +65,16 @@ def open_source(path: Path | str, form: str | None = None, replace_nonfinite: bo
     replace_nonfinite : bool
         Set NaN and inf in features to 0, instead of refusing them. In .csd files they stand for "nothing found", and
         -inf in audio does everywhere: these are always read as 0. How many stands in the provenance at the end.
+    unaligned : bool
+        Leave the streams of a folder of .csd files on their own time lines, instead of aligning them to the words.
     """
     form = form or identify(path)
     if form not in READERS:
         raise DataError(f"unknown format {form!r}; known formats: {', '.join(FORMATS)}")
-    return zeroed(path, *READERS[form](path), everything=replace_nonfinite or form == "csd")
+    if unaligned and form != "csd":
+        raise DataError(f"{path} is of format {form}; only a folder of .csd files can be read as aligned or unaligned")
+    source = csd_folder.read(path, aligned=False) if unaligned else READERS[form](path)
+    return zeroed(path, *source, everything=replace_nonfinite or form == "csd")
 
 
 def _identify_folder(path: Path) -> str:

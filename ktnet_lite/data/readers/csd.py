@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,18 @@ class Videos(Mapping[str, Sequence]):
     def __getitem__(self, video: str) -> Sequence:
         if video not in self._ids:
             raise KeyError(video)
+        sequence = self._read(video)
+        if (dim := _dim(sequence)) != self.dim:
+            here, first = (f"{d} features a step" if d else "words" for d in (dim, self.dim))
+            raise DataError(f"{self.path}, video {video}: {here}, but {first} in video {next(iter(self))}")
+        return sequence
+
+    @cached_property
+    def dim(self) -> int | None:
+        """Features of a step, in the first video and so in all; None for words, and where there is no video."""
+        return next((_dim(self._read(video)) for video in self), None)
+
+    def _read(self, video: str) -> Sequence:
         with self._opened() as (_, data):
             return _sequence(f"{self.path}, video {video}", data.get(video))
 
@@ -94,6 +107,10 @@ def _sequence(where: str, group: h5py.Group | None) -> Sequence:
     if not np.isfinite(intervals).all():
         raise DataError(f"{where}, intervals: {np.argwhere(~np.isfinite(intervals))[0]} is not a number")
     return Sequence(features[:, 0] if features.dtype.kind == "U" else features, intervals)
+
+
+def _dim(sequence: Sequence) -> int | None:
+    return None if sequence.features.dtype.kind == "U" else sequence.features.shape[1]
 
 
 def _array(where: str, item: h5py.Dataset | h5py.Group | None) -> np.ndarray:

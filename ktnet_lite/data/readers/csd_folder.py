@@ -9,7 +9,7 @@ frames that lie in it. COVAREP and Facet hold NaN and inf where they found nothi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -46,11 +46,11 @@ def read(folder: Path | str, aligned: bool = True) -> tuple[Header, Iterator[tup
             names = ", ".join(videos.path.name for videos in files.values())
             raise DataError(f"{folder}: no .csd file of {kind} among {names or 'none'}")
     folds = next((path for path in raw_files(folder) if path.suffix == ".json"), None)
-    chosen = None if folds is None else json.loads(folds.read_text(encoding="utf-8"))
-    name = "mosi-csd" if chosen is None else folder.name
+    split_of = mosi_split if folds is None else _folds(folds)
+    name = "mosi-csd" if folds is None else folder.name
     files_used = ", ".join(f"{kind}: {videos.path.name}" for kind, videos in files.items())
     provenance = {"source": "CMU-MultimodalSDK", "files": files_used, "licence": "of the data set's owners"}
-    return Header(name, "sentiment", aligned, provenance), _splits(files, chosen, aligned)
+    return Header(name, "sentiment", aligned, provenance), _splits(files, split_of, aligned)
 
 
 def raw_files(folder: Path) -> list[Path]:
@@ -60,21 +60,37 @@ def raw_files(folder: Path) -> list[Path]:
 
 def role(videos: Videos) -> str:
     """labels, language, vision or audio: what a ``.csd`` file holds."""
-    first = next(iter(videos.values()), None)
-    if first is None:
+    if not videos:
         raise DataError(f"{videos.path}: no videos in it")
     called = f"{videos.root} {videos.path.name}".lower()
-    width = None if first.features.dtype.kind == "U" else first.features.shape[1]
     if "label" in called:
         return "labels"
-    if width in (None, 300):
+    if videos.dim in (None, 300):
         return "language"
-    return "audio" if width == 74 or any(word in called for word in SOUND) else "vision"
+    return "audio" if videos.dim == 74 or any(word in called for word in SOUND) else "vision"
 
 
-def _splits(files: dict[str, Videos], folds: dict | None, aligned: bool) -> Iterator[tuple[str, Split]]:
+def _folds(path: Path) -> Callable[[str], str | None]:
+    """The split of a video, by a file of lists."""
+    try:
+        folds = json.loads(path.read_text(encoding="utf-8"))
+        listed = [(video, name) for name in SPLITS for video in [*folds[name]]]
+        split_of = dict(listed)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f'{path} is not {{"train": [...], "valid": [...], "test": [...]}} with video ids in the lists ({error!r}); '
+            "correct it, or take it away for MOSI's standard folds"
+        ) from error
+    for video, name in listed:
+        if split_of[video] != name:
+            raise DataError(f"{path}: video {video} is in {name} and in {split_of[video]}; leave it in one of them")
+    return split_of.get
+
+
+def _splits(
+    files: dict[str, Videos], split_of: Callable[[str], str | None], aligned: bool
+) -> Iterator[tuple[str, Split]]:
     clips = segments(files.pop("labels"))
-    split_of = mosi_split if folds is None else {v: name for name, videos in folds.items() for v in videos}.get
     for name in SPLITS:
         chosen = {
             clip: about for clip, about in clips.items() if split_of(about[0]) == name and about[0] in files["language"]
@@ -86,28 +102,28 @@ def _splits(files: dict[str, Videos], folds: dict | None, aligned: bool) -> Iter
         parts: dict[Modality, list[np.ndarray]] = {kind: [] for kind in files}
         said = []
         for video, spans in groupby(chosen.values(), itemgetter(0)):
-            there = {kind: videos.get(video) for kind, videos in files.items()}
+            sequences = {kind: videos.get(video) for kind, videos in files.items()}
+            spoken = sequences.pop("language")
             for _, start, end, _ in spans:
-                words = words_of(there["language"], files["language"].root, start, end)
-                for kind, frames in there.items():
-                    if kind != "language":
-                        parts[kind].append(_frames(frames, words.intervals if aligned else None, start, end))
-                if words.features.dtype.kind == "U":
+                words = words_of(spoken, files["language"].root, start, end)
+                for kind, frames in sequences.items():
+                    if frames is None:  # this video lacks the modality
+                        parts[kind].append(np.empty((0, files[kind].dim)))
+                    elif aligned:
+                        parts[kind].append(_means(frames, words.intervals))
+                    else:
+                        parts[kind].append(between(frames, start, end).features)
+                if files["language"].dim is None:
                     said.append(tuple(map(str, words.features)))
                     words = words._replace(features=vectors_of(words.features))
                 parts["language"].append(words.features)
-        width = {kind: max(p.shape[1] for p in parts[kind] if p.ndim == 2) for kind in parts}
-        streams = {kind: Stream.from_clips([p.reshape(len(p), width[kind]) for p in parts[kind]]) for kind in parts}
+        streams = {kind: Stream.from_clips(part) for kind, part in parts.items() if any(map(len, part))}
         scores = np.array([about[3] for about in chosen.values()], dtype=np.float32)
         yield name, Split(streams, scores, tuple(chosen), tuple(said) or None)
 
 
-def _frames(frames: Sequence | None, words: np.ndarray | None, start: float, end: float) -> np.ndarray:
-    """Frames of a segment (T, D), or their mean over each word (words, D); none where the video has no such stream."""
-    if frames is None:
-        return np.empty((0, 0), np.float32)
-    if words is None:
-        return between(frames, start, end).features
+def _means(frames: Sequence, words: np.ndarray) -> np.ndarray:
+    """The mean of the frames in each word's interval (words, D); zeros for a word without frames."""
     means = np.zeros((len(words), frames.features.shape[1]))
     for i, (begin, finish) in enumerate(words):
         inside = between(frames, begin, finish).features
