@@ -1,5 +1,6 @@
 """Batches: padding and masks by hand, every clip once, like lengths together, the same order again."""
 
+import tracemalloc
 from itertools import chain
 
 import numpy as np
@@ -207,3 +208,17 @@ def test_statistics_by_hand():
     torch.testing.assert_close(result["scale"], torch.tensor([5**0.5, 1.0]))  # a constant feature has scale 1
     with pytest.raises(DataError, match="no training clip has a step"):
         statistics(Stream(np.empty((0, 2), np.float32), np.array([0, 0])))
+
+
+def test_statistics_make_no_large_array_and_are_exact_far_from_zero():
+    values = np.random.default_rng(0).normal(1000, 0.5, (100_000, 20)).astype(np.float32)
+    stream = Stream(values, np.array([60_000, 40_000]))
+    tracemalloc.start()
+    try:
+        result = statistics(stream)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.9 * values.nbytes
+    for name, expected in (("mean", values.mean(axis=0, dtype=float)), ("scale", values.std(axis=0, dtype=float))):
+        np.testing.assert_allclose(result[name].numpy(), expected, rtol=1e-6)

@@ -1,5 +1,6 @@
 """The in-memory form of a data set: packing against slow loops, and every message of its checks."""
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -87,6 +88,22 @@ def test_on_grid_sums_long_stretches_exactly():
     """A mean over many float32 steps far from zero does not drift."""
     packed = Stream(np.full((200_000, 1), 1000.1, np.float32), np.array([200_000]))
     assert packed.on_grid(1).values[0, 0] == np.float32(1000.1)
+
+
+def test_on_grid_makes_no_large_array_beside_its_result():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(0, 400, 500)
+    lengths[3] = 60_000  # longer than any block
+    packed = Stream(rng.normal(size=(lengths.sum(), 32)).astype(np.float32), lengths)
+    tracemalloc.start()
+    try:
+        gridded = packed.on_grid(20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < gridded.values.nbytes + 0.5 * packed.values.nbytes
+    for i in (0, 3, 4, 250, 499):
+        np.testing.assert_allclose(gridded.clip(i), grid_by_loop(packed.clip(i), 20), rtol=1e-6, atol=1e-7)
 
 
 def test_split_select_keeps_every_part_together():

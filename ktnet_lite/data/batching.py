@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ktnet_lite.data.schema import Modality, Split, Stream
+from ktnet_lite.data.schema import Modality, Split, Stream, blocks
 from ktnet_lite.errors import DataError
 
 POOL = 16  # batches that are shuffled together before their clips are sorted by length
@@ -191,7 +191,8 @@ def statistics(stream: Stream) -> Mapping[str, Tensor]:
     """Mean and standard deviation of each feature over all steps, each (D,); a constant feature has scale 1."""
     if len(stream.values) == 0:
         raise DataError("no training clip has a step of this modality; leave the modality out of the split")
-    mean = stream.values.mean(axis=0, dtype=np.float64)
-    scale = stream.values.std(axis=0, dtype=np.float64)
+    steps = len(stream.values)
+    mean = sum(stream.values[block].sum(axis=0, dtype=np.float64) for block in blocks(steps)) / steps
+    scale = np.sqrt(sum(np.square(stream.values[block] - mean).sum(axis=0) for block in blocks(steps)) / steps)
     scale[scale < 1e-6] = 1.0
     return {"mean": torch.from_numpy(mean).float(), "scale": torch.from_numpy(scale).float()}

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -23,7 +24,13 @@ Task = Literal["sentiment", "emotion"]
 MODALITIES: tuple[Modality, ...] = ("language", "vision", "audio")
 SPLITS = ("train", "valid", "test")
 SENTIMENT_RANGE = (-3.0, 3.0)
+BLOCK = 1 << 14  # steps that are worked on together
 EMOTIONS = ("neutral", "happy", "sad", "angry")  # the order of IEMOCAP's labels in MulT's files
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """Slices that cover so many rows, each small, so that nothing of the size of all of them is made."""
+    return (slice(start, start + BLOCK) for start in range(0, count, BLOCK))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +93,16 @@ class Stream:
         clip = np.repeat(np.arange(len(self)), lengths)
         step = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         starts = self.offsets[clip] + step * self.lengths[clip] // np.maximum(lengths[clip], 1)
-        counts = np.diff(np.append(starts, self.lengths.sum()))
-        if len(starts) == 0:
-            return self
-        sums = np.add.reduceat(self.values, starts, axis=0, dtype=np.float64)
-        return Stream((sums / counts[:, None]).astype(np.float32), lengths)
+        edges = np.append(starts, self.lengths.sum())
+        values = np.empty((len(starts), self.dim), dtype=np.float32)
+        cuts = np.searchsorted(starts, [block.start for block in blocks(len(self.values))])
+        for first, last in pairwise(
+            np.unique([*cuts, len(starts)])
+        ):  # reduceat makes a float64 copy of what it is given
+            rows = self.values[edges[first] : edges[last]]
+            sums = np.add.reduceat(rows, starts[first:last] - edges[first], axis=0, dtype=np.float64)
+            values[first:last] = sums / np.diff(edges[first : last + 1])[:, None]
+        return Stream(values, lengths)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ktnet_lite.data.schema import Header, Modality, Split
-
-BLOCK = 1 << 16  # steps looked at together
+from ktnet_lite.data.schema import Header, Modality, Split, blocks
 
 
 def zeroed(
@@ -44,9 +42,8 @@ def _zero(split: Split, modality: Modality, everything: bool) -> int:
     if not (everything or modality == "audio"):
         return 0
     values, count = split.streams[modality].values, 0
-    for start in range(0, len(values), BLOCK):
-        block = values[start : start + BLOCK]
-        bad = ~np.isfinite(block) if everything else np.isneginf(block)
+    for block in blocks(len(values)):
+        bad = ~np.isfinite(values[block]) if everything else np.isneginf(values[block])
         count += int(bad.sum())
-        block[bad] = 0
+        values[block][bad] = 0
     return count
