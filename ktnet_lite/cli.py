@@ -94,10 +94,11 @@ def fetch(name: str, local: Path | None, folder: Path | None) -> None:
 @click.option("--format", "kind", help="format of SOURCE, if it is not to be told from its content")
 @click.option("--name", help="name of the data set; by default the reader's")
 @click.option("--replace-nonfinite", is_flag=True, help="set NaN and inf in features to 0, and count them")
+@click.option(
+    "--drop-bad-clips", is_flag=True, help="leave out clips without a sound label or any step, and count them"
+)
 @click.option("--unaligned", is_flag=True, help="keep each stream of a folder of .csd files on its own time line")
-def convert(
-    source: Path, dest: Path, kind: str | None, name: str | None, replace_nonfinite: bool, unaligned: bool
-) -> None:
+def convert(source: Path, dest: Path, kind: str | None, name: str | None, **mending: bool) -> None:
     """Convert SOURCE (a file or a folder, of whatever known format) to the HDF5 file DEST."""
     from ktnet_lite.data import readers, store
 
@@ -105,8 +106,9 @@ def convert(
         raise DataError(f"{dest} is a folder; name the file to write in it, as {dest / source.stem}.h5")
     if dest.exists() and not store.is_store(dest):
         raise DataError(f"{dest} is there already and not of ktnet-lite; choose another name, or move it away first")
-    header, splits = readers.open_source(source, kind, replace_nonfinite, unaligned)
-    store.write(dest, replace(header, name=name or header.name), splits)
+    with readers.naming(source):
+        header, splits = readers.open_source(source, kind, **mending)
+        store.write(dest, replace(header, name=name or header.name), splits)
     click.echo(_info(dest))
 
 

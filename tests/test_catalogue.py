@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from ktnet_lite.data import catalogue, download, readers, store, synthetic
 from ktnet_lite.data.download import RawFile
+from ktnet_lite.data.schema import Split
 from ktnet_lite.data.sources import ENTRIES, Entry
 from ktnet_lite.errors import ConfigError, DataError
 
@@ -337,6 +339,17 @@ def test_synthetic_and_files_need_no_catalogue(raw, tmp_path):
     assert catalogue.load("synthetic").header.name == "synthetic"
     path = raw / "deep" / "two.h5"
     assert catalogue.load(path).checksum == catalogue.load(str(path)).checksum == store.info(path).checksum
+
+
+def test_what_is_not_sound_is_told_with_the_path_of_its_file(entries, raw, tmp_path, monkeypatch):
+    header, splits = synthetic.make((8, 4, 4)).dataset.header, [("train", Split({}, np.zeros(1, np.float32), ("a",)))]
+    monkeypatch.setattr(readers, "open_source", lambda *_: (header, iter(splits)))
+    file = raw / "deep" / "one.h5"
+    for load in (lambda: catalogue.load(file), lambda: catalogue.load("free", folder=tmp_path / "home", local=raw)):
+        with pytest.raises(
+            DataError, match=rf"^{re.escape(str(file))}: (synthetic|free), split train: no modality at all"
+        ):
+            load()
 
 
 def test_every_entry_is_complete():

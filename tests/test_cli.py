@@ -44,16 +44,37 @@ def test_convert_and_info_say_what_is_in_the_file(tmp_path):
     source = dump(tmp_path / "a.pkl", content)
     refused = invoke("data", "convert", source, tmp_path / "a.h5")
     assert refused.exit_code == 1 and not (tmp_path / "a.h5").exists()
-    assert "Error: a, split train, language, clip 0, step 0: NaN or inf" in refused.output
+    assert f"Error: {source}: a, split train, language, clip 0, step 0: NaN or inf" in refused.output
     assert "--replace-nonfinite" in refused.output and "Traceback" not in refused.output
     done = invoke("data", "convert", source, tmp_path / "a.h5", "--replace-nonfinite", "--name", "mine")
     assert done.exit_code == 0, done.output
-    assert "Note: " in done.output and "NaN or inf are read as 0: 1 in train language, 1 in train audio" in done.output
+    assert "Note: " in done.output and "NaN or inf read as 0: 1 in train language, 1 in train audio" in done.output
     about = invoke("data", "info", tmp_path / "a.h5").output
     assert about in done.output
     assert "mine: sentiment, unaligned" in about
     assert "1 in train language, 1 in train audio" in about
     assert store.read(tmp_path / "a.h5").header.name == "mine"
+
+
+def test_bad_clips_are_left_out_on_demand(tmp_path):
+    content = mult_content()
+    content["train"]["labels"][2], content["train"]["labels"][5] = np.nan, 9
+    content["train"]["audio"][0, 0, 0] = -np.inf
+    for field in ("text", "audio", "vision"):
+        content["test"][field][1] = 0
+    source, dest = dump(tmp_path / "a.pkl", content), tmp_path / "a.h5"
+    refused = invoke("data", "convert", source, dest)
+    assert f"Error: {source}: a, split train, targets: nan at index 2" in refused.output
+    assert "--drop-bad-clips" in refused.output
+    done = invoke("data", "convert", source, dest, "--drop-bad-clips")
+    assert done.exit_code == 0 and "a.pkl: clips left out: 2 in train, 1 in test" in done.output
+    data = store.read(dest)
+    assert data.header.provenance["clips left out"] == "2 in train, 1 in test"
+    assert data.header.provenance["-inf read as 0"] == "1 in train audio"
+    assert [len(data[name]) for name in data] == [6, 4, 4] and "trai2_0_1" not in data["train"].ids
+    content["valid"]["labels"][:] = 9
+    refused = invoke("data", "convert", dump(source, content), dest, "--drop-bad-clips")
+    assert refused.exit_code == 1 and "split valid: there would be no clip left" in refused.output
 
 
 def test_convert_overwrites_nothing_but_its_own_files(tmp_path):

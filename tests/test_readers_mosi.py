@@ -14,7 +14,7 @@ from ktnet_lite.data.readers.folds import MOSI_TEST, MOSI_VALID
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.errors import DataError
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*NaN or inf are read as 0")  # every folder below holds some
+pytestmark = pytest.mark.filterwarnings("ignore:.*NaN or inf read as 0")  # every folder below holds some
 
 VIDEOS = {"train": "v1", "valid": MOSI_VALID[0], "test": MOSI_TEST[0]}
 
@@ -90,7 +90,7 @@ def test_the_real_folder_is_read_as_csd(real_data):
 def test_what_is_not_finite_in_csd_files_is_read_as_0_and_counted(folder, recwarn):
     with h5py.File(folder / "facet.csd", "r+") as file:
         file[f"FACET/data/{VIDEOS['valid']}/features"][8:10] = np.nan  # all of the second before last
-    with pytest.warns(UserWarning, match="NaN or inf are read as 0: 3 in valid vision") as said:
+    with pytest.warns(UserWarning, match="NaN or inf read as 0: 3 in valid vision") as said:
         data = Dataset.collect(*readers.open_source(folder))
     assert len(said) == 1 and data.header.provenance["NaN or inf read as 0"] == "3 in valid vision"
     assert data["valid"].streams["vision"].clip(1)[1].tolist() == [0, 0, 0]

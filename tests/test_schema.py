@@ -184,8 +184,14 @@ def damaged(row, value):
         ),
         ({"targets": np.zeros(2, np.float32)}, "targets: shape (2,), expected (3,) for 3 ids"),
         ({"targets": np.array(["1", "2", "3"])}, "targets: dtype <U1 is not a number type"),
-        ({"targets": np.array([0, np.nan, np.inf])}, "targets: nan at index 1 (2 such); drop these clips"),
-        ({"targets": np.array([0, 1, 3.5])}, "targets: 3.5 at index 2 is outside [-3, 3] (1 such); rescale them"),
+        (
+            {"targets": np.array([0, np.nan, np.inf])},
+            "targets: nan at index 1 (2 such); leave such clips out by `ktnet-lite data convert",
+        ),
+        (
+            {"targets": np.array([0, 1, 3.5])},
+            "targets: 3.5 at index 2 is outside [-3, 3] (1 such); rescale them, or leave such clips out",
+        ),
         ({"targets": np.array([0, -4, 5.0])}, "targets: -4.0 at index 1 is outside [-3, 3] (2 such)"),
         ({"streams": {}, "words": None}, "no modality at all; give at least one of language, vision, audio"),
         (streams(smell=stream([1, 1, 1])), "smell: unknown modality; the three are language, vision, audio"),
@@ -214,7 +220,7 @@ def damaged(row, value):
         (streams(audio=damaged([3, 4, 5], -np.inf)), "audio, clip 0, step 3: NaN or inf (3 such steps)"),
         (
             streams(language=stream([2, 0, 3]), audio=stream([4, 0, 5], dim=3)),
-            "clip 1 ('b'): empty in every modality (1 such); drop these clips",
+            "clip 1 ('b'): empty in every modality (1 such); leave such clips out by `ktnet-lite data convert",
         ),
         ({"ids": ("a", "b", "a")}, "ids: 'a' stands at index 0 and again at 2"),
         ({"words": (("x", "y"), ("z",))}, "words: 2 lists of words for 3 clips of language"),
@@ -235,13 +241,27 @@ def test_messages_of_a_split(changes, message):
         (np.zeros(3, int), "targets: shape (3,), expected (3, 4) for 3 ids and task emotion"),
         (np.diag([0.0, 2, 2, 0])[:3], "targets: [0. 2. 0. 0.] at index 1 is outside 0 or 1 (2 such)"),
         (np.eye(3, 4) * 0.5, "targets: [0.5 0.  0.  0. ] at index 0 is outside 0 or 1 (3 such)"),
-        (np.where(np.eye(3, 4), np.nan, 0), "targets: [nan  0.  0.  0.] at index 0 (3 such); drop these clips"),
+        (
+            np.where(np.eye(3, 4), np.nan, 0),
+            "targets: [nan  0.  0.  0.] at index 0 (3 such); leave such clips out by `ktnet-lite data convert",
+        ),
     ],
 )
 def test_messages_of_emotion_targets(targets, message):
     with pytest.raises(DataError) as caught:
         dataset(split(targets=targets), task="emotion").validate()
     assert message in str(caught.value)
+
+
+def test_bad_clips_are_those_that_would_be_refused():
+    lengths = {"language": stream([2, 0, 3, 1, 1]), "audio": stream([4, 0, 5, 0, 1], dim=3)}
+    scores = split(
+        streams=lengths, targets=np.array([-3, 0, np.nan, 3.5, 3], np.float32), ids=tuple("abcde"), words=None
+    )
+    assert scores.bad("sentiment").tolist() == [False, True, True, True, False]
+    scores.select(np.flatnonzero(~scores.bad("sentiment"))).validate("rest", "sentiment")
+    emotions = split(targets=np.array([[0, 1, 1, 0], [0, 2, 0, 0], [0, 0.5, np.nan, 1]]))
+    assert emotions.bad("emotion").tolist() == [False, True, True]
 
 
 def test_emotion_targets_that_are_sound():
@@ -260,6 +280,6 @@ def test_aligned_means_one_length_for_all_streams():
     dataset(missing, aligned=True).validate()
     with pytest.raises(DataError) as caught:
         dataset(split(**streams(audio=stream([2, 1, 4], dim=3))), aligned=True).validate()
-    assert "clip 2 ('c'): declared aligned, but its streams have 3 and 4 steps; convert it as unaligned" in str(
+    assert "clip 2 ('c'): declared aligned, but its streams have 3 and 4 steps; set aligned=False in its header" in str(
         caught.value
     )

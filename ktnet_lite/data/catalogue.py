@@ -94,7 +94,8 @@ def build(name: str, folder: Path | str | None = None, local: Path | str | None 
     header, splits = readers.open_source(source, entry.reader)
     ours = {"recipe": str(entry.recipe), **_fingerprint(entry, source)}
     about = ChainMap(ours, header.provenance, {"licence": entry.licence})  # a view: readers may add to theirs
-    store.write(path, replace(header, name=name, provenance=about), splits)
+    with readers.naming(source):
+        store.write(path, replace(header, name=name, provenance=about), splits)
     return path
 
 
@@ -110,7 +111,8 @@ def load(name_or_path: str | Path, folder: Path | str | None = None, local: Path
             return store.read(build(str(name_or_path), folder, local))
         except DataError:
             return store.read(build(str(name_or_path), folder, local, verify=True))
-    return Dataset.collect(*readers.open_source(Path(name_or_path)))
+    with readers.naming(name_or_path):
+        return Dataset.collect(*readers.open_source(Path(name_or_path)))
 
 
 def _raw_files(entry: Entry, source: Path) -> list[Path]:

@@ -24,6 +24,7 @@ Task = Literal["sentiment", "emotion"]
 MODALITIES: tuple[Modality, ...] = ("language", "vision", "audio")
 SPLITS = ("train", "valid", "test")
 SENTIMENT_RANGE = (-3.0, 3.0)
+DROP = "leave such clips out by `ktnet-lite data convert --drop-bad-clips`"
 BLOCK = 1 << 14  # steps that are worked on together
 EMOTIONS = ("neutral", "happy", "sad", "angry")  # the order of IEMOCAP's labels in MulT's files
 
@@ -147,6 +148,13 @@ class Split:
         }
         return Split(streams, self.targets, self.ids, self.words)
 
+    def bad(self, task: Task) -> np.ndarray:
+        """Clips, (N,), whose target is not finite or out of range, or that are empty in every modality."""
+        return self._absent() | _outside(self.targets, task).reshape(len(self), -1).any(axis=1)
+
+    def _absent(self) -> np.ndarray:
+        return np.all([stream.lengths == 0 for stream in self.streams.values()], axis=0)
+
     def validate(self, where: str, task: Task) -> None:
         """Raise :class:`DataError`, naming ``where``, field and index, when the parts do not fit together."""
         _check_targets(self.targets, len(self), where, task)
@@ -154,11 +162,10 @@ class Split:
             raise DataError(f"{where}: no modality at all; give at least one of {', '.join(MODALITIES)}")
         for name, stream in self.streams.items():
             _check_stream(stream, len(self), f"{where}, {name}", MODALITIES, name)
-        absent = np.all([stream.lengths == 0 for stream in self.streams.values()], axis=0)
-        if absent.any():
+        if (absent := self._absent()).any():
             i = int(np.argmax(absent))
             raise DataError(
-                f"{where}, clip {i} ({self.ids[i]!r}): empty in every modality ({absent.sum()} such); drop these clips"
+                f"{where}, clip {i} ({self.ids[i]!r}): empty in every modality ({absent.sum()} such); {DROP}"
             )
         seen: dict[str, int] = {}
         for i, clip_id in enumerate(self.ids):
@@ -254,7 +261,7 @@ def check_agreement(header: Header, name: str, split: Split, dims: Mapping[Modal
                 i = int(np.argmax(differ))
                 raise DataError(
                     f"{where}, clip {i} ({split.ids[i]!r}): declared aligned, but its streams have {lengths[0][i]} "
-                    f"and {other[i]} steps; convert it as unaligned"
+                    f"and {other[i]} steps; set aligned=False in its header"
                 )
 
 
@@ -286,17 +293,20 @@ def _check_targets(targets: np.ndarray, clips: int, where: str, task: Task) -> N
         raise DataError(f"{where}, targets: dtype {targets.dtype} is not a number type")
     if not (finite := np.isfinite(targets)).all():
         i = int(np.argmin(finite.reshape(clips, -1).all(axis=1)))
-        raise DataError(f"{where}, targets: {targets[i]} at index {i} ({(~finite).sum()} such); drop these clips")
-    low, high = SENTIMENT_RANGE if task == "sentiment" else (0, 1)
-    outside = (targets < low) | (targets > high)
-    if task == "emotion":
-        outside |= targets != np.round(targets)
-    if outside.any():
+        raise DataError(f"{where}, targets: {targets[i]} at index {i} ({(~finite).sum()} such); {DROP}")
+    if (outside := _outside(targets, task)).any():
         i = int(np.argmax(outside.reshape(clips, -1).any(axis=1)))
-        allowed = f"[{low:g}, {high:g}]" if task == "sentiment" else "0 or 1"
+        allowed = "[{:g}, {:g}]".format(*SENTIMENT_RANGE) if task == "sentiment" else "0 or 1"
         raise DataError(
-            f"{where}, targets: {targets[i]} at index {i} is outside {allowed} ({outside.sum()} such); rescale them"
+            f"{where}, targets: {targets[i]} at index {i} is outside {allowed} ({outside.sum()} such); rescale them, "
+            f"or {DROP}"
         )
+
+
+def _outside(targets: np.ndarray, task: Task) -> np.ndarray:
+    """Which targets are none: NaN, too small, too large or, of an emotion, neither 0 nor 1."""
+    low, high = SENTIMENT_RANGE
+    return ~((targets >= low) & (targets <= high) if task == "sentiment" else np.isin(targets, (0, 1)))
 
 
 def _check_stream(stream: Stream, clips: int, where: str, allowed: Sequence[str], name: str) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import itertools
 import pickletools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -15,7 +17,7 @@ import h5py
 from ktnet_lite.data import store
 from ktnet_lite.data.readers import csd, csd_folder, mmsa, mosi_utterance, mosi_words, mult
 from ktnet_lite.data.readers.fields import FIELDS
-from ktnet_lite.data.readers.nonfinite import zeroed
+from ktnet_lite.data.readers.mending import without_bad_clips, zeroed
 from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.errors import DataError
 
@@ -56,7 +58,11 @@ def identify(path: Path | str) -> str:
 
 
 def open_source(
-    path: Path | str, form: str | None = None, replace_nonfinite: bool = False, unaligned: bool = False
+    path: Path | str,
+    form: str | None = None,
+    replace_nonfinite: bool = False,
+    drop_bad_clips: bool = False,
+    unaligned: bool = False,
 ) -> Source:
     """Header and splits of a file or folder, in the format given or found.
 
@@ -65,6 +71,8 @@ def open_source(
     replace_nonfinite : bool
         Set NaN and inf in features to 0, instead of refusing them. In .csd files they stand for "nothing found", and
         -inf in audio does everywhere: these are always read as 0. How many stands in the provenance at the end.
+    drop_bad_clips : bool
+        Leave out clips that have no sound label or no step at all (:meth:`Split.bad`), instead of refusing them.
     unaligned : bool
         Leave the streams of a folder of .csd files on their own time lines, instead of aligning them to the words.
     """
@@ -73,8 +81,21 @@ def open_source(
         raise DataError(f"unknown format {form!r}; known formats: {', '.join(FORMATS)}")
     if unaligned and form != "csd":
         raise DataError(f"{path} is of format {form}; only a folder of .csd files can be read as aligned or unaligned")
-    source = csd_folder.read(path, aligned=False) if unaligned else READERS[form](path)
-    return zeroed(path, *source, everything=replace_nonfinite or form == "csd")
+    header, splits = csd_folder.read(path, aligned=False) if unaligned else READERS[form](path)
+    header = replace(header, provenance=dict(header.provenance))  # what is mended is noted in it, as it is found
+    splits = zeroed(path, header, splits, everything=replace_nonfinite or form == "csd")
+    return header, without_bad_clips(path, header, splits) if drop_bad_clips else splits
+
+
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Errors name the file, also those of a validation that knows only the data set's name."""
+    try:
+        yield
+    except DataError as error:
+        if str(path) in str(error):
+            raise
+        raise DataError(f"{path}: {error}") from error
 
 
 def _identify_folder(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 ``d[train|valid|test]`` holds ``text``, ``audio``, ``vision`` (N, T, D), ``labels`` and perhaps ``id``. Which set it is
 shows in its shapes, not its name. IEMOCAP's labels are one-hot, (N, 4, 2). Audio holds -inf, which stands for 0: see
-:mod:`ktnet_lite.data.readers.nonfinite`.
+:mod:`ktnet_lite.data.readers.mending`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _emotions(path: Path | str, name: str, value: Any) -> np.ndarray:
         i = int(np.argmin(hot))
         raise DataError(
             f"{path}, split {name}, field 'labels': {labels[i].tolist()} at index {i} is not one-hot ({(~hot).sum()} "
-            "such); drop these clips"
+            "such); correct these labels"
         )
     return labels.argmax(axis=2).astype(np.int64)
 
