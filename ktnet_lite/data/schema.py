@@ -97,9 +97,7 @@ class Stream:
         edges = np.append(starts, self.lengths.sum())
         values = np.empty((len(starts), self.dim), dtype=np.float32)
         cuts = np.searchsorted(starts, [block.start for block in blocks(len(self.values))])
-        for first, last in pairwise(
-            np.unique([*cuts, len(starts)])
-        ):  # reduceat makes a float64 copy of what it is given
+        for first, last in pairwise(np.unique([*cuts, len(starts)])):  # reduceat copies what it is given to float64
             rows = self.values[edges[first] : edges[last]]
             sums = np.add.reduceat(rows, starts[first:last] - edges[first], axis=0, dtype=np.float64)
             values[first:last] = sums / np.diff(edges[first : last + 1])[:, None]
