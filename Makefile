@@ -10,7 +10,7 @@ VARIANTS ?= ours,language_vision,full
 DATA_FROM ?=
 SEEDS ?=
 ifeq ($(DATASET),synthetic)
-EPOCHS ?= 15
+EPOCHS ?= 12
 endif
 OPTIONS ?=
 

@@ -208,7 +208,7 @@ def test_make_train_passes_its_variables_on(tmp_path):
         )
         return " ".join(dry.stdout[dry.stdout.index("ktnet-lite train ") :].replace("\\\n", " ").split())
 
-    assert command() == "ktnet-lite train --dataset synthetic --variant ours,language_vision,full --epochs 15"
+    assert command() == "ktnet-lite train --dataset synthetic --variant ours,language_vision,full --epochs 12"
     assert "--epochs" not in command("DATASET=mosi-words")
     assert command("DATASET=mosi-words", "VARIANTS=ours", "DATA_FROM=../raw", "SEEDS=0,1", "EPOCHS=3") == (
         "ktnet-lite train --dataset mosi-words --variant ours --data-from ../raw --seed 0,1 --epochs 3"
