@@ -81,6 +81,16 @@ def test_every_treatment_trains_and_reports_the_transfer(data, treatment):
     assert entry["loss"] == pytest.approx(total, rel=1e-4)
 
 
+def test_the_naive_reading_of_eq_1_shrinks_f_a_and_the_treatments_do_not(data):
+    """With gradients through both sides f_A loses its spread, and the error falls with it: a low error means little."""
+    last = {}
+    for treatment in ("naive", "joint", "random"):
+        config = TrainConfig(**SMALL | {"epochs": 15, "learning_rate": 3e-3}, treatment=treatment)
+        last[treatment] = fit(config, data, progress=False).history[-1]
+    for key, share in (("valid_audio_std", 0.5), ("valid_vision_error", 0.25)):
+        assert last["naive"][key] < share * min(last["joint"][key], last["random"][key]), key
+
+
 def test_emotions_train_with_four_binary_heads():
     data = make_dataset("emotion")
     run = fit(TrainConfig(**SMALL), data, progress=False)
