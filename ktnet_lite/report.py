@@ -90,7 +90,7 @@ def differences(results: Results) -> list[str]:
         else:
             verdict = "better" if (found.mean > 0) == higher_is_better else "worse"
         if len(seeds) == 1:
-            verdict += ", of these two trainings; another seed may say otherwise, so give several"
+            verdict += "; it was one training each, and other seeds may say otherwise"
         sentences.append(
             f"{ours} against {other}: {METRICS[metric].label} {found.mean:+.3f} "
             f"(95% interval {found.low:+.3f} to {found.high:+.3f}, {_count(len(seeds), 'seed')}, "
