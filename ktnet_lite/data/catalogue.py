@@ -107,8 +107,9 @@ def load(name_or_path: str | Path, folder: Path | str | None = None, local: Path
     if name_or_path == "synthetic":
         return synthetic.make().dataset
     if str(name_or_path) in ENTRIES or not Path(name_or_path).exists():
+        path = build(str(name_or_path), folder, local)
         try:
-            return store.read(build(str(name_or_path), folder, local))
+            return store.read(path)
         except DataError:
             return store.read(build(str(name_or_path), folder, local, verify=True))
     with readers.naming(name_or_path):
@@ -123,10 +124,15 @@ def _raw_files(entry: Entry, source: Path) -> list[Path]:
 
 def _fingerprint(entry: Entry, source: Path) -> dict[str, str]:
     """What tells these raw files from others: the SHA-256 of each and, where it is not known beforehand, its stamp."""
-    known = [file.sha256 for file in entry.files]
-    if known and all(known):
-        return {"raw": " ".join(known)}
+    if known := _known_hashes(entry):
+        return {"raw": known}
     return {"raw": _hashes(entry, source), "raw sizes and times": _stamps(entry, source)}
+
+
+def _known_hashes(entry: Entry) -> str:
+    """The SHA-256 of every raw file when all are known beforehand, else nothing."""
+    hashes = [file.sha256 for file in entry.files]
+    return " ".join(hashes) if all(hashes) else ""
 
 
 def _hashes(entry: Entry, source: Path) -> str:
@@ -144,8 +150,8 @@ def _is_fresh(entry: Entry, path: Path, folder: Path | str | None, local: Path |
     noted = store.info(path).header.provenance
     if noted.get("recipe") != str(entry.recipe):
         return False
-    if entry.files and all(file.sha256 for file in entry.files):
-        return noted.get("raw") == _fingerprint(entry, Path())["raw"]
+    if known := _known_hashes(entry):
+        return noted.get("raw") == known
     if local is None:
         return True
     try:

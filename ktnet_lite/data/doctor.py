@@ -11,7 +11,7 @@ import numpy as np
 from ktnet_lite.data import contents, readers, store
 from ktnet_lite.data.contents import Found, note
 from ktnet_lite.data.download import sha256_of
-from ktnet_lite.data.findings import Finding, Report
+from ktnet_lite.data.findings import Finding, Report, place
 from ktnet_lite.data.measure import labels_of, measure
 from ktnet_lite.data.readers.csd import is_csd
 from ktnet_lite.data.schema import SENTIMENT_RANGE, SPLITS
@@ -127,10 +127,7 @@ def _duplicates(report: Report, name: str, keys: list, seen: Seen, what: str, id
                 twice.setdefault(split, []).append((first, i))
     for split, pairs in twice.items():
         first, i = pairs[0]
-        called = f" ({ids[i]})" if ids is not None and i < len(ids) else ""
-        text = (
-            f"{len(pairs)} clips have the {what} of another in {split}, first index {i}{called}, that of index {first}"
-        )
+        text = f"{len(pairs)} clips have the {what} of another in {split}, first {place(i, ids)}, that of index {first}"
         inside_content = split == name and what == "content"
         report.findings.append(Finding("warning" if inside_content else "error", name, text))
 

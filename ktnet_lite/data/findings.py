@@ -20,6 +20,11 @@ class Finding(NamedTuple):
     what: str
 
 
+def place(index: int, ids: tuple[str, ...] | None) -> str:
+    """Where a clip stands: its index, and its id where it has one."""
+    return f"index {index} ({ids[index]})" if ids is not None and index < len(ids) else f"index {index}"
+
+
 @dataclass
 class Report:
     """Everything that :func:`ktnet_lite.data.doctor.check` found; ``str`` of it is a page of text.
@@ -57,8 +62,7 @@ class Report:
         """Warn of the clips that are marked, if any: how many, and the first."""
         if mask.any():
             first = int(np.argmax(mask))
-            name = f" ({ids[first]})" if ids is not None and first < len(ids) else ""
-            self.warn(where, f"{int(mask.sum())} of {len(mask)} clips {what}, the first at index {first}{name}")
+            self.warn(where, f"{int(mask.sum())} of {len(mask)} clips {what}, the first at {place(first, ids)}")
 
     def __str__(self) -> str:
         parts = [table([("file", str(self.path)), *self.facts])]

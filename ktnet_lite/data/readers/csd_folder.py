@@ -34,8 +34,9 @@ def read(folder: Path | str, aligned: bool = True) -> tuple[Header, Iterator[tup
         No labels or no language among the files, two files of one kind, or a fold without videos.
     """
     folder = Path(folder)
+    raw = raw_files(folder)
     files: dict[str, Videos] = {}
-    for videos in (Videos(path) for path in raw_files(folder) if path.suffix == ".csd"):
+    for videos in (Videos(path) for path in raw if path.suffix == ".csd"):
         kind = role(videos)
         if kind in files:
             names = f"{files[kind].path.name} and {videos.path.name}"
@@ -45,7 +46,7 @@ def read(folder: Path | str, aligned: bool = True) -> tuple[Header, Iterator[tup
         if kind not in files:
             names = ", ".join(videos.path.name for videos in files.values())
             raise DataError(f"{folder}: no .csd file of {kind} among {names or 'none'}")
-    folds = next((path for path in raw_files(folder) if path.suffix == ".json"), None)
+    folds = next((path for path in raw if path.suffix == ".json"), None)
     split_of = mosi_split if folds is None else _folds(folds)
     name = "mosi-csd" if folds is None else folder.name
     files_used = ", ".join(f"{kind}: {videos.path.name}" for kind, videos in files.items())
