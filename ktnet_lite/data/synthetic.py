@@ -167,9 +167,8 @@ def ceiling(factors: Factors, observed: Iterable[Modality], redundancy: float, a
     rows = {"language": np.eye(4)[0], "vision": np.eye(4)[1], "audio": heard}
     seen = np.array([rows[name] for name in observed]).reshape(-1, len(names))  # (observed, causes), unit variances
     weights = np.linalg.lstsq(seen @ seen.T, seen @ score, rcond=None)[0]  # (observed,)
-    values = np.array([getattr(factors, name) for name in observed]).reshape(
-        len(observed), len(factors.scores)
-    )  # (observed, N)
+    shape = len(observed), len(factors.scores)
+    values = np.array([getattr(factors, name) for name in observed]).reshape(shape)  # (observed, N)
     return np.clip(weights @ values, *SENTIMENT_RANGE)
 
 

@@ -115,27 +115,38 @@ def load(path: Path | str) -> Any:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"no file at {path}")
-    size, memory = path.stat().st_size, installed_memory()
-    with open(path, "rb") as file:
-        start = file.read(2)
+    size = path.stat().st_size
+    bar = tqdm(total=size, desc=f"read {path.name}", unit="B", unit_scale=True, delay=1, disable=None, leave=False)
+    try:
+        with bar, io.BufferedReader(_Watched(path, bar)) as file:
+            _check_memory(path, size, file.peek(2)[:2])
+            return _unpickle(path, file)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _unpickle(path: Path, file: io.BufferedReader) -> Any:
+    try:
+        return _Restricted(file, encoding="latin1").load()
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except MemoryError:
+        raise DataError(f"{path}: not enough memory to read it, or damaged; a pickle must be read whole") from None
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise DataError(f"{path} is damaged, cut off or no pickle ({type(error).__name__}: {error})") from error
+
+
+def _check_memory(path: Path, size: int, start: bytes) -> None:
+    """Raise :class:`DataError` when a pickle of that size, beginning with those two bytes, is too large to be read."""
+    memory = installed_memory()
     needed = size * (NEEDED if start[:1] == b"\x80" and start[1:] > b"\x02" else NEEDED_OLD)
     if memory is not None and needed > memory:
         raise DataError(
             f"{path} must be read whole, which takes about {needed / 1e9:.3g} GB of memory, but this machine has "
             f"{memory / 1e9:.3g} GB; convert it on a larger one: `ktnet-lite data convert`"
         )
-    try:
-        bar = tqdm(total=size, desc=f"read {path.name}", unit="B", unit_scale=True, delay=1, disable=None, leave=False)
-        with bar, io.BufferedReader(_Watched(path, bar)) as file:
-            return _Restricted(file, encoding="latin1").load()
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-    except MemoryError:
-        raise DataError(f"{path}: not enough memory to read it, or damaged; a pickle must be read whole") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise DataError(f"{path} is damaged, cut off or no pickle ({type(error).__name__}: {error})") from error
 
 
 def installed_memory() -> int | None:
