@@ -8,7 +8,6 @@ from pathlib import Path
 from ktnet_lite import checkpoint, losses
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import catalogue, synthetic
-from ktnet_lite.data.batching import statistics
 from ktnet_lite.data.schema import Dataset, Header, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError
 from ktnet_lite.losses import AudioTarget, Objective
@@ -63,7 +62,7 @@ def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None
             encoder = teacher.encoders["audio"]
         else:
             encoder = ModalityEncoder(dataset.dims["audio"], config.dim, config.heads, config.layers, config.dropout)
-            encoder.load_state_dict(statistics(train.streams["audio"]), strict=False)
+            encoder.standardise.fit(train.streams["audio"])
         target = AudioTarget(encoder, config.treatment, model.outputs)
     weights = {"vision": config.lambda_vision, "language": config.lambda_language}
     return Objective(model, kind, target, weights, config.consistency)

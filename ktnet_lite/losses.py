@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from ktnet_lite.data.batching import Batch, Padded
 from ktnet_lite.data.schema import Modality
-from ktnet_lite.model import KTNet, KTNetOutput, ModalityEncoder
+from ktnet_lite.model import KTNetOutput, ModalityEncoder
+from ktnet_lite.network import Network
 
 TaskLoss = Literal["cross_entropy", "l1", "emotion"]
 Consistency = Literal["l2", "l1"]
@@ -155,11 +156,12 @@ class Objective(nn.Module):
 
     One module, so that DistributedDataParallel and torch.compile see the whole step. The terms are named ``loss``
     (what is minimised), ``task``, ``vision_to_audio``, ``language_to_audio`` and, for ``joint``, ``audio_task``.
-    Variants other than "ours" have the task loss alone.
+    Variants other than "ours" have the task loss alone; other systems add their own terms
+    (:meth:`ktnet_lite.network.Network.auxiliary`).
 
     Parameters
     ----------
-    model : KTNet
+    model : Network
     loss : {"cross_entropy", "l1", "emotion"}
     audio_target : AudioTarget, for "ours"
     weights : dict of float
@@ -170,14 +172,14 @@ class Objective(nn.Module):
 
     def __init__(
         self,
-        model: KTNet,
+        model: Network,
         loss: TaskLoss,
         audio_target: AudioTarget | None = None,
         weights: Mapping[Modality, float] | None = None,
         consistency: Consistency = "l2",
     ):
         super().__init__()
-        if (model.variant == "ours") != (audio_target is not None):
+        if model.reconstructs != (audio_target is not None):
             raise ValueError('the variant "ours", and no other, needs an audio target')
         self.model, self.loss, self.audio_target = model, loss, audio_target
         if audio_target is not None and (missing := set(model.observed) - set(weights or {})):
@@ -187,12 +189,15 @@ class Objective(nn.Module):
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """What a training batch must hold; a test batch needs ``model.observed`` alone."""
-        return self.model.observed if self.audio_target is None else (*self.model.observed, "audio")
+        return self.model.trained_on if self.audio_target is None else (*self.model.trained_on, "audio")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         output = self.model(batch.streams)
         terms = {"task": task_loss(output.logits, batch.targets, self.loss)}
         total = terms["task"]
+        for name, term in self.model.auxiliary(output, batch).items():
+            terms[name] = term
+            total = total + self.model.weights[name] * term
         if self.audio_target is not None:
             audio, logits = self.audio_target(batch.streams["audio"])
             for source, reconstructed in output.reconstructed.items():

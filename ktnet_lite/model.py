@@ -11,13 +11,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ktnet_lite.data.batching import Padded, statistics
-from ktnet_lite.data.schema import MODALITIES, Modality, Split
+from ktnet_lite.data.batching import Padded
+from ktnet_lite.data.schema import MODALITIES, Modality
 from ktnet_lite.errors import ConfigError
+from ktnet_lite.fusion import CrossModalFusion, Pooling
 from ktnet_lite.layers import Positions, Transformer
+from ktnet_lite.network import Network, Standardise
 
 Concat = Literal["time", "features"]
-Pooling = Literal["mean", "last"]
 
 # What each variant of the paper's Tables I to III observes, in training and at test.
 VARIANTS: dict[str, tuple[Modality, ...]] = {
@@ -38,15 +39,14 @@ class ModalityEncoder(nn.Module):
 
     def __init__(self, features: int, dim: int, heads: int, layers: int, dropout: float = 0.0):
         super().__init__()
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("scale", torch.ones(features))
+        self.standardise = Standardise(features)
         self.project = nn.Linear(features, dim, bias=False)
         self.positions = Positions(dim)
         self.dropout = nn.Dropout(dropout)
         self.transformer = Transformer(dim, heads, layers, dropout)
 
     def forward(self, x: Padded) -> Padded:
-        projected = self.project((x.values - self.mean) / self.scale)  # (B, T, d)
+        projected = self.project(self.standardise(x.values))  # (B, T, d)
         return self.transformer(Padded(self.dropout(self.positions(projected)), x.mask))
 
 
@@ -110,7 +110,7 @@ class KTNetOutput(NamedTuple):
     reconstructed: dict[Modality, Padded]  # theta(f_V) (B, T_V, d) and phi(f_L) (B, T_L, d); empty unless "ours"
 
 
-class KTNet(nn.Module):
+class KTNet(Network):
     """The network of Fig. 1, in any of the paper's variants. A variant builds only the modules that it uses.
 
     The audio encoder that Eq. (1) needs in training is no part of it (see :class:`ktnet_lite.losses.Objective`):
@@ -159,11 +159,7 @@ class KTNet(nn.Module):
         self.observed: tuple[Modality, ...] = tuple(name for name in VARIANTS[variant] if name in dims)
         if not self.observed:
             raise ConfigError(f"variant {variant!r} observes {VARIANTS[variant]}, but the data has only {tuple(dims)}")
-        self.variant, self.outputs, self.pooling = variant, outputs, pooling
-
-        def transformer(width: int) -> Transformer:
-            return Transformer(width, heads, layers, dropout)
-
+        self.variant, self.outputs, self.reconstructs = variant, outputs, variant == "ours"
         self.encoders = nn.ModuleDict(
             {name: ModalityEncoder(dims[name], dim, heads, layers, dropout) for name in self.observed}
         )
@@ -172,45 +168,25 @@ class KTNet(nn.Module):
             self.transfer = nn.ModuleDict({name: Transfer(dim, heads, layers, dropout) for name in self.observed})
             self.combine = Combine(self.observed, dim, heads, layers, dropout, concat)  # delta
             streams = (*self.observed, "audio")
-        self.streams = tuple(name for name in MODALITIES if name in streams)
-        self.targets = self.streams if targets is None else tuple(targets)
-        for target in self.targets:
-            if target not in self.streams:
-                raise ConfigError(f"target {target!r} is no stream of variant {variant!r}: {', '.join(self.streams)}")
-        if not self.targets or len(set(self.targets)) < len(self.targets):
-            raise ConfigError(f"targets {self.targets}: give at least one stream, and each once")
-
-        self.cross_modal = nn.ModuleDict(
-            {f"{source}_to_{target}": transformer(dim) for target in self.targets for source in self._sources(target)}
+        self.fusion = CrossModalFusion(
+            [name for name in MODALITIES if name in streams],
+            outputs,
+            dim=dim,
+            heads=heads,
+            layers=layers,
+            dropout=dropout,
+            targets=targets,
+            pooling=pooling,
         )
-        widths = {target: dim * max(1, len(self._sources(target))) for target in self.targets}
-        self.decoders = nn.ModuleDict({target: transformer(width) for target, width in widths.items()})
-        width = sum(widths.values())
-        self.residual = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width))
-        self.head = nn.Linear(width, int(torch.tensor(outputs).prod()))
 
-    def _sources(self, target: Modality) -> list[Modality]:
-        return [name for name in self.streams if name != target]
-
-    def fit_statistics(self, split: Split) -> None:
-        """Take each feature's mean and scale from the training split."""
-        for name, encoder in self.encoders.items():
-            encoder.load_state_dict(statistics(split.streams[name]), strict=False)
+    @property
+    def inputs(self) -> dict[Modality, Standardise]:
+        return {name: encoder.standardise for name, encoder in self.encoders.items()}
 
     def forward(self, streams: Mapping[Modality, Padded]) -> KTNetOutput:
         """Observed streams, each (B, T_m, D_m) -> logits (B, *outputs). Other modalities are never touched."""
         features, reconstructed = self.encode(streams)
-        pooled = []
-        for target in self.targets:
-            attended = [
-                self.cross_modal[f"{source}_to_{target}"](features[target], features[source]).values
-                for source in self._sources(target)
-            ] or [features[target].values]  # a lone modality has no pair
-            decoded = self.decoders[target](Padded(torch.cat(attended, dim=-1), features[target].mask))
-            pooled.append(decoded.mean() if self.pooling == "mean" else decoded.last())
-        joint = torch.cat(pooled, dim=-1)  # (B, sum of widths)
-        logits = self.head(joint + self.residual(joint))
-        return KTNetOutput(logits.unflatten(-1, self.outputs), reconstructed)
+        return KTNetOutput(self.fusion(features), reconstructed)
 
     def encode(self, streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Padded], dict[Modality, Padded]]:
         """Features f_m of every stream, A' included, each (B, T, d); and the reconstructions of Eq. (1)."""
@@ -221,12 +197,6 @@ class KTNet(nn.Module):
             features["audio"] = self.combine(reconstructed)
         return features, reconstructed
 
-    @torch.no_grad()
     def attention_maps(self, streams: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:
-        """Weights of every cross-modal block, ``{"vision_to_language": [(B, h, T_L, T_V) of each layer], ...}``."""
-        features, _ = self.encode(streams)
-        maps = {}
-        for pair, block in self.cross_modal.items():
-            source, target = pair.split("_to_")
-            maps[pair] = block.attention_weights(features[target], features[source])
-        return maps
+        with torch.no_grad():
+            return self.fusion.attention_maps(self.encode(streams)[0])

@@ -76,7 +76,7 @@ def transformer(x: np.ndarray, source: np.ndarray | None, w: Weights, heads: int
 
 
 def encoder(x: np.ndarray, w: Weights, heads: int) -> np.ndarray:
-    projected = linear((x - w["mean"]) / w["scale"], part(w, "project"))
+    projected = linear((x - w["standardise.mean"]) / w["standardise.scale"], part(w, "project"))
     dim = projected.shape[1]
     return transformer(projected * math.sqrt(dim) + positions(len(x), dim), None, part(w, "transformer"), heads)
 
@@ -98,12 +98,19 @@ def ktnet(
     clip: dict[str, np.ndarray], w: Weights, heads: int, targets: tuple[str, ...], pooling: str
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """One clip's observed streams, each (T_m, D_m) -> flat logits, and theta(f_V), phi(f_L)."""
-    observed = [name for name in ("language", "vision", "audio") if f"encoders.{name}.mean" in w]
+    observed = [name for name in ("language", "vision", "audio") if f"encoders.{name}.standardise.mean" in w]
     features = {name: encoder(clip[name], part(w, f"encoders.{name}"), heads) for name in observed}
     reconstructed = {}
     if any(key.startswith("transfer.") for key in w):
         reconstructed = {m: transfer(features[m], part(w, f"transfer.{m}"), heads) for m in observed}
         features["audio"] = combine([reconstructed[m] for m in observed], part(w, "combine"), heads)
+    return fusion(features, part(w, "fusion"), heads, targets, pooling), reconstructed
+
+
+def fusion(
+    features: dict[str, np.ndarray], w: Weights, heads: int, targets: tuple[str, ...], pooling: str
+) -> np.ndarray:
+    """Streams f_m, each (T_m, d) -> flat logits: every pair of Eq. (3) and (4), the decoders, the head."""
     pooled = []
     for target in targets:
         attended = [
@@ -114,5 +121,5 @@ def ktnet(
         decoded = transformer(np.concatenate(attended, axis=1), None, part(w, f"decoders.{target}"), heads)
         pooled.append(decoded.mean(0) if pooling == "mean" else decoded[-1])
     joint = np.concatenate(pooled)
-    joint = joint + linear(np.maximum(linear(joint, part(w, "residual.0")), 0), part(w, "residual.3"))
-    return linear(joint, part(w, "head")), reconstructed
+    joint = joint + linear(np.maximum(linear(joint, part(w, "head.residual.0")), 0), part(w, "head.residual.3"))
+    return linear(joint, part(w, "head.out"))

@@ -50,7 +50,7 @@ def test_reference_gives_the_same_outputs(variant, padded):
 def test_parity_notices_a_changed_weight():
     ours = build(TINY, "full")
     reference = plain(ours, 0.1)
-    reference.model.cross_modal["audio_to_language"].layers[1].attention.key.weight.data *= 2
+    reference.model.fusion.cross_modal["audio_to_language"].layers[1].attention.key.weight.data *= 2
     assert parity({"ours": ours, "reference": reference}, full_batch(TINY, "cpu")) > 1e-4
 
 
@@ -67,8 +67,8 @@ def test_reference_trains_alike(variant):
         return sum(parameter.numel() for parameter in side.parameters() if parameter.requires_grad)
 
     assert trained(ours) == trained(reference)
-    mine = ours.model.cross_modal["vision_to_language"].layers[0].attention
-    theirs = reference.model.cross_modal["vision_to_language"].layers[0].attention
+    mine = ours.model.fusion.cross_modal["vision_to_language"].layers[0].attention
+    theirs = reference.model.fusion.cross_modal["vision_to_language"].layers[0].attention
     split = [linear.weight.grad for linear in (theirs.query, theirs.key, theirs.value)]
     assert mine.qkv.weight.grad.abs().max() > 1e-4
     torch.testing.assert_close(torch.cat(split), mine.qkv.weight.grad, atol=1e-6, rtol=1e-3)

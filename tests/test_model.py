@@ -26,7 +26,7 @@ def check_against_numpy(model, split: Split, atol: float) -> None:
     output, w = model(streams), reference.weights_of(model)
     for i in range(len(split)):
         clip = {name: split.streams[name].clip(i).astype(float) for name in model.observed}
-        logits, reconstructed = reference.ktnet(clip, w, SIZE["heads"], model.targets, model.pooling)
+        logits, reconstructed = reference.ktnet(clip, w, SIZE["heads"], model.fusion.targets, model.fusion.pooling)
         np.testing.assert_allclose(output.logits[i].detach().flatten(), logits, rtol=0, atol=atol)
         assert set(output.reconstructed) == set(reconstructed)
         for name, expected in reconstructed.items():
@@ -66,7 +66,7 @@ def test_ours_where_the_data_has_no_vision_against_numpy():
     torch.manual_seed(0)
     model = shaken(KTNet({"language": 5, "audio": 3}, (7,), "ours", **SIZE, dropout=0.0)).eval()
     assert model.observed == ("language",) and set(model.transfer) == {"language"}
-    assert set(model.cross_modal) == {"audio_to_language", "language_to_audio"}
+    assert set(model.fusion.cross_modal) == {"audio_to_language", "language_to_audio"}
     check_against_numpy(model, make_split(UNALIGNED), 1e-5)
 
 
@@ -237,7 +237,7 @@ def test_parameter_counts_by_hand():
 
 
 def test_a_variant_builds_no_dead_modules():
-    pairs = {variant: set(make_model(variant).cross_modal) for variant in VARIANTS}
+    pairs = {variant: set(make_model(variant).fusion.cross_modal) for variant in VARIANTS}
     assert pairs["language"] == pairs["vision"] == set()
     assert pairs["language_vision"] == {"language_to_vision", "vision_to_language"}
     assert pairs["full"] == pairs["ours"] == {f"{a}_to_{b}" for a, b in itertools.permutations(DIMS, 2)}
@@ -245,15 +245,15 @@ def test_a_variant_builds_no_dead_modules():
         model = make_model(variant)
         assert tuple(model.encoders) == observed
         assert hasattr(model, "transfer") == hasattr(model, "combine") == (variant == "ours")
-        assert set(model.decoders) == set(streams_of(variant))
+        assert set(model.fusion.decoders) == set(streams_of(variant))
     one = make_model("ours", targets=("language",))
-    assert set(one.cross_modal) == {"vision_to_language", "audio_to_language"} and set(one.decoders) == {"language"}
+    assert set(one.fusion.cross_modal) == {"vision_to_language", "audio_to_language"} and set(one.fusion.decoders) == {"language"}
 
 
 def test_attention_maps_are_of_each_pair_and_layer_and_add_up_to_one():
     model, batch = make_model("ours"), make_batch(UNALIGNED)
     maps = model.attention_maps(batch.streams)
-    assert set(maps) == set(model.cross_modal)
+    assert set(maps) == set(model.fusion.cross_modal)
     steps = {name: batch.streams[name].values.shape[1] for name in model.observed}
     steps["audio"] = steps["language"] + steps["vision"]  # A' has the sources one after the other
     for pair, layers in maps.items():
@@ -277,8 +277,8 @@ def test_an_encoder_standardises_with_the_training_split():
     plain.fit_statistics(split)
     moved.fit_statistics(shifted)
     values = split.streams["vision"].values
-    np.testing.assert_allclose(plain.encoders["vision"].mean, values.mean(0), atol=1e-6)
-    np.testing.assert_allclose(plain.encoders["vision"].scale, values.std(0), atol=1e-6)
+    np.testing.assert_allclose(plain.encoders["vision"].standardise.mean, values.mean(0), atol=1e-6)
+    np.testing.assert_allclose(plain.encoders["vision"].standardise.scale, values.std(0), atol=1e-6)
     logits = [
         model(collate(data, [0, 1], model.observed).streams).logits
         for model, data in [(plain, split), (moved, shifted)]
@@ -286,7 +286,7 @@ def test_an_encoder_standardises_with_the_training_split():
     torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=1e-4)
     again = make_model("full")
     again.load_state_dict(moved.state_dict())
-    assert torch.equal(again.encoders["audio"].mean, moved.encoders["audio"].mean)  # travels with the weights
+    assert torch.equal(again.encoders["audio"].standardise.mean, moved.encoders["audio"].standardise.mean)  # travels with the weights
 
 
 def test_an_encoder_projects_each_step_by_itself():
@@ -305,7 +305,7 @@ def test_an_encoder_projects_each_step_by_itself():
     [
         ("nonsense", DIMS, None, "unknown variant 'nonsense'.*language_vision"),
         ("vision", {"language": 5, "audio": 3}, None, "the data has only"),
-        ("language_vision", DIMS, ("audio",), "target 'audio' is no stream of variant 'language_vision'"),
+        ("language_vision", DIMS, ("audio",), "target 'audio' is no stream here: language, vision"),
         ("ours", DIMS, (), "at least one"),
         ("ours", DIMS, ("audio", "audio"), "each once"),
     ],
