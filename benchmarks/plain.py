@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ktnet_lite.data.batching import Padded
 from ktnet_lite.layers import Attention, Transformer, TransformerLayer
 from ktnet_lite.losses import Objective
-from ktnet_lite.model import ModalityEncoder
+from ktnet_lite.network import Embedding
 
 
 class PlainAttention(nn.Module):
@@ -101,7 +101,7 @@ def plain(objective: Objective, dropout: float) -> Objective:
     """The reference: a copy with every encoder and transformer in its plain form, and the same weights."""
     reference = copy.deepcopy(objective)
     for parent in list(reference.modules()):
-        if isinstance(parent, ModalityEncoder):
+        if isinstance(parent, Embedding):
             parent.project = PlainConvolution(parent.project)
         for name, child in parent.named_children():
             if isinstance(child, Transformer):

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from ktnet_lite import checkpoint, losses
+from ktnet_lite.baselines import SYSTEMS
+from ktnet_lite.baselines.ctc import CTCAligned
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import catalogue, synthetic
 from ktnet_lite.data.schema import Dataset, Header, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError
 from ktnet_lite.losses import AudioTarget, Objective
-from ktnet_lite.model import KTNet, ModalityEncoder
+from ktnet_lite.model import VARIANTS, KTNet, ModalityEncoder
+from ktnet_lite.network import Fill, Network
 
 
 def load_dataset(config: TrainConfig) -> Dataset:
@@ -29,20 +34,20 @@ def task_loss_of(config: TrainConfig, header: Header) -> losses.TaskLoss:
     return "emotion" if header.task == "emotion" else config.task_loss
 
 
-def build_model(config: TrainConfig, header: Header, dims: Mapping[str, int]) -> KTNet:
+def build_model(config: TrainConfig, header: Header, dims: Mapping[str, int]) -> Network:
     """The network that the config describes, for a data set of these feature counts."""
-    return KTNet(
-        dims,
-        losses.OUTPUTS[task_loss_of(config, header)],
-        config.variant,
-        dim=config.dim,
-        heads=config.heads,
-        layers=config.layers,
-        dropout=config.dropout,
-        targets=config.target_modalities,
-        concat=config.concat,
-        pooling=config.pooling,
-    )
+    outputs = losses.OUTPUTS[task_loss_of(config, header)]
+    size = {"dim": config.dim, "dropout": config.dropout}
+    transformer = {"heads": config.heads, "layers": config.layers, "pooling": config.pooling}
+    transformer["targets"] = config.target_modalities
+    if config.model == "ktnet":
+        return KTNet(dims, outputs, config.variant, concat=config.concat, **size, **transformer)
+    observed = {name: dims[name] for name in VARIANTS[config.variant] if name in dims}
+    if not observed:
+        raise ConfigError(f"variant {config.variant!r} observes nothing that the data has: {', '.join(dims)}")
+    system = SYSTEMS[config.model]
+    network = system.network(observed, outputs, **size, **(transformer if config.model == "mult" else {}))
+    return CTCAligned(network, config.dim) if system.ctc else network
 
 
 def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None = None) -> Objective:
@@ -50,9 +55,13 @@ def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None
     kind = task_loss_of(config, dataset.header)
     model = build_model(config, dataset.header, dataset.dims)
     train = dataset["train"]
-    for name in model.observed:
+    for name in model.trained_on:
         if name not in train.streams:
-            raise DataError(f"split train of {dataset.header.name!r} has no {name}, which {config.variant!r} observes")
+            raise DataError(
+                f"split train of {dataset.header.name!r} has no {name}, which {config.system!r} learns from"
+            )
+    for name in dataset if model.aligned_only else ():
+        check_aligned(model, dataset[name], f"split {name} of {dataset.header.name!r}")
     model.fit_statistics(train)
     target = None
     if config.variant == "ours":
@@ -62,19 +71,19 @@ def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None
             encoder = teacher.encoders["audio"]
         else:
             encoder = ModalityEncoder(dataset.dims["audio"], config.dim, config.heads, config.layers, config.dropout)
-            encoder.standardise.fit(train.streams["audio"])
+            encoder.embedding.standardise.fit(train.streams["audio"])
         target = AudioTarget(encoder, config.treatment, model.outputs)
     weights = {"vision": config.lambda_vision, "language": config.lambda_language}
     return Objective(model, kind, target, weights, config.consistency)
 
 
-def save_model(path: Path, model: KTNet, config: TrainConfig, header: Header, dims: Mapping[str, int]) -> None:
+def save_model(path: Path, model: Network, config: TrainConfig, header: Header, dims: Mapping[str, int]) -> None:
     """Weights and all that is needed to build the model again and predict."""
     content = {"config": config.as_dict(), "task": header.task, "dims": dict(dims), "model": model.state_dict()}
     checkpoint.save(path, content)
 
 
-def load_model(path: Path | str) -> tuple[KTNet, TrainConfig, losses.TaskLoss]:
+def load_model(path: Path | str) -> tuple[Network, TrainConfig, losses.TaskLoss]:
     """A trained model from its ``model.pt``, ready to predict; its config; and the loss that it was trained with.
 
     Raises
@@ -95,11 +104,33 @@ def load_model(path: Path | str) -> tuple[KTNet, TrainConfig, losses.TaskLoss]:
     return model.eval(), config, task_loss_of(config, header)
 
 
-def check_fits(model: KTNet, split: Split, where: str) -> None:
-    """Raise :class:`DataError` when a split lacks what a model observes, or has other feature counts."""
+def check_fits(model: Network, split: Split, where: str, fill: Fill | None = None) -> None:
+    """Raise :class:`DataError` when a split lacks what a model observes, or has other feature counts.
+
+    With a ``fill`` the audio may be missing.
+    """
     for name in model.observed:
-        features = model.encoders[name].project.in_features
+        if name == "audio" and fill:
+            continue
+        features = len(model.inputs[name].mean)
         if name not in split.streams:
-            raise DataError(f"{where} has no {name}, which this {model.variant!r} model observes")
+            advice = f"; predict without it: {', '.join(model.fills)}" if name == "audio" else ""
+            raise DataError(f"{where} has no {name}, which this model observes{advice}")
         if split.streams[name].dim != features:
             raise DataError(f"{where}, {name}: {split.streams[name].dim} features a step; the model takes {features}")
+    if model.aligned_only:
+        check_aligned(model, split, where)
+
+
+def check_aligned(model: Network, split: Split, where: str) -> None:
+    """Raise :class:`DataError` where the streams of a clip that has them differ in length."""
+    lengths = {name: split.streams[name].lengths for name in model.inputs if name in split.streams}
+    longest = np.max(list(lengths.values()), axis=0)
+    for name, counts in lengths.items():
+        if (wrong := (counts > 0) & (counts != longest)).any():
+            clip = int(wrong.argmax())
+            raise DataError(
+                f"{where}: {name} of clip {split.ids[clip]!r} has {counts[clip]} steps and another stream "
+                f"{longest[clip]}; this model needs aligned streams. Systems that do not: "
+                f"ktnet, {', '.join(name for name, system in SYSTEMS.items() if system.unaligned)}"
+            )

@@ -15,8 +15,9 @@ from ktnet_lite import report, results
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.schema import EMOTIONS
 from ktnet_lite.errors import ConfigError
+from ktnet_lite.network import FILLS, Fill
 
-LISTS = ("variant", "seed")  # parameters of which a command line may name several
+LISTS = ("model", "variant", "seed")  # parameters of which a command line may name several
 
 
 def _options(command: click.Command) -> click.Command:
@@ -37,19 +38,24 @@ def _options(command: click.Command) -> click.Command:
 
 @click.command()
 @_options
-def train(variant: str, seed: str, **parameters) -> None:
-    """Train by running the notebook notebooks/experiments/train.ipynb, once for each variant and seed.
+def train(model: str, variant: str, seed: str, **parameters) -> None:
+    """Train by running the notebook notebooks/experiments/train.ipynb, once for each model, variant and seed.
 
     Each run leaves its executed notebook, pictures, model and result.json in a folder of its own under --out. Stop at
     any moment: the same command goes on where it was. At the end come the results, side by side.
 
     Under torchrun, the processes share each batch and only train; the same command without torchrun then finishes.
     """
+    models, variants, seeds = _split(model), _split(variant), _seeds(seed)
     configs = [
-        TrainConfig.build({**parameters, "variant": v, "seed": s}) for v in _split(variant) for s in _seeds(seed)
+        TrainConfig.build({**parameters, "model": m, "variant": v, "seed": s})
+        for m in models
+        for v in variants
+        if m == "ktnet" or v != "ours" or len(variants) == 1  # in a list, "ours" is for ktnet alone
+        for s in seeds
     ]
     if not configs:
-        raise ConfigError("name at least one --variant and one --seed")
+        raise ConfigError("name at least one --model, one --variant and one --seed")
     teacher = parameters["teacher"]
     if teacher and not Path(teacher).is_file():
         raise ConfigError(f"--teacher {teacher}: no such file; it is the model.pt of a trained full variant")
@@ -65,13 +71,13 @@ def train(variant: str, seed: str, **parameters) -> None:
     configs = _teachers_first(configs)
     finished = []
     for config in configs:
-        click.echo(f"{config.variant}, seed {config.seed} -> {results.run_folder(config)}", err=True)
+        click.echo(f"{config.system}, seed {config.seed} -> {results.run_folder(config)}", err=True)
         finished.append(results.load(run(config)))
     click.echo(f"\nTest split of {configs[0].dataset}, {finished[0]['dataset']['clips']['test']} clips\n")
     click.echo(report.table(finished))
     for sentence in report.differences(finished):
         click.echo(f"\n{sentence}")
-    if len(report.by_variant(finished)) > 1:
+    if len(report.rows(finished)) > 1:
         picture = _draw(finished, Path(configs[0].out))
         click.echo(f"\nPicture: {picture}")
     click.echo("Notebooks, pictures, models and results:")
@@ -84,9 +90,10 @@ def train(variant: str, seed: str, **parameters) -> None:
 @click.argument("data")
 @click.option("--split", default="test", show_default=True, help="clips to predict")
 @click.option("--data-from", default="", help="folder that holds the raw files already")
+@click.option("--audio", "fill", type=click.Choice(FILLS), help="do without audio: what stands in for it")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV file; standard output by default")
-def predict(checkpoint: Path, data: str, split: str, data_from: str, out: Path | None) -> None:
-    """Per-clip scores of a trained model (model.pt) on a data set or file; audio is absent unless it was observed.
+def predict(checkpoint: Path, data: str, split: str, data_from: str, fill: Fill | None, out: Path | None) -> None:
+    """Per-clip scores of a trained model (model.pt) on a data set or file; audio is not read unless it was observed.
 
     Writes CSV: clip id, then the sentiment score, or the probability of each emotion. DATA = synthetic means the clips
     that the model's own parameters make.
@@ -99,10 +106,10 @@ def predict(checkpoint: Path, data: str, split: str, data_from: str, out: Path |
         raise ConfigError(f"--out {out}: there is no folder {out.parent}")
     dataset = load_dataset(dataclasses.replace(config, dataset=data, data_from=data_from))
     clips = dataset[split]
-    check_fits(model, clips, f"{data}, split {split}")
+    check_fits(model, clips, f"{data}, split {split}", fill)
     if (dataset.header.task == "emotion") != (loss == "emotion"):
         raise ConfigError(f"{checkpoint} predicts {loss}, but {data} has {dataset.header.task} labels")
-    scores = evaluate(model, clips, task_loss_of(config, dataset.header)).predictions
+    scores = evaluate(model, clips, task_loss_of(config, dataset.header), fill=fill).predictions
     columns = EMOTIONS if loss == "emotion" else ("score",)
     with open(out, "w", newline="", encoding="utf-8") if out else contextlib.nullcontext(sys.stdout) as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -124,7 +131,7 @@ def _seeds(text: str) -> list[int]:
 
 def _teachers_first(configs: list[TrainConfig]) -> list[TrainConfig]:
     """Full models before "ours", which takes the full model of its seed as teacher instead of training one again."""
-    full = {config.seed: config for config in configs if config.variant == "full"}
+    full = {config.seed: config for config in configs if config.system == "full"}
     taught = []
     for config in sorted(configs, key=lambda config: config.variant == "ours"):
         own = config.variant == "ours" and config.treatment == "teacher" and not config.teacher

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ktnet_lite.baselines import SYSTEMS
 from ktnet_lite.data.schema import MODALITIES
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.losses import TREATMENTS
@@ -24,7 +25,7 @@ def parameter(default: Any, about: str, *, unit: str = "", choices: tuple = (), 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Parameters of one run, checked when built.
+    """Parameters of one run, checked when built; "auto" for variant and task loss is resolved then.
 
     Raises
     ------
@@ -35,14 +36,21 @@ class TrainConfig:
     dataset: str = parameter("synthetic", "name in the catalogue, or path of a data file")
     data_from: str = parameter("", "folder that holds the raw files already; empty: download what is missing")
     out: str = parameter("runs", "folder under which each run gets a folder of its own")
-    variant: str = parameter("ours", "what the model observes", choices=tuple(VARIANTS))
+    model: str = parameter("ktnet", "the system", choices=("ktnet", *SYSTEMS))
+    variant: str = parameter(
+        "auto", "what the model observes; auto: ours for ktnet, else full", choices=("auto", *VARIANTS)
+    )
     seed: int = parameter(0, "seed of weights, batch order and dropout", low=0, high=2**32 - 1)
 
     epochs: int = parameter(40, "passes over the training split (paper: 40)", low=1)
     batch_size: int = parameter(24, "over all processes", unit="clips", low=1)
     learning_rate: float = parameter(1e-3, "Adam's, constant (paper: 1e-3)", low=0.0)
     clip_norm: float = parameter(0.8, "largest norm of the gradient (MulT: 0.8)", low=1e-6)
-    task_loss: str = parameter("cross_entropy", "Eq. (5), or MulT's regression", choices=("cross_entropy", "l1"))
+    task_loss: str = parameter(
+        "auto",
+        "Eq. (5), or MulT's regression; auto: cross_entropy for ktnet, else l1",
+        choices=("auto", "cross_entropy", "l1"),
+    )
 
     treatment: str = parameter("teacher", "how f_A is kept from collapsing", choices=TREATMENTS)
     teacher: str = parameter("", "model.pt of a trained full variant; empty: train one first")
@@ -73,6 +81,14 @@ class TrainConfig:
     def __post_init__(self):
         for name, kind in typing.get_type_hints(type(self)).items():
             object.__setattr__(self, name, _checked(name, kind, getattr(self, name)))
+        ours = self.model == "ktnet"
+        if self.variant == "auto":
+            object.__setattr__(self, "variant", "ours" if ours else "full")
+        if self.task_loss == "auto":
+            object.__setattr__(self, "task_loss", "cross_entropy" if ours else "l1")
+        if self.variant == "ours" and not ours:
+            others = ", ".join(name for name in VARIANTS if name != "ours")
+            raise ConfigError(f"variant 'ours' is ktnet's alone; those of {self.model!r} are {others}")
         if self.dim % self.heads:
             raise ConfigError(f"dim = {self.dim} is not a multiple of heads = {self.heads}")
         targets = self.target_modalities or ()
@@ -96,6 +112,13 @@ class TrainConfig:
             if name not in names:
                 raise ConfigError(f"unknown parameter {name!r}{_nearest(name, names)}; all: {', '.join(names)}")
         return cls(**parameters)
+
+    @property
+    def system(self) -> str:
+        """Name in tables: KTNet's variant, or the model, with its variant unless it observes everything."""
+        if self.model == "ktnet":
+            return self.variant
+        return self.model if self.variant == "full" else f"{self.model}-{self.variant}"
 
     @property
     def target_modalities(self) -> tuple[str, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ktnet_lite import losses
-from ktnet_lite.data.batching import Batches
-from ktnet_lite.data.schema import Split
+from ktnet_lite.data.batching import Batches, Padded
+from ktnet_lite.data.schema import Modality, Split
+from ktnet_lite.errors import ConfigError
 from ktnet_lite.losses import Objective
 from ktnet_lite.metrics import emotion_metrics, sentiment_metrics
-from ktnet_lite.model import KTNet
+from ktnet_lite.network import Fill, Network
 from ktnet_lite.runtime import autocast
 
 
@@ -28,20 +30,32 @@ class Evaluation(NamedTuple):
 
 @torch.no_grad()
 def evaluate(
-    model: KTNet,
+    model: Network,
     split: Split,
     loss: losses.TaskLoss,
     device: torch.device | str = "cpu",
     batch_size: int = 24,
     precision: str = "float32",
+    fill: Fill | None = None,
 ) -> Evaluation:
-    """Predict a split from ``model.observed`` alone, and measure. Audio is not even collated for "ours"."""
+    """Predict a split from ``model.observed`` alone, and measure. Audio is not even collated for "ours".
+
+    With ``fill``, one of ``model.fills``, a model that observes audio does without: the split's audio, if it has any,
+    is not read, and :func:`without_audio` says what stands in for it.
+    """
     device = torch.device(device)
     model.eval()
+    if fill is not None and fill not in model.fills:
+        known = f"this model can do: {', '.join(model.fills)}" if model.fills else "this model observes no audio"
+        raise ConfigError(f"audio cannot be {fill!r}; {known}")
+    read = [name for name in model.observed if fill is None or name != "audio"]
+    if not read:
+        raise ConfigError("this model observes audio alone; without it there is nothing to predict from")
     logits = torch.empty(len(split), *model.outputs)
-    for batch in Batches(split, batch_size, model.observed, device):
+    for batch in Batches(split, batch_size, read, device):
+        streams = batch.streams if fill is None else without_audio(model, batch.streams, fill)
         with autocast(device, precision):
-            logits[batch.indices] = model(batch.streams).logits.float().cpu()
+            logits[batch.indices] = model(streams).logits.float().cpu()
     predicted = losses.predictions(logits, loss)
     if loss == "emotion":
         metrics = emotion_metrics(predicted.numpy() > 0.5, split.targets)
@@ -49,6 +63,21 @@ def evaluate(
         classes = logits.argmax(-1).numpy() - 3 if loss == "cross_entropy" else None
         metrics = sentiment_metrics(predicted.numpy(), split.targets, classes)
     return Evaluation(predicted.numpy(), logits.numpy(), dict(metrics.values), dict(metrics.undefined))
+
+
+def without_audio(model: Network, streams: Mapping[Modality, Padded], fill: Fill) -> dict[Modality, Padded]:
+    """Streams that have no audio, with what stands in for it.
+
+    ``zero``: zeros, in the features' own units; ``mean``: the training split's mean of each feature; ``inferred``:
+    nothing, the model does it itself. What stands in has the steps of the first stream (language, where there is
+    one): nothing of the real audio is used, not even its length.
+    """
+    if fill == "inferred":
+        return dict(streams)
+    first = next(iter(streams.values()))
+    mean = model.inputs["audio"].mean  # (D_A,)
+    step = torch.zeros_like(mean) if fill == "zero" else mean
+    return {**streams, "audio": Padded(step.expand(*first.values.shape[:2], -1), first.mask)}
 
 
 @torch.no_grad()

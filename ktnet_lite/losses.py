@@ -134,7 +134,7 @@ class AudioTarget(nn.Module):
         if self.frozen:
             encoder.requires_grad_(False).eval()
         if treatment == "joint":
-            self.head = nn.Linear(encoder.project.out_features, int(torch.tensor(outputs).prod()))
+            self.head = nn.Linear(encoder.embedding.project.out_features, int(torch.tensor(outputs).prod()))
 
     def train(self, mode: bool = True) -> AudioTarget:
         super().train(mode)
@@ -195,7 +195,7 @@ class Objective(nn.Module):
         output = self.model(batch.streams)
         terms = {"task": task_loss(output.logits, batch.targets, self.loss)}
         total = terms["task"]
-        for name, term in self.model.auxiliary(output, batch).items():
+        for name, term in self.model.auxiliary(output, batch, self.loss).items():
             terms[name] = term
             total = total + self.model.weights[name] * term
         if self.audio_target is not None:

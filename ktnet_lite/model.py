@@ -15,8 +15,8 @@ from ktnet_lite.data.batching import Padded
 from ktnet_lite.data.schema import MODALITIES, Modality
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.fusion import CrossModalFusion, Pooling
-from ktnet_lite.layers import Positions, Transformer
-from ktnet_lite.network import Network, Standardise
+from ktnet_lite.layers import Transformer
+from ktnet_lite.network import Embedding, Network, Standardise
 
 Concat = Literal["time", "features"]
 
@@ -31,23 +31,15 @@ VARIANTS: dict[str, tuple[Modality, ...]] = {
 
 
 class ModalityEncoder(nn.Module):
-    """X_m (B, T_m, D_m) -> f_m (B, T_m, d): standardise, project each step, add positions, transformer.
-
-    The temporal projection is a convolution of width 1, that is a linear map of each step, so padding cannot leak
-    into valid steps. Standardisation uses the training split's statistics, which travel with the weights.
-    """
+    """X_m (B, T_m, D_m) -> f_m (B, T_m, d): embedding of each step, transformer."""
 
     def __init__(self, features: int, dim: int, heads: int, layers: int, dropout: float = 0.0):
         super().__init__()
-        self.standardise = Standardise(features)
-        self.project = nn.Linear(features, dim, bias=False)
-        self.positions = Positions(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.embedding = Embedding(features, dim, dropout)
         self.transformer = Transformer(dim, heads, layers, dropout)
 
     def forward(self, x: Padded) -> Padded:
-        projected = self.project(self.standardise(x.values))  # (B, T, d)
-        return self.transformer(Padded(self.dropout(self.positions(projected)), x.mask))
+        return self.transformer(self.embedding(x))
 
 
 class Transfer(nn.Module):
@@ -181,7 +173,7 @@ class KTNet(Network):
 
     @property
     def inputs(self) -> dict[Modality, Standardise]:
-        return {name: encoder.standardise for name, encoder in self.encoders.items()}
+        return {name: encoder.embedding.standardise for name, encoder in self.encoders.items()}
 
     def forward(self, streams: Mapping[Modality, Padded]) -> KTNetOutput:
         """Observed streams, each (B, T_m, D_m) -> logits (B, *outputs). Other modalities are never touched."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ktnet_lite.data.batching import Batch, Padded, statistics
 from ktnet_lite.data.schema import Modality, Split, Stream
+from ktnet_lite.layers import Positions
 
 # What stands in for audio that a network observes and a clip has not: raw zeros, the training split's mean, or
 # what the network itself infers from the other modalities.
@@ -32,6 +34,25 @@ class Standardise(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         return (values - self.mean) / self.scale
+
+
+class Embedding(nn.Module):
+    """X_m (B, T_m, D_m) -> (B, T_m, d): standardise, project each step, add positions.
+
+    The temporal projection is a convolution of width 1, that is a linear map of each step, so padding cannot leak
+    into valid steps.
+    """
+
+    def __init__(self, features: int, dim: int, dropout: float):
+        super().__init__()
+        self.standardise = Standardise(features)
+        self.project = nn.Linear(features, dim, bias=False)
+        self.positions = Positions(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Padded) -> Padded:
+        projected = self.project(self.standardise(x.values))  # (B, T, d)
+        return Padded(self.dropout(self.positions(projected)), x.mask)
 
 
 class Head(nn.Module):
@@ -77,7 +98,7 @@ class Network(nn.Module):
 
     observed: tuple[Modality, ...]
     outputs: tuple[int, ...]
-    weights: Mapping[str, float] = {}
+    weights: Mapping[str, float] = MappingProxyType({})
     infers_audio = False
     reconstructs = False
     aligned_only = False
@@ -104,8 +125,8 @@ class Network(nn.Module):
         for name, layer in self.inputs.items():
             layer.fit(split.streams[name])
 
-    def auxiliary(self, output: NamedTuple, batch: Batch) -> dict[str, Tensor]:
-        """Terms of the training objective besides the task loss, without their ``weights``."""
+    def auxiliary(self, output: NamedTuple, batch: Batch, loss: str) -> dict[str, Tensor]:
+        """Terms of the training objective besides the task loss (whose name is ``loss``), without their ``weights``."""
         return {}
 
     def attention_maps(self, streams: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:

@@ -22,7 +22,7 @@ from sklearn.metrics import confusion_matrix
 from ktnet_lite.data.batching import collate
 from ktnet_lite.data.schema import EMOTIONS, Dataset, Split
 from ktnet_lite.metrics import METRICS
-from ktnet_lite.model import KTNet
+from ktnet_lite.network import Network
 from ktnet_lite.statistics import Interval
 
 COLOURS = {
@@ -104,9 +104,9 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int | None =
     """Training terms on the left, valid metrics on the right; a line marks the epoch whose weights were kept."""
     drawn, (left, right) = figure(2)
     epochs = np.arange(1, len(history) + 1)
-    for term, (label, colour) in TERMS.items():
-        if term in history[0]:
-            left.plot(epochs, [entry[term] for entry in history], label=label, color=colour)
+    for term in (name for name in history[0] if not name.startswith("valid_") and name != "seconds"):
+        label, colour = TERMS.get(term, (term.replace("_", " "), None))
+        left.plot(epochs, [entry[term] for entry in history], label=label, color=colour)
     for metric, colour in (("mae", COLOURS["valid"]), ("corr", COLOURS["language"]), ("f1_mean", COLOURS["audio"])):
         values = [entry.get(f"valid_{metric}", np.nan) for entry in history]
         if np.isfinite(values).any():
@@ -155,7 +155,7 @@ def reconstruction_over_time(history: Sequence[Mapping[str, float]]) -> Figure:
     return drawn
 
 
-def clip_attention(model: KTNet, split: Split, clip: int = 0) -> Figure | None:
+def clip_attention(model: Network, split: Split, clip: int = 0) -> Figure | None:
     """Cross-modal attention of one clip in the last block of each pair, mean over heads; None without pairs."""
     device = next(model.parameters()).device
     batch = collate(split, [clip], model.observed).to(device)
@@ -170,7 +170,7 @@ def clip_attention(model: KTNet, split: Split, clip: int = 0) -> Figure | None:
         source, target = pair.split("_to_")
         weights = layers[-1][0].mean(0).cpu().numpy()  # (T, S)
         panel.imshow(weights, aspect="auto", cmap="viridis", vmin=0)
-        reconstructed = "audio" if model.variant == "ours" else None
+        reconstructed = "audio" if model.reconstructs else None
         labels = ["A'" if name == reconstructed else name for name in (source, target)]
         panel.set(xlabel=labels[0], ylabel=labels[1], title=" → ".join(labels))
         panel.grid(False)
@@ -197,7 +197,8 @@ def comparison(rows: Mapping[str, Interval], metric: str, floor: tuple[str, floa
         place = {"xycoords": axes.get_xaxis_transform(), "xytext": (0, 4), "textcoords": "offset points"}
         axes.annotate(floor[0], (floor[1], 1), **place, ha="center", fontsize=9, color=GREY)
     for y, (name, interval) in enumerate(rows.items()):
-        colour = COLOURS["reconstructed"] if name == "ours" else COLOURS["language"]
+        colour = COLOURS["missing"] if ", audio" in name else COLOURS["language"]
+        colour = COLOURS["reconstructed"] if name == "ours" else colour
         if interval.low is not None:
             axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=3, alpha=0.5)
         axes.plot(interval.mean, y, "o", color=colour)

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ktnet_lite import text
+from ktnet_lite.baselines import SYSTEMS
 from ktnet_lite.errors import DataError
 from ktnet_lite.metrics import METRICS
 from ktnet_lite.model import VARIANTS
 from ktnet_lite.statistics import Interval, mean_interval, paired_difference
 
 MAIN = {"sentiment": ("acc7", "acc2_nonzero", "f1_nonzero", "mae", "corr"), "emotion": ("accuracy_mean", "f1_mean")}
-COMPARED = (("ours", "language_vision"), ("ours", "full"))
+FILLED = {"zero": "audio = 0", "mean": "audio = mean", "inferred": "audio inferred"}
+COMPARED = tuple(("ours", other) for other in ("language_vision", "full", "full, audio = 0", "full, audio = mean"))
 
 Results = Sequence[dict[str, Any]]
 
 
-def by_variant(results: Results) -> dict[str, list[dict[str, Any]]]:
-    """Results grouped by variant, in the paper's order, each group sorted by seed.
+class Row(NamedTuple):
+    """One system on the test split, with audio or with what stands in for it, from one run."""
+
+    seed: int
+    metrics: dict[str, float | None]
+    scores: list
+    parameters: int
+
+
+def rows(results: Results) -> dict[str, list[Row]]:
+    """The rows of a table, each with its runs sorted by seed: KTNet's variants, then the other systems.
+
+    A system that observes audio has a row for each way to do without it, as ``full, audio = 0``.
 
     Raises
     ------
     DataError
-        They come from different data, or from different test clips: no common table.
+        The results come from different data, or from different test clips: no common table.
     """
     for what, value in (
         ("data sets", lambda result: result["dataset"]["checksum"]),
@@ -32,38 +46,53 @@ def by_variant(results: Results) -> dict[str, list[dict[str, Any]]]:
     ):
         if any(value(result) != value(results[0]) for result in results):
             raise DataError(f"these results have different {what}; compare only runs on the same data")
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for result in sorted(results, key=lambda result: result["parameters"]["seed"]):
-        groups.setdefault(result["parameters"]["variant"], []).append(result)
-    return {variant: groups[variant] for variant in VARIANTS if variant in groups}
+    order = ["ktnet", *SYSTEMS]
+    variants = list(VARIANTS)
+    found: dict[str, list[Row]] = {}
+    for result in sorted(
+        results,
+        key=lambda result: (
+            order.index(result["parameters"]["model"]),
+            variants.index(result["parameters"]["variant"]),
+            result["parameters"]["seed"],
+        ),
+    ):
+        seed, system, size = result["parameters"]["seed"], result["system"], result["model_parameters"]
+        row = Row(seed, result["metrics"]["test"], result["predictions"]["scores"], size)
+        found.setdefault(system, []).append(row)
+        for fill, filled in result["without_audio"].items():
+            row = Row(seed, filled["metrics"], filled["scores"], size)
+            found.setdefault(f"{system}, {FILLED[fill]}", []).append(row)
+    return found
 
 
 def intervals(results: Results, metric: str) -> dict[str, Interval]:
-    """Mean over seeds of a test metric, with its interval, for each variant where it is defined."""
+    """Mean over seeds of a test metric, with its interval, for each row where it is defined."""
     values = {
-        variant: [value for result in group if (value := result["metrics"]["test"][metric]) is not None]
-        for variant, group in by_variant(results).items()
+        name: [value for row in group if (value := row.metrics[metric]) is not None]
+        for name, group in rows(results).items()
     }
-    return {variant: mean_interval(known) for variant, known in values.items() if known}
+    return {name: mean_interval(known) for name, known in values.items() if known}
 
 
 def table(results: Results) -> str:
-    """Test metrics by variant as text, the best constant predictions below them."""
+    """Test metrics by row as text, the best constant predictions below them."""
     metrics = MAIN[results[0]["dataset"]["task"]]
     cells = {metric: intervals(results, metric) for metric in metrics}
-    lines = [f"{'':18}" + "".join(f"{METRICS[metric].label:>24}" for metric in metrics)]
-    for variant in by_variant(results):
-        numbers = (cells[metric].get(variant) for metric in metrics)
-        lines.append(f"{variant:18}" + "".join(f"{_number(interval):>24}" for interval in numbers))
+    lines = [("", *(METRICS[metric].label for metric in metrics), "parameters")]
+    for name, group in rows(results).items():
+        numbers = (_number(cells[metric].get(name)) for metric in metrics)
+        lines.append((name, *numbers, f"{group[0].parameters:,}"))
     for name, values in results[0]["baselines"].items():
         numbers = (values.get(metric) for metric in metrics)
-        lines.append(f"{name:18}" + "".join(f"{'-' if x is None else format(x, '.3f'):>24}" for x in numbers))
-    return "\n".join(lines)
+        lines.append((name, *("-" if x is None else format(x, ".3f") for x in numbers), ""))
+    return text.table(lines)
 
 
 def differences(results: Results) -> list[str]:
     """What was learned, in sentences: the differences that the paper is about, paired on seeds and clips."""
-    groups = by_variant(results)
+    groups = rows(results)
+    targets = np.array(results[0]["predictions"]["targets"])
     metric = "mae" if results[0]["dataset"]["task"] == "sentiment" else "accuracy_mean"
     functions = {
         "mae": lambda scores, targets: np.abs(scores - targets).mean(),
@@ -73,16 +102,10 @@ def differences(results: Results) -> list[str]:
     for ours, other in COMPARED:
         if ours not in groups or other not in groups:
             continue
-        seeds = sorted(
-            {r["parameters"]["seed"] for r in groups[ours]} & {r["parameters"]["seed"] for r in groups[other]}
-        )
+        seeds = {row.seed for row in groups[ours]} & {row.seed for row in groups[other]}
         if not seeds:
             continue
-        scores = [
-            np.array([r["predictions"]["scores"] for r in groups[variant] if r["parameters"]["seed"] in seeds])
-            for variant in (ours, other)
-        ]
-        targets = np.array(groups[ours][0]["predictions"]["targets"])
+        scores = [np.array([row.scores for row in groups[name] if row.seed in seeds]) for name in (ours, other)]
         found = paired_difference(functions[metric], *scores, targets)
         higher_is_better = METRICS[metric].higher_is_better
         if found.low <= 0 <= found.high:

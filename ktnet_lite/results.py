@@ -25,18 +25,19 @@ from ktnet_lite.errors import DataError
 from ktnet_lite.evaluation import Evaluation
 from ktnet_lite.training import Run
 
-FORMAT = 1
+FORMAT = 2
 NOT_SCIENCE = {"out", "data_from", "device", "teacher"}  # where things lie, not what is computed
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
 
 
 def run_folder(config: TrainConfig) -> Path:
-    """``<out>/<dataset>/<variant>-<key>-seed<seed>``; the key tells runs with other parameters apart."""
-    science = {k: v for k, v in config.as_dict().items() if k not in NOT_SCIENCE and k not in ("variant", "seed")}
+    """``<out>/<dataset>/<system>-<key>-seed<seed>``; the key tells runs with other parameters apart."""
+    elsewhere = {"model", "variant", "seed"} | NOT_SCIENCE
+    science = {k: v for k, v in config.as_dict().items() if k not in elsewhere}
     key = hashlib.sha256(json.dumps(science, sort_keys=True).encode()).hexdigest()[:8]
     named = config.dataset == "synthetic" or config.dataset in ENTRIES
     name = config.dataset if named else Path(config.dataset).resolve().stem
-    return Path(config.out) / name / f"{config.variant}-{key}-seed{config.seed}"
+    return Path(config.out) / name / f"{config.system}-{key}-seed{config.seed}"
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
@@ -72,6 +73,7 @@ def build(
     evaluations: dict[str, Evaluation],
     baselines: dict[str, Any],
     device: torch.device,
+    without_audio: dict[str, Evaluation] | None = None,
 ) -> dict[str, Any]:
     """The result of one run as plain JSON values.
 
@@ -81,10 +83,13 @@ def build(
         By split; the predictions of ``test`` are kept clip by clip.
     baselines : dict
         Metrics of constant predictions on the same test clips (:func:`ktnet_lite.metrics.constant_baselines`).
+    without_audio : dict of Evaluation, optional
+        Of the test split, by what stood in for the audio (``model.fills``).
     """
     test = dataset["test"]
     return {
         "format": FORMAT,
+        "system": config.system,
         "parameters": config.as_dict(),
         "dataset": {
             "name": dataset.header.name,
@@ -107,9 +112,17 @@ def build(
         "predictions": {
             "ids": list(test.ids),
             "targets": np.round(test.targets.astype(float), 6).tolist(),
-            "scores": evaluations["test"].predictions.astype(float).round(6).tolist(),
+            "scores": _scores(evaluations["test"]),
+        },
+        "without_audio": {
+            fill: {"metrics": found.metrics, "undefined": found.undefined, "scores": _scores(found)}
+            for fill, found in (without_audio or {}).items()
         },
     }
+
+
+def _scores(evaluation: Evaluation) -> list:
+    return evaluation.predictions.astype(float).round(6).tolist()
 
 
 def save(path: Path, result: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ktnet_lite import checkpoint
+from ktnet_lite.baselines.floors import Floor
 from ktnet_lite.build import build_objective, check_fits, load_model, save_model
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batches
@@ -24,6 +25,7 @@ from ktnet_lite.errors import CheckpointError, ConfigError, KTNetError
 from ktnet_lite.evaluation import evaluate, transfer_quality
 from ktnet_lite.losses import AudioTarget, Objective, process_mean
 from ktnet_lite.model import KTNet
+from ktnet_lite.network import Network
 from ktnet_lite.runtime import autocast, choose_device, deterministic, memory_advice, processes
 
 SELECT_BY = {"sentiment": "mae", "emotion": "f1_mean"}  # of the valid split; see metrics.BETTER for the direction
@@ -32,7 +34,7 @@ SELECT_BY = {"sentiment": "mae", "emotion": "f1_mean"}  # of the valid split; se
 class Run(NamedTuple):
     """What :func:`fit` gives."""
 
-    model: KTNet  # with the weights of the epoch that was best on the valid split
+    model: Network  # with the weights of the epoch that was best on the valid split
     history: list[dict[str, float]]  # one entry an epoch: training terms, valid metrics (prefix "valid_"), seconds
     best_epoch: int
     audio_target: AudioTarget | None  # of the last epoch; for pictures of f_A
@@ -116,7 +118,9 @@ class _Loop:
         self.best: dict[str, Any] = {}
 
     def run(self, folder: Path | None, progress: bool) -> None:
-        name = f"{self.config.variant} (seed {self.config.seed})"
+        if isinstance(self.objective.model, Floor):
+            return self.solve(self.objective.model)
+        name = f"{self.config.system} (seed {self.config.seed})"
         for epoch in range(len(self.history), self.config.epochs):
             with tqdm(
                 total=len(self.train),
@@ -157,6 +161,18 @@ class _Loop:
                 f"the loss became {entry['loss']} in epoch {epoch + 1}; lower learning_rate, or use precision = 'bf16' "
                 "instead of 'fp16'"
             )
+        self.keep(entry, start)
+
+    def solve(self, floor: Floor) -> None:
+        """In place of epochs, for a model whose weights are solved for."""
+        start = time.perf_counter()
+        floor.solve(self.dataset["train"], self.dataset["valid"], self.objective.loss)
+        self.history = []
+        self.keep({}, start)
+
+    def keep(self, entry: dict[str, float], start: float) -> None:
+        """Add what an epoch gave to the history, and its weights to ``best`` if they are."""
+        epoch = len(self.history)
         entry |= self.validate()
         entry["seconds"] = time.perf_counter() - start
         self.history.append(entry)
@@ -234,8 +250,10 @@ def _teacher(config: TrainConfig, dataset: Dataset, folder: Path | None, progres
     if config.teacher:
         model, theirs, _ = load_model(config.teacher)
         mismatch = [name for name in ("dim", "heads", "layers") if getattr(theirs, name) != getattr(config, name)]
-        if "audio" not in model.encoders or mismatch:
-            what = f"differs in {', '.join(mismatch)}" if mismatch else f"is a {model.variant!r} model without audio"
+        if theirs.model != "ktnet" or "audio" not in model.inputs or mismatch:
+            what = f"is a {theirs.system!r} model, not ktnet with audio"
+            if theirs.model == "ktnet" and mismatch:
+                what = f"differs in {', '.join(mismatch)}"
             raise CheckpointError(f"teacher {config.teacher} {what}; train one with variant = 'full'")
         check_fits(model, dataset["train"], f"{dataset.header.name!r}, for the teacher")
         return model

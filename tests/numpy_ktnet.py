@@ -76,9 +76,13 @@ def transformer(x: np.ndarray, source: np.ndarray | None, w: Weights, heads: int
 
 
 def encoder(x: np.ndarray, w: Weights, heads: int) -> np.ndarray:
+    return transformer(embedding(x, part(w, "embedding")), None, part(w, "transformer"), heads)
+
+
+def embedding(x: np.ndarray, w: Weights) -> np.ndarray:
     projected = linear((x - w["standardise.mean"]) / w["standardise.scale"], part(w, "project"))
     dim = projected.shape[1]
-    return transformer(projected * math.sqrt(dim) + positions(len(x), dim), None, part(w, "transformer"), heads)
+    return projected * math.sqrt(dim) + positions(len(x), dim)
 
 
 def transfer(x: np.ndarray, w: Weights, heads: int) -> np.ndarray:
@@ -98,7 +102,7 @@ def ktnet(
     clip: dict[str, np.ndarray], w: Weights, heads: int, targets: tuple[str, ...], pooling: str
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """One clip's observed streams, each (T_m, D_m) -> flat logits, and theta(f_V), phi(f_L)."""
-    observed = [name for name in ("language", "vision", "audio") if f"encoders.{name}.standardise.mean" in w]
+    observed = [name for name in ("language", "vision", "audio") if f"encoders.{name}.embedding.project.weight" in w]
     features = {name: encoder(clip[name], part(w, f"encoders.{name}"), heads) for name in observed}
     reconstructed = {}
     if any(key.startswith("transfer.") for key in w):

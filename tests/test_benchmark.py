@@ -72,9 +72,12 @@ def test_reference_trains_alike(variant):
     split = [linear.weight.grad for linear in (theirs.query, theirs.key, theirs.value)]
     assert mine.qkv.weight.grad.abs().max() > 1e-4
     torch.testing.assert_close(torch.cat(split), mine.qkv.weight.grad, atol=1e-6, rtol=1e-3)
-    convolution = reference.model.encoders["language"].project.convolution
+    convolution = reference.model.encoders["language"].embedding.project.convolution
     torch.testing.assert_close(
-        convolution.weight.grad.squeeze(-1), ours.model.encoders["language"].project.weight.grad, atol=1e-6, rtol=1e-3
+        convolution.weight.grad.squeeze(-1),
+        ours.model.encoders["language"].embedding.project.weight.grad,
+        atol=1e-6,
+        rtol=1e-3,
     )
 
 

@@ -110,10 +110,35 @@ def test_the_ends_of_a_range_are_allowed(name):
 def test_choices(name):
     choices = FIELDS[name].metadata["choices"]
     for choice in choices:
-        assert getattr(TrainConfig(**{name: choice}), name) == choice
+        assert choice == "auto" or getattr(TrainConfig(**{name: choice}), name) == choice
     listed = ", ".join(choices)
     with pytest.raises(ConfigError, match=f"{name} = '{choices[0]}x' is none of {listed}; did you mean '{choices[0]}'"):
         TrainConfig(**{name: choices[0] + "x"})
+
+
+@pytest.mark.parametrize(
+    ("given", "variant", "task_loss", "system"),
+    [
+        ({}, "ours", "cross_entropy", "ours"),
+        ({"variant": "full"}, "full", "cross_entropy", "full"),
+        ({"model": "mult"}, "full", "l1", "mult"),
+        (
+            {"model": "mult", "variant": "language", "task_loss": "cross_entropy"},
+            *("language", "cross_entropy"),
+            "mult-language",
+        ),
+    ],
+)
+def test_what_auto_means_for_each_system(given, variant, task_loss, system):
+    config = TrainConfig(**given)
+    assert (config.variant, config.task_loss, config.system) == (variant, task_loss, system)
+    assert TrainConfig.build(config.as_dict()) == config
+    assert dataclasses.replace(config, seed=1).system == system
+
+
+def test_the_variant_ours_is_ktnets():
+    with pytest.raises(ConfigError, match="variant 'ours' is ktnet's alone; those of 'mult' are full, vision,"):
+        TrainConfig(model="mult", variant="ours")
 
 
 def test_targets():

@@ -149,7 +149,7 @@ def test_the_predict_command_writes_a_score_for_each_clip(finished, tmp_path):
         (["train", "--epochs", "many"], "not a valid integer"),
         (["train", "--epochs", "0"], "epochs = 0 is outside"),
         (["train", "--seed", "1,x"], "give whole numbers"),
-        (["train", "--seed", ""], "name at least one --variant and one --seed"),
+        (["train", "--seed", ""], "name at least one --model, one --variant and one --seed"),
         (["train", "--teacher", "none.pt"], "--teacher none.pt: no such file"),
         (["train", "--variant", "ours,vision", "--targets", "audio"], "'audio' is no stream of 'vision'"),
         (["train", "--dataset", "mosi-word"], "did you mean 'mosi-words'"),
@@ -220,15 +220,38 @@ def fake(variant: str, seed: int, error: float, **changes) -> dict:
     targets = np.linspace(-3, 3, 50)
     scores = targets + error * rng.normal(size=50)
     result = {
-        "parameters": {"variant": variant, "seed": seed},
+        "system": variant,
+        "parameters": {"model": "ktnet", "variant": variant, "seed": seed},
+        "model_parameters": 1234,
         "dataset": {"checksum": "x", "task": "sentiment", "name": "d", "clips": {"test": 50}},
         "metrics": {
             "test": {name: 0.5 for name in report.MAIN["sentiment"]} | {"mae": float(np.abs(scores - targets).mean())}
         },
         "baselines": {"training median": {"mae": 1.5, "corr": None}},
         "predictions": {"ids": [str(i) for i in range(50)], "targets": targets.tolist(), "scores": scores.tolist()},
+        "without_audio": {},
     }
     return result | changes
+
+
+def test_every_way_to_do_without_audio_is_a_row_below_its_system():
+    zero, mean = (
+        {"metrics": fake("full", 0, e)["metrics"]["test"], "scores": fake("full", 0, e)["predictions"]["scores"]}
+        for e in (0.8, 0.9)
+    )
+    runs = [
+        fake("full", 0, 0.1, system="mult", parameters={"model": "mult", "variant": "full", "seed": 0}),
+        fake("ours", 0, 0.2),
+        fake("full", 0, 0.1, without_audio={"zero": zero, "mean": mean}),
+    ]
+    assert list(report.rows(runs)) == ["full", "full, audio = 0", "full, audio = mean", "ours", "mult"]
+    lines = report.table(runs).splitlines()
+    assert lines[0].endswith("parameters") and lines[1].endswith("1,234") and lines[2].startswith("full, audio = 0 ")
+    assert report.intervals(runs, "mae")["full, audio = mean"].mean == mean["metrics"]["mae"]
+    about = report.differences(runs)
+    assert [sentence.split(":")[0] for sentence in about] == [
+        f"ours against {other}" for other in ("full", "full, audio = 0", "full, audio = mean")
+    ]
 
 
 def test_the_report_pairs_seeds_and_tells_chance_from_difference():
@@ -258,7 +281,7 @@ def test_a_result_file_is_whole_or_refused(tmp_path):
     with pytest.raises(DataError, match="cannot write the result"):
         results.save(tmp_path / "none" / "r.json", {})
     (tmp_path / "r.json").write_text(json.dumps({"format": 99}), encoding="utf-8")
-    with pytest.raises(DataError, match="is not a result file of ktnet-lite, format 1"):
+    with pytest.raises(DataError, match="is not a result file of ktnet-lite, format 2"):
         results.load(tmp_path / "r.json")
     with pytest.raises(DataError, match="cannot be read as a result file"):
         results.load(tmp_path / "absent.json")

@@ -247,7 +247,9 @@ def test_a_variant_builds_no_dead_modules():
         assert hasattr(model, "transfer") == hasattr(model, "combine") == (variant == "ours")
         assert set(model.fusion.decoders) == set(streams_of(variant))
     one = make_model("ours", targets=("language",))
-    assert set(one.fusion.cross_modal) == {"vision_to_language", "audio_to_language"} and set(one.fusion.decoders) == {"language"}
+    assert set(one.fusion.cross_modal) == {"vision_to_language", "audio_to_language"} and set(one.fusion.decoders) == {
+        "language"
+    }
 
 
 def test_attention_maps_are_of_each_pair_and_layer_and_add_up_to_one():
@@ -277,8 +279,8 @@ def test_an_encoder_standardises_with_the_training_split():
     plain.fit_statistics(split)
     moved.fit_statistics(shifted)
     values = split.streams["vision"].values
-    np.testing.assert_allclose(plain.encoders["vision"].standardise.mean, values.mean(0), atol=1e-6)
-    np.testing.assert_allclose(plain.encoders["vision"].standardise.scale, values.std(0), atol=1e-6)
+    np.testing.assert_allclose(plain.encoders["vision"].embedding.standardise.mean, values.mean(0), atol=1e-6)
+    np.testing.assert_allclose(plain.encoders["vision"].embedding.standardise.scale, values.std(0), atol=1e-6)
     logits = [
         model(collate(data, [0, 1], model.observed).streams).logits
         for model, data in [(plain, split), (moved, shifted)]
@@ -286,7 +288,9 @@ def test_an_encoder_standardises_with_the_training_split():
     torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=1e-4)
     again = make_model("full")
     again.load_state_dict(moved.state_dict())
-    assert torch.equal(again.encoders["audio"].standardise.mean, moved.encoders["audio"].standardise.mean)  # travels with the weights
+    assert torch.equal(
+        again.encoders["audio"].embedding.standardise.mean, moved.encoders["audio"].embedding.standardise.mean
+    )  # travels with the weights
 
 
 def test_an_encoder_projects_each_step_by_itself():

@@ -220,8 +220,11 @@ def test_the_saved_model_predicts_without_audio_what_it_did_with(data, tmp_path)
 
 def test_a_teacher_must_be_a_full_model_of_the_same_width(data, tmp_path):
     fit(TrainConfig(**SMALL, variant="language"), data, tmp_path, progress=False)
-    with pytest.raises(CheckpointError, match="'language' model without audio"):
+    with pytest.raises(CheckpointError, match="is a 'language' model, not ktnet with audio"):
         fit(TrainConfig(**SMALL, teacher=str(tmp_path / "model.pt")), data, progress=False)
+    fit(TrainConfig(**SMALL, model="mult"), data, tmp_path / "mult", progress=False)
+    with pytest.raises(CheckpointError, match="is a 'mult' model, not ktnet with audio"):
+        fit(TrainConfig(**SMALL, teacher=str(tmp_path / "mult" / "model.pt")), data, progress=False)
     with pytest.raises(CheckpointError, match=r"model for prediction is model\.pt"):
         load_model(tmp_path / "last.pt")
 

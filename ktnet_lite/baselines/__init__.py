@@ -1,0 +1,53 @@
+"""The systems that the paper's tables compare with, one readable module each, trained by the same ``fit``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ktnet_lite.baselines.floors import Constant, Linear
+from ktnet_lite.baselines.graph_mfn import GraphMFN
+from ktnet_lite.baselines.mctn import MCTN
+from ktnet_lite.baselines.mfm import MFM
+from ktnet_lite.baselines.mult import MulT
+from ktnet_lite.baselines.raven import RAVEN
+from ktnet_lite.baselines.rmfn import RMFN
+from ktnet_lite.network import Network
+
+
+class System(NamedTuple):
+    """What a system is, and what data it can take."""
+
+    network: type[Network]
+    label: str
+    source: str
+    unaligned: str  # how it takes streams of different lengths; "" if it cannot
+    missing_at_test: str  # what it does without audio at test
+    missing_in_training: str  # what it does with training clips that have no audio
+    ctc: bool = False  # behind learned alignment
+
+
+FILLED = "filled: zero or mean"
+FILLED_IN_TRAINING = "counts as zeros"
+
+SYSTEMS: dict[str, System] = {
+    "mult": System(MulT, "MulT", "Tsai et al. 2019", "by cross-modal attention", FILLED, FILLED_IN_TRAINING),
+    "mctn": System(MCTN, "MCTN", "Pham et al. 2019", "by translation", "needs language alone", "left out of its loss"),
+    "mfm": System(MFM, "MFM", "Tsai et al. 2019a", "", "inferred", "counts as zeros, left out of its loss"),
+    "raven": System(RAVEN, "RAVEN", "Wang et al. 2019", "frames dealt evenly to words", FILLED, FILLED_IN_TRAINING),
+    "rmfn": System(RMFN, "RMFN", "Liang et al. 2018", "", FILLED, FILLED_IN_TRAINING),
+    "graph_mfn": System(GraphMFN, "Graph-MFN", "Zadeh et al. 2018", "", FILLED, FILLED_IN_TRAINING),
+    "ctc_mctn": System(
+        MCTN,
+        "CTC + MCTN",
+        "Graves et al. 2006",
+        "by learned alignment",
+        "needs language alone",
+        "left out of its loss",
+        ctc=True,
+    ),
+    "ctc_raven": System(
+        RAVEN, "CTC + RAVEN", "Graves et al. 2006", "by learned alignment", FILLED, FILLED_IN_TRAINING, ctc=True
+    ),
+    "linear": System(Linear, "ridge / logistic", "scikit-learn", "by averaging", FILLED, FILLED_IN_TRAINING),
+    "constant": System(Constant, "constant", "", "looks at nothing", "looks at nothing", "looks at nothing"),
+}

@@ -1,0 +1,135 @@
+"""Two floors that every table needs: what is known without looking, and a linear model of averages.
+
+Their weights are solved for, not trained: ``fit`` calls :meth:`Floor.solve` in place of its epochs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from torch import Tensor, nn
+
+from ktnet_lite.baselines.blocks import Baseline
+from ktnet_lite.data.batching import Batches, Padded
+from ktnet_lite.data.schema import Modality, Split
+from ktnet_lite.losses import predictions, sentiment_classes
+from ktnet_lite.network import Fill, Output
+
+STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4)  # of the penalty on the weights
+ABSENT = -30.0  # logit of a class that no training clip has
+
+
+class Floor(Baseline):
+    """A model whose weights come from a formula or a solver."""
+
+    def solve(self, train: Split, valid: Split, loss: str) -> None:
+        """Set the weights."""
+        raise NotImplementedError
+
+
+class Constant(Floor):
+    """The prediction for every clip that is best for the training labels under the loss.
+
+    L1: their median. Cross entropy: their frequencies, so that the arg max is the majority class and the score the
+    mean of the classes. Emotions: the frequency of each.
+    """
+
+    def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], **_: object):
+        super().__init__(dims, outputs)
+        self.logits = nn.Parameter(torch.zeros(outputs))
+
+    @property
+    def fills(self) -> tuple[Fill, ...]:
+        return ()  # whatever stands in for the audio is not looked at
+
+    def forward(self, streams: Mapping[Modality, Padded]) -> Output:
+        clips = len(next(iter(streams.values())).values)
+        return Output(self.logits.expand(clips, *self.outputs))
+
+    @torch.no_grad()
+    def solve(self, train: Split, valid: Split, loss: str) -> None:
+        targets = torch.from_numpy(np.asarray(train.targets))
+        if loss == "l1":
+            best = targets.float().quantile(0.5)[None]
+        elif loss == "cross_entropy":
+            best = log_frequencies(sentiment_classes(targets), 7)
+        else:
+            best = torch.stack([log_frequencies(column.long(), 2) for column in targets.T])
+        self.logits.copy_(best)
+
+
+def log_frequencies(classes: Tensor, count: int) -> Tensor:
+    """Log of each class's share, (count,)."""
+    return (torch.bincount(classes, minlength=count) / len(classes)).log().clamp(min=ABSENT)
+
+
+class Linear(Floor):
+    """Ridge (L1 loss: regression) or logistic regression on each modality's mean over its steps, by scikit-learn.
+
+    The penalty's strength is the one whose error on the valid split is least.
+    """
+
+    def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], **_: object):
+        super().__init__(dims, outputs)
+        self.linear = nn.Linear(sum(dims.values()), int(np.prod(outputs)))
+
+    def pooled(self, streams: Mapping[Modality, Padded]) -> Tensor:
+        """(B, sum of D_m)."""
+        return torch.cat([self.standardised(streams, name).mean() for name in self.observed], dim=-1)
+
+    def forward(self, streams: Mapping[Modality, Padded]) -> Output:
+        return Output(self.linear(self.pooled(streams)).unflatten(-1, self.outputs))
+
+    @torch.no_grad()
+    def solve(self, train: Split, valid: Split, loss: str) -> None:
+        (x, y), (valid_x, valid_y) = (self._table(split) for split in (train, valid))
+        best = np.inf
+        for strength in STRENGTHS:
+            weight, bias = solution(x, y, strength, loss)
+            logits = torch.from_numpy(valid_x @ weight.T + bias).float().unflatten(-1, self.outputs)
+            error = np.abs(predictions(logits, loss).numpy() - valid_y).mean()
+            if error < best:
+                best = error
+                self.linear.weight.copy_(torch.from_numpy(weight))
+                self.linear.bias.copy_(torch.from_numpy(bias))
+
+    def _table(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Features (N, sum of D_m) and targets."""
+        device = self.linear.weight.device
+        pooled = torch.empty(len(split), self.linear.in_features)
+        for batch in Batches(split, 256, self.observed, device):
+            pooled[batch.indices] = self.pooled(batch.streams).cpu()
+        return pooled.double().numpy(), np.asarray(split.targets)
+
+
+def solution(x: np.ndarray, y: np.ndarray, strength: float, loss: str) -> tuple[np.ndarray, np.ndarray]:
+    """Weight (outputs, features) and bias (outputs,) of the linear model for this loss."""
+    if loss == "l1":
+        model = Ridge(alpha=strength).fit(x, y)
+        return model.coef_[None], np.array([model.intercept_])
+    if loss == "cross_entropy":
+        return _logistic(x, sentiment_classes(torch.from_numpy(y)).numpy(), 7, strength)
+    solved = [_logistic(x, column, 2, strength) for column in y.T]
+    return np.concatenate([w for w, _ in solved]), np.concatenate([b for _, b in solved])
+
+
+def _logistic(x: np.ndarray, classes: np.ndarray, count: int, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Softmax weights (count, features) and biases (count,); a class without a clip is never predicted."""
+    weight, bias = np.zeros((count, x.shape[1])), np.full(count, ABSENT)
+    present = np.unique(classes)
+    if len(present) == 1:
+        bias[present] = 0.0
+        return weight, bias
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # what counts is the error on the valid split
+        model = LogisticRegression(C=1 / strength, max_iter=1000).fit(x, classes)
+    if len(present) == 2:  # scikit-learn has one row then, the log odds of the second class
+        model.coef_ = np.concatenate([np.zeros_like(model.coef_), model.coef_])
+        model.intercept_ = np.concatenate([np.zeros(1), model.intercept_])
+    weight[present], bias[present] = model.coef_, model.intercept_
+    return weight, bias
