@@ -41,6 +41,8 @@ def _options(command: click.Command) -> click.Command:
 def train(model: str, variant: str, seed: str, **parameters) -> None:
     """Train by running the notebook notebooks/experiments/train.ipynb, once for each model, variant and seed.
 
+    Several variants are for ktnet; other models beside it then observe everything.
+
     Each run leaves its executed notebook, pictures, model and result.json in a folder of its own under --out. Stop at
     any moment: the same command goes on where it was. At the end come the results, side by side.
 
@@ -50,8 +52,7 @@ def train(model: str, variant: str, seed: str, **parameters) -> None:
     configs = [
         TrainConfig.build({**parameters, "model": m, "variant": v, "seed": s})
         for m in models
-        for v in variants
-        if m == "ktnet" or v != "ours" or len(variants) == 1  # in a list, "ours" is for ktnet alone
+        for v in (variants if m == "ktnet" or len(variants) == 1 else ["auto"])
         for s in seeds
     ]
     if not configs:
