@@ -14,7 +14,7 @@ from ktnet_lite import __version__
 from ktnet_lite.errors import DataError, KTNetError
 from ktnet_lite.text import size, table
 
-ELSEWHERE = {"train": "ktnet_lite.commands", "predict": "ktnet_lite.commands"}  # imported when called: torch is slow
+ELSEWHERE = dict.fromkeys(("train", "predict", "models"), "ktnet_lite.commands")  # imported when called: torch is slow
 FILE = click.Path(path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 

@@ -119,6 +119,15 @@ def predict(checkpoint: Path, data: str, split: str, data_from: str, fill: Fill 
             writer.writerow((clip_id, *(f"{value:.4f}" for value in score)))
 
 
+@click.command()
+def models() -> None:
+    """The systems that --model names, and what data each takes."""
+    from ktnet_lite.baselines import HEADINGS, capabilities
+    from ktnet_lite.text import table
+
+    click.echo(table([HEADINGS, *capabilities()]))
+
+
 def _split(text: str) -> list[str]:
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 

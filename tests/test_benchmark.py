@@ -161,3 +161,16 @@ def test_byte_dropout_at_its_edges():
     assert half.dtype == torch.bfloat16
     torch.manual_seed(0)
     assert torch.equal(Dropout(0.5).train()(x), y)
+
+
+def test_the_systems_are_measured_beside_ktnet(tmp_path):
+    path = tmp_path / "systems.json"
+    command = [sys.executable, str(ROOT / "benchmarks" / "systems.py"), "--shape", "tiny", "--repeats", "1"]
+    shown = subprocess.run([*command, "--json", str(path)], capture_output=True, text=True, check=True).stdout
+    results = json.loads(path.read_text(encoding="utf-8"))
+    names = ["ours", "full", "language_vision", "mult", "mctn", "raven", "ctc_mctn", "ctc_raven"]
+    assert [result["system"] for result in results] == names
+    by_name = {result["system"]: result for result in results}
+    assert by_name["ours"]["parameters"] == sum(p.numel() for p in build(TINY, "ours").model.parameters())
+    assert all(result["seconds"] > 0 and result["ratio"] > 0 for result in results)
+    assert f"{by_name['mult']['parameters']:,}" in shown

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import ktnet_lite
+from ktnet_lite.baselines import SYSTEMS
 from ktnet_lite.cli import main
 from ktnet_lite.data import catalogue, store
 from test_doctor import dump, mult_content
@@ -19,11 +20,18 @@ def invoke(*arguments, **options):
 
 def test_every_command_has_help():
     shown = invoke("--help").output
-    for name in ("data", "train", "predict"):
+    for name in ("data", "train", "predict", "models"):
         assert f"  {name} " in shown
         assert "Usage: main" in invoke(name, "--help").output
     for name in ("list", "fetch", "convert", "info", "check"):
         assert f"  {name} " in invoke("data", "--help").output
+
+
+def test_models_says_what_each_system_takes():
+    heading, *rows = invoke("models").output.splitlines()
+    assert heading.split()[0] == "--model" and "no audio at test" in heading
+    assert [row.split()[0] for row in rows] == ["ktnet", *SYSTEMS]
+    assert "needs language alone" in rows[2] and "inferred" in rows[3]
 
 
 def test_it_runs_as_a_module():

@@ -30,24 +30,38 @@ FILLED = "filled: zero or mean"
 FILLED_IN_TRAINING = "counts as zeros"
 
 SYSTEMS: dict[str, System] = {
-    "mult": System(MulT, "MulT", "Tsai et al. 2019", "by cross-modal attention", FILLED, FILLED_IN_TRAINING),
-    "mctn": System(MCTN, "MCTN", "Pham et al. 2019", "by translation", "needs language alone", "left out of its loss"),
-    "mfm": System(MFM, "MFM", "Tsai et al. 2019a", "", "inferred", "counts as zeros, left out of its loss"),
-    "raven": System(RAVEN, "RAVEN", "Wang et al. 2019", "frames dealt evenly to words", FILLED, FILLED_IN_TRAINING),
-    "rmfn": System(RMFN, "RMFN", "Liang et al. 2018", "", FILLED, FILLED_IN_TRAINING),
-    "graph_mfn": System(GraphMFN, "Graph-MFN", "Zadeh et al. 2018", "", FILLED, FILLED_IN_TRAINING),
+    "mult": System(MulT, "MulT", "Tsai et al., ACL 2019", "by cross-modal attention", FILLED, FILLED_IN_TRAINING),
+    "mctn": System(
+        MCTN, "MCTN", "Pham et al., AAAI 2019", "by translation", "needs language alone", "left out of its loss"
+    ),
+    "mfm": System(MFM, "MFM", "Tsai et al., ICLR 2019", "", "inferred", "counts as zeros, left out of its loss"),
+    "raven": System(RAVEN, "RAVEN", "Wang et al., AAAI 2019", "frames dealt to words", FILLED, FILLED_IN_TRAINING),
+    "rmfn": System(RMFN, "RMFN", "Liang et al., EMNLP 2018", "", FILLED, FILLED_IN_TRAINING),
+    "graph_mfn": System(GraphMFN, "Graph-MFN", "Zadeh et al., ACL 2018", "", FILLED, FILLED_IN_TRAINING),
     "ctc_mctn": System(
         MCTN,
         "CTC + MCTN",
-        "Graves et al. 2006",
+        "Graves et al., ICML 2006",
         "by learned alignment",
         "needs language alone",
         "left out of its loss",
         ctc=True,
     ),
     "ctc_raven": System(
-        RAVEN, "CTC + RAVEN", "Graves et al. 2006", "by learned alignment", FILLED, FILLED_IN_TRAINING, ctc=True
+        RAVEN, "CTC + RAVEN", "Graves et al., ICML 2006", "by learned alignment", FILLED, FILLED_IN_TRAINING, ctc=True
     ),
     "linear": System(Linear, "ridge / logistic", "scikit-learn", "by averaging", FILLED, FILLED_IN_TRAINING),
     "constant": System(Constant, "constant", "", "looks at nothing", "looks at nothing", "looks at nothing"),
 }
+
+HEADINGS = ("--model", "system", "by", "aligned", "unaligned", "no audio at test", "no audio in training")
+
+
+def capabilities() -> list[tuple[str, ...]]:
+    """What data each system takes, KTNet first, as rows of a table under ``HEADINGS``."""
+    ktnet = "yes", "by cross-modal attention", "reconstructed (ours); filled (full)", "left out of Eq. (1)"
+    rows = [("ktnet", "KTNet", "Liu & Zhan", *ktnet)]
+    for name, system in SYSTEMS.items():
+        takes = "yes", system.unaligned or "no", system.missing_at_test, system.missing_in_training
+        rows.append((name, system.label, system.source, *takes))
+    return rows

@@ -48,11 +48,15 @@ def ctc(log_probabilities: Tensor, frames: Tensor, words: Tensor, present: Tenso
     labels = torch.arange(1, log_probabilities.shape[-1]).expand(len(words), -1)  # (B, L)
     # On the CPU: torch's CUDA kernel has no deterministic backward pass.
     losses = F.ctc_loss(
-        log_probabilities.float().cpu().transpose(0, 1), labels, frames.cpu(), words.cpu(), reduction="none"
+        log_probabilities.float().cpu().transpose(0, 1),
+        labels,
+        frames.cpu(),
+        words.cpu(),
+        reduction="none",
+        zero_infinity=True,
     ).to(words.device)
     counted = present & (frames >= words)  # with fewer frames than words there is no path
-    losses = losses.masked_fill(~counted, 0.0) / words  # (B,)
-    return sharded_mean(losses.sum(), counted.sum())
+    return sharded_mean((losses / words * counted).sum(), counted.sum())
 
 
 class Aligner(nn.Module):

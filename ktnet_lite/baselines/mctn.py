@@ -61,7 +61,8 @@ class Decoder(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
         self.cell = nn.LSTMCell(dim, dim)
-        self.key, self.query, self.score = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False), nn.Linear(dim, 1)
+        self.key, self.query = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
+        self.score = nn.Linear(dim, 1, bias=False)
 
     def forward(self, encoded: Padded, steps: int) -> Tensor:
         keys = self.key(encoded.values)  # (B, S, d)

@@ -1,0 +1,87 @@
+"""Parameters and time of a training step of every system beside KTNet's, in one run.
+
+    python benchmarks/systems.py                                  # aligned and unaligned MOSI shapes, on the CPU
+    python benchmarks/systems.py --shape mosi-aligned --repeats 9 --json systems.json
+
+Each system takes turns with KTNet ("ours"; A B A B), and its ratio is the median of the turns' ratios: other work on
+the machine moves the seconds more than the ratios. Batches are of full length. The floors are not in it: they have no
+step.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from step import SHAPES, Settings, Shape, build, full_batch, take_turns, training_step
+
+from ktnet_lite.baselines import SYSTEMS
+from ktnet_lite.baselines.floors import Floor
+from ktnet_lite.build import build_model
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.data.batching import Batch
+from ktnet_lite.data.schema import MODALITIES, Header
+from ktnet_lite.losses import Objective
+
+
+def is_aligned(shape: Shape) -> bool:
+    """Whether all streams have one length."""
+    return len({getattr(shape, name)[0] for name in MODALITIES}) == 1
+
+
+def systems_for(shape: Shape) -> list[str]:
+    """The trained systems that take such streams; behind CTC only where there is something to align."""
+    aligned = is_aligned(shape)
+    return [
+        name
+        for name, system in SYSTEMS.items()
+        if not issubclass(system.network, Floor) and (not system.ctc if aligned else system.unaligned)
+    ]
+
+
+def objective_of(name: str, shape: Shape) -> Objective:
+    """One of KTNet's variants, or another system, with default parameters."""
+    if name not in SYSTEMS:
+        return build(shape, name)
+    torch.manual_seed(0)
+    config = TrainConfig(model=name)
+    dims = {modality: getattr(shape, modality)[1] for modality in MODALITIES}
+    return Objective(build_model(config, Header("", "sentiment", aligned=is_aligned(shape)), dims), config.task_loss)
+
+
+def measure(name: str, shape: Shape, batch: Batch, repeats: int, settings: Settings) -> dict[str, Any]:
+    """Parameters of the model, seconds a step, and their ratio to KTNet's."""
+    system, ktnet = objective_of(name, shape), objective_of("ours", shape)
+    parameters = sum(parameter.numel() for parameter in system.model.parameters())
+    steps = [partial(training_step(objective.to(settings.device), settings), batch) for objective in (ktnet, system)]
+    _, seconds, ratio = take_turns(*steps, repeats, settings.device)
+    return {"system": name, "parameters": parameters, "seconds": seconds, "ratio": ratio}
+
+
+@click.command(help="Parameters and training-step time of every system beside KTNet's.")
+@click.option("--shape", "shapes", multiple=True, type=click.Choice(list(SHAPES)), help="Default: MOSI's two.")
+@click.option("--repeats", default=5, show_default=True, help="Turns of each side.")
+@click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]))
+@click.option("--json", "path", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures there too.")
+def main(shapes, repeats, device, path) -> None:
+    settings = Settings(device, "float32", compile=False, plain_dropout=0.0)
+    results = []
+    for shape_name in shapes or ("mosi-aligned", "mosi-unaligned"):
+        shape = SHAPES[shape_name]
+        batch = full_batch(shape, device)
+        click.echo(f"{shape_name}, batch {shape.batch}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+        click.echo(f"  {'system':16}{'parameters':>12}{'step, s':>10}{'of ours':>10}")
+        for name in ("ours", "full", "language_vision", *systems_for(shape)):
+            figures = measure(name, shape, batch, repeats, settings)
+            click.echo(f"  {name:16}{figures['parameters']:12,}{figures['seconds']:10.4f}{figures['ratio']:10.2f}")
+            results.append({"shape": shape_name, **figures})
+    if path:
+        path.write_text(json.dumps(results, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
