@@ -87,6 +87,8 @@ def run(config: TrainConfig, *, live: bool = True) -> Path:
                 config=_kernel(sockets),
             )
     except papermill.PapermillExecutionError as error:
+        if error.ename == "KeyboardInterrupt":  # Ctrl-C reached the notebook's process before this one
+            raise KeyboardInterrupt from error
         raise KTNetError(f"{error.ename}: {error.evalue}\nThe notebook with the error: {notebook}") from error
     except DeadKernelError as error:
         raise KTNetError(

@@ -104,7 +104,10 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int | None =
     """Training terms on the left, valid metrics on the right; a line marks the epoch whose weights were kept."""
     drawn, (left, right) = figure(2)
     epochs = np.arange(1, len(history) + 1)
-    for term in (name for name in history[0] if not name.startswith("valid_") and name != "seconds"):
+    terms = [name for name in history[0] if not name.startswith("valid_") and name != "seconds"]
+    if not terms:
+        left.text(0.5, 0.5, "solved, not trained", ha="center", va="center", transform=left.transAxes, color=GREY)
+    for term in terms:
         label, colour = TERMS.get(term, (term.replace("_", " "), None))
         left.plot(epochs, [entry[term] for entry in history], label=label, color=colour)
     for metric, colour in (("mae", COLOURS["valid"]), ("corr", COLOURS["language"]), ("f1_mean", COLOURS["audio"])):
@@ -217,5 +220,6 @@ def _confusion(axes: Axes, targets: np.ndarray, predicted: np.ndarray, labels: l
 
 
 def _legend(axes: Axes) -> None:
-    """A legend whose text is grey like the rest."""
-    axes.legend(fontsize=8, labelcolor=GREY, frameon=False)
+    """A legend whose text is grey like the rest, where there is anything to name."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, labelcolor=GREY, frameon=False)

@@ -67,6 +67,24 @@ def test_a_run_leaves_a_complete_result(finished):
         assert result.get(key) or result["dataset"].get(key), key
 
 
+def test_other_systems_stand_in_the_same_table_with_and_without_audio(tmp_path):
+    options = [f"--{name}={value}" for name, value in (TINY | {"treatment": "random"}).items()]
+    command = ["train", *options, "--model=linear,mult", "--seed=0", f"--out={tmp_path}"]
+    shown = CliRunner().invoke(main, command)
+    assert shown.exit_code == 0, shown.output
+    rows = [line.split("  ")[0] for line in shown.output.splitlines()]
+    names = ["mult", "mult, audio = 0", "mult, audio = mean", "linear", "linear, audio = 0", "linear, audio = mean"]
+    assert [row for row in rows if row in names] == names
+    (folder,) = tmp_path.glob("synthetic/mult-*-seed0")
+    result = results.load(folder / "result.json")
+    assert result["system"] == "mult" and set(result["without_audio"]) == {"zero", "mean"}
+    predicted = CliRunner().invoke(main, ["predict", str(folder / "model.pt"), "synthetic", "--audio", "mean"])
+    scores = [float(line.split(",")[1]) for line in predicted.output.splitlines()[1:]]
+    assert scores == pytest.approx(result["without_audio"]["mean"]["scores"], abs=1e-4)
+    wrong = CliRunner().invoke(main, ["predict", str(folder / "model.pt"), "synthetic", "--audio", "inferred"])
+    assert wrong.exit_code == 1 and "this model can do: zero, mean" in wrong.output
+
+
 def test_the_executed_notebook_shows_its_pictures_with_text_for_them(finished):
     notebook = nbformat.read(finished[1].with_name("train.ipynb"), as_version=4)
     images = [
@@ -196,6 +214,15 @@ def test_a_killed_notebook_says_why_and_how_to_go_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(papermill, "execute_notebook", killed)
     with pytest.raises(KTNetError, match=r"was killed, most likely for want of memory: lower batch_size(.|\n)*goes on"):
+        run(TrainConfig(**TINY, out=str(tmp_path)), live=False)
+
+
+def test_ctrl_c_in_the_notebook_is_ctrl_c_here(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise papermill.PapermillExecutionError(1, 1, "", "KeyboardInterrupt", "", [])
+
+    monkeypatch.setattr(papermill, "execute_notebook", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         run(TrainConfig(**TINY, out=str(tmp_path)), live=False)
 
 

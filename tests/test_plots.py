@@ -37,6 +37,14 @@ def test_loss_curves_show_the_terms_that_are_there_and_the_epoch_that_was_kept()
     assert left.get_xlabel() == "epoch"
 
 
+def test_loss_curves_show_the_terms_of_other_systems_and_say_where_there_are_none():
+    history = [{"loss": 2.0, "task": 1.0, "second_translation": 1.0, "valid_mae": 1.0, "seconds": 1.0}] * 2
+    left, _ = plots.loss_curves(history).axes
+    assert [line.get_label() for line in left.lines] == ["L, Eq. (6)", "task, Eq. (5)", "second translation"]
+    left, _ = plots.loss_curves([{"valid_mae": 1.0, "seconds": 1.0}]).axes
+    assert not left.lines and [text.get_text() for text in left.texts] == ["solved, not trained"]
+
+
 def test_reconstruction_over_time_shows_error_r2_and_spread():
     error, r2, spread = plots.reconstruction_over_time(QUALITY).axes
     assert list(lines(error)["vision → audio"]) == [0.9, 0.7]
