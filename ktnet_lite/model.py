@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ktnet_lite.data.batching import Padded
+from ktnet_lite.data.batching import Padded, one_time_line
 from ktnet_lite.data.schema import MODALITIES, Modality
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.fusion import CrossModalFusion, Pooling
@@ -84,15 +84,14 @@ class Combine(nn.Module):
             padded = any(part.mask is not None for part in parts)
             mask = torch.cat([part.full_mask() for part in parts], dim=1) if padded else None
             return self.transformer(Padded(values, mask))  # (B, sum of T_m, d)
-        if len({part.values.shape[1] for part in parts}) > 1:
-            raise ConfigError('concat="features" needs aligned streams; these differ in length: use concat="time"')
-        values, mask = [part.values for part in parts], None
-        if any(part.mask is not None for part in parts):  # where only some sources have a step, the others count as 0
-            masks = torch.stack([part.full_mask() for part in parts])  # (sources, B, T)
-            values = [v.masked_fill(~m.unsqueeze(-1), 0.0) for v, m in zip(values, masks, strict=True)]
-            mask = masks.any(0)
-        combined = self.transformer(Padded(torch.cat(values, dim=-1), mask))
-        return Padded(self.back(combined.values), mask)  # (B, T, d)
+        try:  # where only some sources have a step, the others count as 0
+            aligned, mask = one_time_line({source: reconstructed[source] for source in self.sources})
+        except ConfigError as error:
+            raise ConfigError(f'concat="features": {error}; use concat="time"') from error
+        padded = any(part.mask is not None for part in parts)
+        joined = torch.cat(list(aligned.values()), dim=-1)  # (B, T, n * d)
+        combined = self.transformer(Padded(joined, mask if padded else None))
+        return Padded(self.back(combined.values), combined.mask)  # (B, T, d)
 
 
 class KTNetOutput(NamedTuple):

@@ -10,11 +10,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ktnet_lite.data.batching import Padded
+from ktnet_lite.data.batching import Padded, one_time_line
 from ktnet_lite.data.schema import Modality
-from ktnet_lite.errors import ConfigError
 from ktnet_lite.losses import sharded_mean
 from ktnet_lite.network import Network, Standardise
 
@@ -47,26 +45,9 @@ class Baseline(Network):
         return Padded(self.standardise[name](streams[name].values), streams[name].mask)
 
     def align(self, streams: Mapping[Modality, Padded]) -> Aligned:
-        """The streams that are there, on their one time line.
-
-        Raises
-        ------
-        ConfigError
-            Their lengths differ. A clip that lacks a modality has one step of it, and is no such case.
-        """
-        present = {name: streams[name] for name in self.standardise if name in streams}
-        lengths = {name: padded.values.shape[1] for name, padded in present.items()}
-        steps = max(lengths.values())
-        if any(length not in (1, steps) for length in lengths.values()):
-            raise ConfigError(f"this system needs aligned streams; the longest here, by modality: {lengths}")
-        values, masks = {}, []
-        for name, padded in present.items():
-            mask = padded.full_mask()
-            missing = (0, steps - lengths[name])
-            zeroed = padded.values.masked_fill(~mask.unsqueeze(-1), 0.0)
-            values[name] = self.standardise[name](F.pad(zeroed, (0, 0, *missing)))
-            masks.append(F.pad(mask, missing))
-        return Aligned(values, torch.stack(masks).any(0))
+        """The streams that are there, on their one time line; :class:`ConfigError` where they have none."""
+        values, mask = one_time_line({name: streams[name] for name in self.standardise if name in streams})
+        return Aligned({name: self.standardise[name](x) for name, x in values.items()}, mask)
 
 
 def mlp(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequential:

@@ -17,7 +17,8 @@ aligned frame; the system behind takes these and is trained with it.
 as it is (bounded, so that P can never be sharp), counts padding as frames and as words, and adds frames up, so that a
 longer clip has larger ones. Here a word's key is made of its embedding and its position, so that any number of words
 will do and what is said can help; P knows only the words and frames that a clip has; and an aligned frame is a
-weighted mean. The loss is a mean over clips with weight 0.1, against a sum over clips with weight 1.
+weighted mean. The loss is a mean, over clips that have a frame for each word, with weight 0.1, against a sum with
+weight 1.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ktnet_lite.baselines.blocks import Baseline
 from ktnet_lite.data.batching import Batches, Padded
 from ktnet_lite.data.schema import Modality, Split
-from ktnet_lite.losses import predictions, sentiment_classes
+from ktnet_lite.losses import sentiment_classes, task_loss
 from ktnet_lite.network import Fill, Output
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4)  # of the penalty on the weights
@@ -71,7 +71,7 @@ def log_frequencies(classes: Tensor, count: int) -> Tensor:
 class Linear(Floor):
     """Ridge (L1 loss: regression) or logistic regression on each modality's mean over its steps, by scikit-learn.
 
-    The penalty's strength is the one whose error on the valid split is least.
+    The penalty's strength is the one whose loss on the valid split is least.
     """
 
     def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], **_: object):
@@ -92,9 +92,9 @@ class Linear(Floor):
         for strength in STRENGTHS:
             weight, bias = solution(x, y, strength, loss)
             logits = torch.from_numpy(valid_x @ weight.T + bias).float().unflatten(-1, self.outputs)
-            error = np.abs(predictions(logits, loss).numpy() - valid_y).mean()
-            if error < best:
-                best = error
+            found = task_loss(logits, torch.from_numpy(valid_y), loss).item()
+            if found < best:
+                best = found
                 self.linear.weight.copy_(torch.from_numpy(weight))
                 self.linear.bias.copy_(torch.from_numpy(bias))
 

@@ -9,9 +9,9 @@ modalities; f_m from z_m, generative, one modality's own. Inference and generati
 
     L = L_label + lambda_x sum_m |x^_m - x_m|^2 + lambda_p MMD(z, N(0, 1)) + lambda_s L_surrogate
 
-MMD, with a Gaussian kernel, holds the codes near the prior. When audio is missing, a surrogate infers the codes that
-need it, z_y and z_A, from the other modalities; it is trained to give the label and the audio through the same
-generators: L_surrogate = L_label + lambda_x |x^_A - x_A|^2, both from the surrogate's codes.
+where |.|^2 is a mean over steps and features. MMD, with a Gaussian kernel, holds the codes near the prior. When audio
+is missing, a surrogate infers the codes that need it, z_y and z_A, from the other modalities; it is trained to give the
+label and the audio through the same generators: L_surrogate = L_label + lambda_x |x^_A - x_A|^2, from its own codes.
 
 Q_y is a memory fusion network as in the paper (:mod:`ktnet_lite.baselines.mfn`), every other Q and F an LSTM.
 
@@ -44,7 +44,7 @@ def mmd(codes: Tensor, prior: Tensor) -> Tensor:
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         return torch.exp(-(a[:, None] - b[None]).square().mean(-1)).mean()
 
-    codes = codes.float()
+    codes, prior = codes.float(), prior.float()
     return kernel(codes, codes) + kernel(prior, prior) - 2 * kernel(codes, prior)
 
 
@@ -106,7 +106,10 @@ class MFM(Baseline):
             self.surrogate = Encoder(rest, dim, codes=2)
 
     def forward(self, streams: Mapping[Modality, Padded]) -> MFMOutput:
-        """Streams with or without audio: without it, the surrogate infers the codes."""
+        """Streams with or without audio: without it, the surrogate infers the codes.
+
+        It is all or none: among streams with audio, a single clip that lacks it counts as zeros.
+        """
         aligned = self.align(streams)
         codes = self.surrogate_codes(aligned) if "audio" not in streams and self.infers_audio else self.codes(aligned)
         return MFMOutput(self.predict(codes), codes, aligned)

@@ -9,12 +9,12 @@ Liang, Liu, Zadeh and Morency, *Multimodal Language Analysis with Recurrent Mult
 
 Then, on all modalities' h = [h_L; h_V; h_A], K stages k of
 
-    highlight   a[k] = f_H(h; a[1..k-1]),    h~[k] = a[k] * h        which units matter now
-    fuse        s[k] = f_F(h~[k]; s[1..k-1])                         with what was fused before
+    highlight   a[k] = f_H(h~[k-1]; h),      h~[k] = a[k] * h        which units matter now
+    fuse        s[k] = f_F(h~[k]; s[k-1])                            with what was fused before
 
 and z_t = summarise(s[1], ..., s[K]). The prediction reads the last [h; z]. Both f_H and f_F are LSTMs over the stages.
 
-**Simplified.** K = 3, the paper's best on MOSI; f_H starts from a linear map of h, f_F from zeros.
+**Simplified.** K = 3, the paper's best on MOSI; the cell of f_H starts from a linear map of h, all else from zeros.
 
 **Where we differ.** There is no code of the authors. A softmax over all D units of h makes h~ about D times smaller
 than h; ours is scaled by D, so that even attention leaves h as it is. In the ports that we know the fusion

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ktnet_lite.data.schema import Modality, Split, Stream, blocks
-from ktnet_lite.errors import DataError
+from ktnet_lite.errors import ConfigError, DataError
 
 POOL = 16  # batches that are shuffled together before their clips are sorted by length
 
@@ -52,6 +53,30 @@ class Padded(NamedTuple):
         steps = torch.arange(self.mask.shape[1], device=self.mask.device)
         index = (self.mask * steps).argmax(1)  # (B,)
         return self.values[torch.arange(len(index), device=index.device), index]
+
+
+def one_time_line(streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Tensor], Tensor]:
+    """Aligned streams as tensors of one length, each (B, T, D_m), zero where not valid, and where any is (B, T).
+
+    A clip that lacks a modality has one step of it; the other steps of the clip are zero too.
+
+    Raises
+    ------
+    ConfigError
+        The streams of a clip differ in length.
+    """
+    shortest, steps = (f(padded.values.shape[1] for padded in streams.values()) for f in (min, max))
+    if shortest < steps:  # so unaligned, or the longest clips lack a modality
+        counts = torch.stack([padded.lengths for padded in streams.values()])  # (M, B)
+        if ((counts > 1) & (counts != counts.amax(0))).any():
+            lengths = ", ".join(f"{name} {padded.values.shape[1]}" for name, padded in streams.items())
+            raise ConfigError(f"this needs aligned streams; the longest of the batch, in steps: {lengths}")
+    values, masks = {}, []
+    for name, padded in streams.items():
+        mask, missing = padded.full_mask(), (0, steps - padded.values.shape[1])
+        values[name] = F.pad(padded.values.masked_fill(~mask.unsqueeze(-1), 0.0), (0, 0, *missing))
+        masks.append(F.pad(mask, missing))
+    return values, torch.stack(masks).any(0)
 
 
 class Batch(NamedTuple):
