@@ -14,14 +14,14 @@ EPOCHS ?= 12
 endif
 OPTIONS ?=
 
-NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint book lab lock clean
+.PHONY: help train test lint notebooks book lab lock clean
 
 help: ## show this help
 	@echo "make TARGET; the first call sets up $(VENV) (some minutes: it downloads PyTorch)"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "For example: make train DATASET=mosi-utterance VARIANTS=ours,language SEEDS=0,1 EPOCHS=10"
 	@echo "DATA_FROM=FOLDER takes raw files that you have; PYTHON=python3.12 another Python;"
 	@echo "OPTIONS='--batch-size 16' any other option (see .venv/bin/ktnet-lite train --help)."
@@ -36,6 +36,9 @@ test: lint ## check the style, run the tests and the notebooks
 lint: $(READY) ## check the style alone
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+notebooks: $(READY) ## execute the course's notebooks that are older than their code
+	$(BIN)/python notebooks/execute.py
 
 book: $(READY) ## build the book: _build/html/index.html
 	$(BIN)/jupyter-book build . -W -n --keep-going --all

@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PLATFORMS = (("linux", "Linux", "posix"), ("darwin", "Darwin", "posix"), ("win32", "Windows", "nt"))
 IMPORT_NAMES = {"ipython": "IPython", "scikit-learn": "sklearn"}
-NEEDS_EXPERIMENTS = {"experiments", "plots"}  # modules that may import what the extra `experiments` brings
+# Modules, and one folder, that may import what the extra `experiments` brings.
+NEEDS_EXPERIMENTS = {"experiments", "plots", "widgets", "figures"}
 
 
 def read(name: str) -> str:
@@ -120,12 +121,13 @@ def module_level_imports(path: Path) -> set[str]:
     "path", sorted((ROOT / "ktnet_lite").rglob("*.py")), ids=lambda path: path.relative_to(ROOT).as_posix()
 )
 def test_module_imports_what_is_declared(path):
-    declared = [*CORE, *EXTRAS["experiments"]] if path.stem in NEEDS_EXPERIMENTS else CORE
+    may = {path.stem, path.parent.name} & NEEDS_EXPERIMENTS
+    declared = [*CORE, *EXTRAS["experiments"]] if may else CORE
     allowed = {IMPORT_NAMES.get(requirement.name, requirement.name) for requirement in declared}
     imports = module_level_imports(path)
     foreign = {name.split(".")[0] for name in imports} - sys.stdlib_module_names - {"ktnet_lite"}
     assert foreign <= allowed, "declare it in pyproject.toml, or import it where it is used"
-    if path.stem not in NEEDS_EXPERIMENTS:
+    if not may:
         heavy = {name for name in imports if re.match(rf"ktnet_lite\.({'|'.join(NEEDS_EXPERIMENTS)})\b", name)}
         assert not heavy, "import it inside the function: the package must work without the extra `experiments`"
 

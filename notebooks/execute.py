@@ -1,0 +1,133 @@
+"""Execute the course's notebooks in place, those whose outputs are older than their code or the package's.
+
+    python notebooks/execute.py                    # what is out of date
+    python notebooks/execute.py --all
+    python notebooks/execute.py notebooks/02_encoders.ipynb
+
+What a notebook's outputs were made from is written into its metadata as a digest of its code cells and of the package
+modules that it reaches, without comments and docstrings: `make test` fails when they are out of date.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+NOTEBOOKS = Path(__file__).resolve().parent
+ROOT = NOTEBOOKS.parent
+PACKAGE = "ktnet_lite"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def course() -> list[Path]:
+    """The course's notebooks, in order."""
+    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def module_path(name: str) -> Path | None:
+    """The file of a module of the package; None for a name that is none."""
+    path = ROOT.joinpath(*name.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Names of package modules that a piece of code imports, anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == PACKAGE)
+
+
+def meaning(source: str) -> str:
+    """Code without what changes no output: comments, layout, docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def code_of(notebook: nbformat.NotebookNode) -> str:
+    """All code cells as one source, notebook magics left out."""
+    lines = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code").splitlines()
+    return "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
+
+
+def digest(path: Path) -> str:
+    """What the outputs of a notebook depend on: its code, and every package module that it reaches."""
+    notebook = nbformat.read(path, as_version=4)
+    code = code_of(notebook)
+    sources, waiting = {}, set(imported(ast.parse(code)))
+    while waiting:
+        file = module_path(waiting.pop())
+        if file is not None and file not in sources:
+            source = file.read_text(encoding="utf-8")
+            sources[file] = meaning(source)
+            waiting |= set(imported(ast.parse(source)))
+    found = [sources[file] for file in sorted(sources)]
+    return hashlib.sha256("\0".join([meaning(code), *found]).encode()).hexdigest()
+
+
+def is_current(path: Path) -> bool:
+    """Whether the outputs were made from the code as it is."""
+    return nbformat.read(path, as_version=4).metadata.get(PACKAGE, {}).get("made_from") == digest(path)
+
+
+def execute(path: Path) -> float:
+    """Run a notebook from the top and write it back; seconds."""
+    notebook = nbformat.read(path, as_version=4)
+    start = time.perf_counter()
+    client = NotebookClient(notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}})
+    client.extra_arguments = ["--IPKernelApp.log_level=ERROR"]  # not a warning about open ports
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise click.ClickException(f"{path.name}: {error}") from None
+    seconds = time.perf_counter() - start
+    notebook.metadata.pop("widgets", None)  # it breaks GitHub's viewer
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+    notebook.metadata[PACKAGE] = {
+        "made_from": digest(path),
+        "seconds": round(seconds),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {os.environ.get('OMP_NUM_THREADS', 'all')} used",
+        "torch": version("torch").split("+")[0],
+    }
+    nbformat.write(notebook, path)
+    return seconds
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--all", "everything", is_flag=True, help="those that are up to date too")
+def main(paths: tuple[Path, ...], everything: bool) -> None:
+    """Execute notebooks in place: PATHS, or what is out of date, two at once."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # numbers do not depend on the machine's cores, and two fit on two
+    chosen = [path.resolve() for path in paths] or [path for path in course() if everything or not is_current(path)]
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        running = {path: pool.submit(execute, path) for path in chosen}
+    failed = [run.exception() for run in running.values() if run.exception()]
+    for path, run in running.items():
+        click.echo(f"{path.name}: {'failed' if run.exception() else f'{run.result():.0f} s'}")
+    if failed:
+        raise click.ClickException("\n\n".join(str(error) for error in failed))
+
+
+if __name__ == "__main__":
+    main()

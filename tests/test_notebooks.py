@@ -1,0 +1,185 @@
+"""The course's notebooks: made from today's code, complete, readable without a kernel, and what they define."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "notebooks"))
+
+import execute  # noqa: E402
+
+COURSE = execute.course()
+NAMES = [path.stem for path in COURSE]
+REPOSITORY = "https://colab.research.google.com/github/ktnet-lite/ktnet-lite/blob/main/notebooks"
+HIDDEN = "hide-cell"
+SAME = re.compile(r"# The package's: (ktnet_lite[\w.]+)")
+
+
+def cells_of(path: Path, kind: str) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+def prose_of(path: Path) -> str:
+    return "\n\n".join(cell.source for cell in cells_of(path, "markdown"))
+
+
+def test_the_course_is_in_the_books_contents_in_order():
+    contents = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    assert re.findall(r"notebooks/(\d\d_\w+)", contents) == NAMES
+
+
+@pytest.mark.parametrize("path", COURSE, ids=NAMES)
+def test_outputs_are_not_older_than_the_code(path):
+    assert execute.is_current(path), "its outputs are older than its code or the package's; run: make notebooks"
+
+
+@pytest.mark.parametrize("path", COURSE, ids=NAMES)
+def test_every_code_cell_ran_in_order_without_an_error(path):
+    cells = [cell for cell in cells_of(path, "code") if cell.source.strip()]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("path", COURSE, ids=NAMES)
+def test_every_picture_has_text_for_those_who_cannot_see_it(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert "widgets" not in notebook.metadata, "GitHub does not show such a notebook"
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if execute.WIDGET in output.get("data", {})]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert pictures
+    for picture in pictures:
+        assert len(picture.metadata.get("image/png", {}).get("alt", "")) > 20
+    drawn = re.findall(r"!\[(.*?)\]\(", prose_of(path))
+    assert all(drawn)
+
+
+@pytest.mark.parametrize("path", COURSE, ids=NAMES)
+def test_a_chapter_has_all_its_parts(path):
+    prose = prose_of(path)
+    assert prose.startswith("# ") and f"({REPOSITORY}/{path.name})" in prose
+    for part in (
+        "**You will learn**",
+        "**Time:**",
+        "## Set-up",
+        "**What you should see:**",
+        "## Exercises",
+        "## Summary",
+        "**Next:**",
+    ):
+        assert part in prose, part
+    exercises = re.findall(r"^\*\*Exercise (\d)", prose, re.MULTILINE)
+    assert exercises == [str(n + 1) for n in range(len(exercises))] and len(exercises) >= 3
+    hidden = [cell for cell in cells_of(path, "code") if HIDDEN in cell.metadata.get("tags", [])]
+    titles = re.findall(r"# @title Solution (\d)", "\n".join(cell.source for cell in hidden))
+    assert titles == exercises, "each exercise has a hidden solution, in order"
+    for cell in hidden:
+        assert cell.metadata.get("jupyter", {}).get("source_hidden") and cell.metadata.get("cellView") == "form"
+
+
+@pytest.mark.parametrize("path", COURSE, ids=NAMES)
+def test_what_you_should_see_is_checked(path):
+    """After each such text, before the next heading, some cell fails when it is not so."""
+    cells = nbformat.read(path, as_version=4).cells
+    for i, cell in enumerate(cells):
+        if cell.cell_type == "markdown" and "**What you should see:**" in cell.source:
+            around = [c.source for c in cells[max(i - 1, 0) : i + 3] if c.cell_type == "code"]
+            assert any("assert" in source for source in around), cell.source[:80]
+
+
+@pytest.mark.parametrize("path", COURSE, ids=NAMES)
+def test_what_a_notebook_calls_the_packages_is_the_packages(path):
+    """A definition under the comment "The package's: NAME" is that of the package, but for docstrings and comments."""
+    for cell in cells_of(path, "code"):
+        for name in SAME.findall(cell.source):
+            module, _, definition = name.rpartition(".")
+            source = execute.module_path(module).read_text(encoding="utf-8")
+            assert defined(cell.source, definition) == defined(source, definition), name
+
+
+def defined(source: str, name: str) -> str:
+    """The code of one class or function, without what changes no output, on one canonical layout."""
+    lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
+    (node,) = [
+        node
+        for node in ast.parse("\n".join(lines)).body
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name
+    ]
+    return execute.meaning(ast.unparse(node))
+
+
+def test_the_digest_changes_with_code_that_is_reached_and_with_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "ROOT", tmp_path)
+    package = tmp_path / "ktnet_lite"
+    package.mkdir()
+    files = {"__init__": "", "near": "from ktnet_lite import far\nx = 1\n", "far": "y = 2\n", "other": "z = 3\n"}
+    path = tmp_path / "a.ipynb"
+
+    def digest(code: str = "import ktnet_lite.near\n%pip x\n", **changes: str) -> str:
+        for name, source in (files | changes).items():
+            (package / f"{name}.py").write_text(source, encoding="utf-8")
+        cells = [nbformat.v4.new_code_cell(code), nbformat.v4.new_markdown_cell("text")]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+        return execute.digest(path)
+
+    first = digest()
+    assert digest(other="z = 4\n") == first == digest(far='"""Text."""\n\ny = 2  # two\n')
+    assert (
+        len(
+            {
+                first,
+                digest(far="y = 3\n"),
+                digest(near="from ktnet_lite import far\nx = 2\n"),
+                digest("import ktnet_lite.near\nx"),
+            }
+        )
+        == 4
+    )
+
+
+def test_a_broken_notebook_fails(tmp_path):
+    """What `make test` would say if a lesson no longer held, or an output that is compared were another."""
+    for what, change in (
+        ("a lesson", lambda cell: cell.source.replace("assert same", "assert not same")),
+        ("an output", lambda cell: cell.source.replace("same predictions", "other predictions")),
+    ):
+        (source,) = [path for path in COURSE if path.name.startswith("00_")]
+        notebook = nbformat.read(source, as_version=4)
+        kept = [cell for cell in notebook.cells if cell.cell_type == "code" and "NaN" in cell.source]
+        assert kept, what
+        setup = nbformat.v4.new_code_cell("import numpy as np\nheard = unheard = np.zeros(3)\nsame = True")
+        cell = nbformat.v4.new_code_cell('print("same predictions with audio = NaN:", same)\nassert same')
+        cell.metadata["tags"] = ["nbval-check-output"]
+        cell.outputs = [
+            nbformat.v4.new_output("stream", name="stdout", text="same predictions with audio = NaN: True\n")
+        ]
+        cell.source = change(cell)
+        path = tmp_path / "broken.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=[setup, cell], metadata=notebook.metadata), path)
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--nbval-lax",
+            "--nbval-current-env",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            str(path),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 1 and "1 failed, 1 passed" in done.stdout, (what, done.stdout)
+
+
+def test_notebooks_are_plain_json_with_ids():
+    for path in COURSE:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        assert all(cell["id"] for cell in notebook["cells"])
