@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from ktnet_lite import report, results
+from ktnet_lite.baselines import SYSTEMS
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.schema import EMOTIONS
 from ktnet_lite.errors import ConfigError
@@ -57,6 +58,11 @@ def train(model: str, variant: str, seed: str, **parameters) -> None:
     ]
     if not configs:
         raise ConfigError("name at least one --model, one --variant and one --seed")
+    aligned_only = [m for m in models if m in SYSTEMS and not SYSTEMS[m].unaligned]
+    if aligned_only and parameters["dataset"] == "synthetic" and not parameters["aligned"]:
+        raise ConfigError(
+            f"{', '.join(aligned_only)}: needs aligned streams; add --aligned (ktnet-lite models: who takes what)"
+        )
     teacher = parameters["teacher"]
     if teacher and not Path(teacher).is_file():
         raise ConfigError(f"--teacher {teacher}: no such file; it is the model.pt of a trained full variant")
