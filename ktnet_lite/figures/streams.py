@@ -96,12 +96,14 @@ def intervals_of(rhythm: np.ndarray) -> np.ndarray:
 def labels(targets: Mapping[str, np.ndarray]) -> Figure:
     """Share of the clips in each of the seven classes, a panel for each set of scores (N,), counts above the bars."""
     drawn, panels = figure(len(targets), height=2.8)
-    for panel, (name, scores) in zip(panels, targets.items(), strict=True):
-        counts = np.bincount(np.clip(scores, -3, 3).round().astype(int) + 3, minlength=7)
-        bars = panel.bar(CLASSES, counts / len(scores), color=COLOURS["language"], alpha=0.6, linewidth=0)
+    counted = {name: np.bincount(np.clip(x, -3, 3).round().astype(int) + 3, minlength=7) for name, x in targets.items()}
+    highest = max((counts / counts.sum()).max() for counts in counted.values())
+    for panel, (name, counts) in zip(panels, counted.items(), strict=True):
+        bars = panel.bar(CLASSES, counts / counts.sum(), color=COLOURS["language"], alpha=0.6, linewidth=0)
         panel.bar_label(bars, counts, fontsize=8, color=GREY)
-        panel.set(title=name, xlabel="class", ylabel="share of the clips", xticks=CLASSES)
+        panel.set(title=name, xlabel="class", xticks=CLASSES, ylim=(0, 1.15 * highest))
         panel.grid(False, axis="x")
+    panels[0].set_ylabel("share of the clips")
     return drawn
 
 
@@ -137,7 +139,7 @@ def testbed(redundancy: float, noise: float) -> Figure:
     for observed, (label, colour, dashes) in SETS.items():
         right.plot(REDUNDANCIES, [row[observed] for row in errors], dashes, color=colour, label=label)
     right.plot(REDUNDANCIES, [row[()] for row in errors], ":", color=GREY, label="none: the median")
-    right.axvline(redundancy, color=GREY, alpha=0.3, linewidth=4)
+    right.axvline(redundancy, color=GREY, alpha=0.3, linewidth=4, ymax=0.7)
     right.set(xlabel="redundancy", ylabel="best possible MAE", ylim=(0, 1.9))
     for panel in (left, right):
         panel.legend(fontsize=8, labelcolor=GREY, frameon=False, ncols=2, loc="upper center")
