@@ -1,6 +1,7 @@
 """The main job: the training notebook by papermill, its result file, its failures, and the commands around it."""
 
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -115,7 +116,9 @@ def test_a_mistyped_parameter_stops_papermill_before_anything_runs(tmp_path):
 
 def test_a_failed_run_keeps_the_notebook_with_the_error_and_no_result(tmp_path):
     config = TrainConfig(**TINY | {"concat": "features"}, out=str(tmp_path))  # unaligned streams cannot be joined so
-    with pytest.raises(KTNetError, match=r'concat="features" needs aligned streams(.|\n)*The notebook with the error:'):
+    with pytest.raises(
+        KTNetError, match=r'concat="features": this needs aligned streams(.|\n)*The notebook with the error:'
+    ):
         run(config, live=False)
     folder = results.run_folder(config)
     assert not (folder / "result.json").exists()
@@ -233,7 +236,10 @@ def test_ctrl_c_in_the_notebook_is_ctrl_c_here(tmp_path, monkeypatch):
 def test_ctrl_c_stops_in_the_middle_without_a_traceback_and_keeps_the_checkpoint(tmp_path):
     options = [f"--{name}={value}" for name, value in (TINY | {"epochs": 100_000, "treatment": "random"}).items()]
     command = [sys.executable, "-m", "ktnet_lite", "train", *options, "--out", str(tmp_path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    quiet = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+    # In the background of a script, where tests may run, Ctrl-C is ignored, and children take that over.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, **quiet, start_new_session=True, preexec_fn=heed)
     while not list(tmp_path.glob("synthetic/*/last.pt")):
         assert process.poll() is None
         time.sleep(0.1)
