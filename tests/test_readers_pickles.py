@@ -188,6 +188,14 @@ def test_a_number_too_large_for_float32_is_refused_as_inf(tmp_path, recwarn):
             lambda d: d["train"].update(labels=np.zeros((6, 2, 1))),
             r"field 'labels': .*\(6, 2, 1\); expected \(N, 1, 1\)",
         ),
+        (
+            lambda d: d["train"].update(labels=[[[1.0]], [[1.0], [2.0]], *[[[0.0]]] * 4]),
+            r"bad\.pkl, split train, field 'labels': rows of different shapes",
+        ),
+        (
+            lambda d: d["test"].update(labels=[[1.0], [], [0.0], [2.0]]),
+            r"bad\.pkl, split test, field 'labels': rows of different shapes",
+        ),
         (lambda d: d["train"]["labels"].__setitem__((2, 0, 0), np.nan), "split train, targets: nan at index 2"),
         (lambda d: d["test"]["labels"].__setitem__((1, 0, 0), 7), r"targets: 7.0 at index 1 is outside \[-3, 3\]"),
         (lambda d: [d["test"][f].__setitem__(3, 0) for f in MOSI], "split test, clip 3 .*empty in every modality"),

@@ -38,7 +38,8 @@ def read(path: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
     shapes = [content["train"][field].shape for field in FIELDS]
     key = (*(shape[2] for shape in shapes), shapes[0][1])
     aligned = len({shape[1] for shape in shapes}) == 1
-    task: Task = "emotion" if np.shape(content["train"]["labels"])[1:] == (len(EMOTIONS), 2) else "sentiment"
+    labels = _labels(path, "train", content["train"]["labels"])
+    task: Task = "emotion" if labels.shape[1:] == (len(EMOTIONS), 2) else "sentiment"
     provenance = {"source": "MulT's pickle", "file": Path(path).name, "licence": "of the data set's owners"}
     header = Header(KNOWN.get(key, Path(path).stem), task, aligned, provenance)
     return header, _splits(path, content, header)
@@ -54,8 +55,15 @@ def _splits(path: Path | str, content: Content, header: Header) -> Iterator[tupl
         yield name, Split(pack_all(arrays, header.aligned), targets, ids)
 
 
+def _labels(path: Path | str, name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # lists of different lengths
+        raise DataError(f"{path}, split {name}, field 'labels': rows of different shapes ({error})") from error
+
+
 def _scores(path: Path | str, name: str, value: Any) -> np.ndarray:
-    labels = np.asarray(value)
+    labels = _labels(path, name, value)
     if labels.ndim == 0 or labels.dtype.kind not in "fiu" or labels.size != len(labels):
         raise DataError(
             f"{path}, split {name}, field 'labels': {labels.dtype} of shape {labels.shape}; expected (N, 1, 1) scores "
