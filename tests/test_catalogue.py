@@ -330,7 +330,7 @@ def test_what_has_no_public_link_says_where_to_ask(tmp_path):
 def test_an_unknown_name_brings_the_nearest(tmp_path):
     with pytest.raises(ConfigError, match=r"'mosi-word' is neither .* did you mean 'mosi-words'\?") as error:
         catalogue.load("mosi-word", folder=tmp_path)
-    assert "synthetic, mosi-words, mosi-utterance, mosi, " in str(error.value)
+    assert "synthetic, mosi-words, mosi-utterance, mmmo, mosi, " in str(error.value)
     with pytest.raises(ConfigError, match=r"nor a file\n"):
         catalogue.load("/no/such/thing.h5")
 
@@ -362,16 +362,19 @@ def test_every_entry_is_complete():
                 host, commit = file.url.split("/")[2], file.url.split("/")[5]
                 assert host == "raw.githubusercontent.com" and len(bytes.fromhex(commit)) == 20
                 assert file.sha256 and file.size and file.url.endswith("/" + file.name)
-    assert [name for name, entry in ENTRIES.items() if entry.public] == ["mosi-words", "mosi-utterance"]
+    assert [name for name, entry in ENTRIES.items() if entry.public] == ["mosi-words", "mosi-utterance", "mmmo"]
 
 
 def test_the_public_files_are_the_real_ones(real_data):
-    for name in ("mosi-words", "mosi-utterance"):
+    for name in ("mosi-words", "mosi-utterance", "mmmo"):
         found = download.locate(ENTRIES[name].files, real_data, "")
         assert all(found[file.name].stat().st_size == file.size for file in ENTRIES[name].files)
 
 
-@pytest.mark.parametrize(("name", "sizes"), [("mosi-words", (1284, 229, 686)), ("mosi-utterance", None)])
+@pytest.mark.filterwarnings("ignore:.*no text_train_emb.h5")
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("mosi-words", (1284, 229, 686)), ("mosi-utterance", None), ("mmmo", (220, 40, 80))]
+)
 def test_the_real_sets_are_built(real_data, tmp_path, name, sizes):
     data = catalogue.load(name, folder=tmp_path, local=real_data)
     assert sizes is None or abs(np.subtract([len(data[s]) for s in data], sizes)).max() <= 2  # clips without a word

@@ -26,12 +26,14 @@ KINDS = {
     "store": "HDF5 file of ktnet-lite",
     "mosi-words": "raw files of mosi-words",
     "mosi-utterance": "raw files of mosi-utterance",
+    "mfn": "folder of MFN's HDF5 files",
 }
 PUBLISHED = {  # clips in train, valid, test
     (1284, 229, 686): "MOSI, official folds",
     (16326, 1871, 4659): "MOSEI as in MulT's and MMSA's files",
     (2717, 798, 938): "IEMOCAP as in MulT's files",
     (1193, 254, 752): "mosi-utterance, its own split",
+    (220, 40, 80): "ICT-MMMO as in MFN's files",
 }
 CLOSE = 0.02  # sizes that differ by less are said to be of the same data set, with clips missing
 

@@ -63,6 +63,8 @@ MMSA = "the cloud folders that github.com/thuiar/MMSA names"
 SDK = "github.com/CMU-MultiComp-Lab/CMU-MultimodalSDK"
 DECLARE = "github.com/declare-lab/multimodal-deep-learning"
 MIT = "MIT (the features); the videos: " + CMU
+MFN = "github.com/pliang279/MFN"
+MIT_MMMO = "MIT (MFN's repository); the videos: of their makers, for research; cite Wöllmer et al. 2013 (ICT-MMMO)"
 IEMOCAP = "sign the agreement of sail.usc.edu/iemocap first; never pass the files on"
 
 WORDS = _github(
@@ -91,6 +93,23 @@ UTTERANCE = _github(
     e7689e6d70720addd2a6b316419d245a68839c32b014ff426c406063ee777466  201361 {}/transcripts.csv
     """.replace("{}", "contextual-utterance-level-multimodal-sentiment-analysis/data"),
 )
+MMMO = _github(  # the repository also lists text_train_emb.h5, which could not be had to take its SHA-256
+    "pliang279/MFN",
+    "b0453fb6e21b581c796246a0c32a6551f2028c1b",
+    """
+    1d701dc193b3e4404e35b97165fd33af19aff50d193a744488ec4c87ea0d6c44  949248 new_data/mmmo/audio_test.h5
+    4c37e59d75bf1fe17baf6d607e4e7eef228b9b16a145f64c9624d2fc8fcb1666 2606848 new_data/mmmo/audio_train.h5
+    37b39911ee143d712e36d1fcba5b41400d2b40bef9de3da419de7344486eb8e9  475648 new_data/mmmo/audio_valid.h5
+    8f3bcab7716c482c209c393098fabe6362fa66b58eb9de5ebd4529c2cb53476b 3842048 new_data/mmmo/text_test_emb.h5
+    ff332edc367c23495f0a0194fc5a2b83d217565a6a9ab402f98cbbb60bdc3b95 1922048 new_data/mmmo/text_valid_emb.h5
+    d0bfeb4a0ca249ac766b9c426146e4765b783463112e78665231a82c7b02f176  462848 new_data/mmmo/video_test.h5
+    2b7d7d442c1ef7aae0c06d19a845baeb5f8685ee844900f30d6cce643da42452 1269248 new_data/mmmo/video_train.h5
+    43a44a63e369bca2fc86c54fa42d9b3b30c03657b8f7287bdae60341f4767d8c  232448 new_data/mmmo/video_valid.h5
+    17a83a344f15fc751bf10a052ade48d0944959052b30f33bc2c5216a31ea59ee    2688 new_data/mmmo/y_test.h5
+    872872ba80f2076a2f5287ace2e3cb72dff7abaa01e1906073c1d50a15a84d6e    3808 new_data/mmmo/y_train.h5
+    e164e98d53b01e558af6eb232fdc0ca8660f8bd3e76469ca12bef124688a4c8f    2368 new_data/mmmo/y_valid.h5
+    """,
+)
 
 
 def _mult(name: str, about: str, file: str, licence: str = CMU) -> Entry:
@@ -113,6 +132,7 @@ ENTRIES = {
             "mosi-utterance",
             UTTERANCE + LABELS,
         ),
+        Entry("mmmo", "ICT-MMMO: 340 film reviews; no words in train", MFN, MIT_MMMO, "mfn", MMMO),
         _mult("mosi", "MOSI, aligned, 147 MB", "mosi_data.pkl"),
         _mult("mosi-unaligned", "MOSI, unaligned, 326 MB", "mosi_data_noalign.pkl"),
         _mult("mosei", "MOSEI, aligned, 3.5 GB", "mosei_senti_data.pkl"),

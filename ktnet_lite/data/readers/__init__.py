@@ -15,7 +15,7 @@ from pathlib import Path
 import h5py
 
 from ktnet_lite.data import store
-from ktnet_lite.data.readers import csd, csd_folder, mmsa, mosi_utterance, mosi_words, mult
+from ktnet_lite.data.readers import csd, csd_folder, mfn, mmsa, mosi_utterance, mosi_words, mult
 from ktnet_lite.data.readers.fields import FIELDS
 from ktnet_lite.data.readers.mending import without_bad_clips, zeroed
 from ktnet_lite.data.schema import Header, Split
@@ -29,6 +29,7 @@ READERS: dict[str, Callable[[Path], Source]] = {
     "mosi-words": mosi_words.read,
     "mosi-utterance": mosi_utterance.read,
     "csd": csd_folder.read,
+    "mfn": mfn.read,
     "store": lambda path: ((data := store.read(path)).header, iter(data.splits.items())),
 }
 FORMATS = tuple(READERS)
@@ -106,7 +107,11 @@ def _identify_folder(path: Path) -> str:
         return "mosi-words"
     if any(name.endswith(".csd") for name in names):
         return "csd"
-    raise DataError(f"folder {path} holds no .csd files and not the csv files of mosi-utterance")
+    if {"y_train.h5", "audio_train.h5"} <= names:
+        return "mfn"
+    raise DataError(
+        f"folder {path} holds no .csd files, not the csv files of mosi-utterance and not y_train.h5 with audio_train.h5"
+    )
 
 
 def _identify_pickle(path: Path) -> str:
