@@ -1,0 +1,44 @@
+"""Chapter 7's pictures: what is drawn is the data."""
+
+import numpy as np
+import pytest
+
+from ktnet_lite.data import synthetic
+from ktnet_lite.figures import claim
+
+
+def test_a_heat_map_has_every_number_and_brackets_those_in_doubt():
+    values = np.array([[0.4, 0.0], [-0.1, 0.2]])
+    sure = np.array([[True, False], [False, True]])
+    drawn = claim.heat_maps({"a": (values, sure), "b": (-values, None)}, (0.0, 1.0), (0.0, 3.0))
+    left, right = drawn.axes
+    assert [text.get_text() for text in left.texts] == ["+0.40", "(0.00)", "(-0.10)", "+0.20"]
+    assert [text.get_text() for text in right.texts] == ["-0.40", "0.00", "+0.10", "-0.20"]
+    mesh = left.collections[0]
+    np.testing.assert_allclose(mesh.get_array().reshape(2, 2), values)
+    assert mesh.norm(0.0) == 0.5 and mesh.norm(0.4) == 1.0  # no difference is the middle of one scale
+    assert left.texts[2].get_position() == (0.5, 1.5)  # second redundancy, first noise
+    assert [label.get_text() for label in left.get_xticklabels()] == ["0", "3"]
+
+
+def test_lines_of_the_laughter_are_the_errors():
+    ideal, trained = {"ours": [1, 1]}, {"ours": [2, 2], "full, trained without laughter": [1, 3]}
+    left, right = claim.laughter((0, 2), ideal, trained, {0: 0.5}).axes
+    assert [line.get_ydata().tolist() for line in left.lines] == [[1, 1]]
+    assert [line.get_ydata().tolist() for line in right.lines] == [[2, 2], [1, 3], [0.5]]
+
+
+@pytest.mark.parametrize(("redundancy", "laughter"), [(0.0, 0.0), (0.75, 1.0), (1.0, 3.0)])
+def test_the_knobs_show_the_voice_the_ceilings_and_the_place(redundancy, laughter):
+    voice, errors, place = claim.knobs(redundancy, laughter).axes
+    heard, clean, best = (line.get_ydata() for line in voice.lines)
+    gap = np.abs(heard - clean).max()
+    assert gap == pytest.approx(0, abs=1e-6) if laughter == 0 else gap > 0.1
+    if redundancy == 1:  # all of the voice is in words and face
+        np.testing.assert_allclose(best, clean)
+    if redundancy == 0:
+        np.testing.assert_array_equal(best, 0)
+    made = synthetic.make((1, 1, 200), redundancy, laughter)
+    scores = synthetic.ceiling(made.factors["test"], ("language", "vision"), redundancy, laughter)
+    assert errors.patches[2].get_width() == pytest.approx(np.abs(scores - made.dataset["test"].targets).mean())
+    assert place.lines[1].get_xdata() == [redundancy] and place.lines[1].get_ydata() == [laughter]
