@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from ktnet_lite import checkpoint, losses
 from ktnet_lite.baselines import SYSTEMS
 from ktnet_lite.baselines.ctc import CTCAligned
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.data import catalogue, synthetic
+from ktnet_lite.data import catalogue, store, synthetic
 from ktnet_lite.data.schema import Dataset, Header, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError
 from ktnet_lite.losses import AudioTarget, Objective
@@ -23,10 +24,33 @@ def load_dataset(config: TrainConfig) -> Dataset:
     """The data set that the config names: made on the fly, from the catalogue, or from a file; on its grid, if any."""
     if config.dataset == "synthetic":
         sizes = config.clips, max(config.clips // 4, 1), max(config.clips // 2, 1)
-        dataset = synthetic.make(sizes, config.redundancy, config.audio_noise, config.aligned).dataset
+        dataset = synthetic.make(sizes, config.redundancy, config.audio_noise, config.aligned, task=config.task).dataset
     else:
         dataset = catalogue.load(config.dataset, local=config.data_from or None)
     return dataset.on_grid(config.grid) if config.grid else dataset
+
+
+def checksum(config: TrainConfig) -> str:
+    """Of the data that the config names, before any grid; what is not stored with its checksum is read whole, once."""
+    if config.dataset == "synthetic":
+        return _made(config.clips, config.redundancy, config.audio_noise, config.aligned, config.task)
+    if config.dataset in catalogue.ENTRIES:
+        return store.info(catalogue.build(config.dataset, local=config.data_from or None)).checksum
+    path = Path(config.dataset)
+    if store.is_store(path):
+        return store.info(path).checksum
+    return _read(config.dataset, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@cache
+def _made(clips: int, redundancy: float, audio_noise: float, aligned: bool, task: str) -> str:
+    knobs = {"clips": clips, "redundancy": redundancy, "audio_noise": audio_noise, "aligned": aligned, "task": task}
+    return load_dataset(TrainConfig(**knobs)).checksum
+
+
+@cache
+def _read(dataset: str, changed: int) -> str:
+    return catalogue.load(dataset).checksum
 
 
 def task_loss_of(config: TrainConfig, header: Header) -> losses.TaskLoss:

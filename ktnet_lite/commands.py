@@ -146,14 +146,13 @@ def _seeds(text: str) -> list[int]:
 
 
 def _teachers_first(configs: list[TrainConfig]) -> list[TrainConfig]:
-    """Full models before "ours", which takes the full model of its seed as teacher instead of training one again."""
-    full = {config.seed: config for config in configs if config.system == "full"}
+    """Full models before "ours", which takes the one that would teach it instead of training it again."""
+    full = {results.run_folder(config) for config in configs if config.system == "full"}
     taught = []
     for config in sorted(configs, key=lambda config: config.variant == "ours"):
         own = config.variant == "ours" and config.treatment == "teacher" and not config.teacher
-        if own and config.targets == "all" and config.seed in full:  # a teacher always has every target
-            teacher = results.run_folder(full[config.seed]) / "model.pt"
-            config = dataclasses.replace(config, teacher=str(teacher))
+        if own and (teacher := results.run_folder(config.taught_by)) in full:
+            config = dataclasses.replace(config, teacher=str(teacher / "model.pt"))
         taught.append(config)
     return taught
 

@@ -73,6 +73,7 @@ class TrainConfig:
     )
     audio_noise: float = parameter(0.5, "synthetic: noise of the real audio", low=0.0)
     aligned: bool = parameter(False, "synthetic: one time line for all streams")
+    task: str = parameter("sentiment", "synthetic: what the labels are", choices=("sentiment", "emotion"))
 
     device: str = parameter("auto", "auto, cpu, cuda or mps", choices=("auto", "cpu", "cuda", "mps"))
     precision: str = parameter("float32", "autocast of the forward pass", choices=("float32", "bf16", "fp16"))
@@ -119,6 +120,13 @@ class TrainConfig:
         if self.model == "ktnet":
             return self.variant
         return self.model if self.variant == "full" else f"{self.model}-{self.variant}"
+
+    @property
+    def taught_by(self) -> TrainConfig:
+        """The training whose audio encoder teaches this one: all modalities, and the same in all that it uses."""
+        fields = "treatment", "teacher", "consistency", "lambda_vision", "lambda_language", "targets", "concat"
+        unused = {name: self.__dataclass_fields__[name].default for name in fields}
+        return dataclasses.replace(self, **unused, variant="full")
 
     @property
     def target_modalities(self) -> tuple[str, ...] | None:

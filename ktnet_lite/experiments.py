@@ -13,6 +13,7 @@ from typing import Any
 
 import nbformat
 import papermill
+from filelock import FileLock, Timeout
 from nbclient.exceptions import DeadKernelError
 from traitlets.config import Config
 
@@ -52,16 +53,32 @@ def parameters_from(namespace: Mapping[str, Any]) -> TrainConfig:
     return TrainConfig.build(values)
 
 
-def run(config: TrainConfig, *, live: bool = True) -> Path:
+class BusyError(KTNetError):
+    """Another process is at this very run."""
+
+
+def run(config: TrainConfig, *, live: bool = True, again: bool = True, wait: bool = True) -> Path:
     """Train by executing ``train.ipynb`` into the run's folder; return the path of its ``result.json``.
 
     The folder (:func:`ktnet_lite.results.run_folder`) holds the executed notebook, the checkpoint, the model and the
-    pictures. An interrupted or failed run leaves no result file; the same call takes it up where it stopped.
+    pictures. An interrupted or failed run leaves no result file; the same call takes it up where it stopped. Two
+    processes never are at one folder: the second waits.
+
+    Parameters
+    ----------
+    live : bool
+        Show the training's progress while it runs.
+    again : bool
+        Execute the notebook even if there is a result already.
+    wait : bool
+        Wait for a process that is at this run, instead of raising.
 
     Raises
     ------
     ConfigError, DataError
         No such data set, or it cannot be had; nothing has run.
+    BusyError
+        Another process is at it, and ``wait`` is false.
     KTNetError
         A cell failed. The notebook with the error stays in the folder, and the message says where.
     """
@@ -69,6 +86,16 @@ def run(config: TrainConfig, *, live: bool = True) -> Path:
         catalogue.build(config.dataset, local=config.data_from or None)  # here: its progress and errors show
     folder = results.run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=-1 if wait else 0):
+            if again or not (folder / "result.json").is_file():
+                _execute(config, folder, live)
+    except Timeout:
+        raise BusyError(f"another process is training {folder}") from None
+    return folder / "result.json"
+
+
+def _execute(config: TrainConfig, folder: Path, live: bool) -> None:
     result, notebook = folder / "result.json", folder / "train.ipynb"
     result.unlink(missing_ok=True)
     logging.getLogger("papermill").setLevel(logging.ERROR)
@@ -97,7 +124,6 @@ def run(config: TrainConfig, *, live: bool = True) -> Path:
         ) from error
     if not result.is_file():
         raise KTNetError(f"{notebook} ran to its end but left no result file")
-    return result
 
 
 def _kernel(folder: str) -> Config:

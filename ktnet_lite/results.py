@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from ktnet_lite import __version__
+from ktnet_lite.build import checksum
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.data.sources import ENTRIES
@@ -31,13 +32,25 @@ LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
 
 
 def run_folder(config: TrainConfig) -> Path:
-    """``<out>/<dataset>/<system>-<key>-seed<seed>``; the key tells runs with other parameters apart."""
+    """``<out>/<dataset>/<system>-<key>-seed<seed>``; the key tells other parameters, data and versions apart.
+
+    Raises
+    ------
+    ConfigError, DataError
+        The data set is not known, or cannot be had.
+    """
     elsewhere = {"model", "variant", "seed"} | NOT_SCIENCE
     science = {k: v for k, v in config.as_dict().items() if k not in elsewhere}
+    science |= {"dataset": checksum(config), "package": __version__}
     key = hashlib.sha256(json.dumps(science, sort_keys=True).encode()).hexdigest()[:8]
     named = config.dataset == "synthetic" or config.dataset in ENTRIES
     name = config.dataset if named else Path(config.dataset).resolve().stem
     return Path(config.out) / name / f"{config.system}-{key}-seed{config.seed}"
+
+
+def published() -> list[Path]:
+    """The result files that come with the project: those of its checkout, none where only the package is installed."""
+    return sorted((Path(__file__).resolve().parents[1] / "results").glob("*/*.json"))
 
 
 def hardware(device: torch.device) -> dict[str, Any]:

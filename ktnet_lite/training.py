@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import sys
 import time
@@ -257,8 +256,8 @@ def _teacher(config: TrainConfig, dataset: Dataset, folder: Path | None, progres
             raise CheckpointError(f"teacher {config.teacher} {what}; train one with variant = 'full'")
         check_fits(model, dataset["train"], f"{dataset.header.name!r}, for the teacher")
         return model
-    full = dataclasses.replace(config, variant="full", targets="all")
-    return fit(full, dataset, None if folder is None else folder / "teacher", progress=progress, resume=resume).model
+    own = None if folder is None else folder / "teacher"
+    return fit(config.taught_by, dataset, own, progress=progress, resume=resume).model
 
 
 def _summary(entry: Mapping[str, float]) -> str:
