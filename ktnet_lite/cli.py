@@ -14,7 +14,10 @@ from ktnet_lite import __version__
 from ktnet_lite.errors import DataError, KTNetError
 from ktnet_lite.text import size, table
 
-ELSEWHERE = dict.fromkeys(("train", "predict", "models"), "ktnet_lite.commands")  # imported when called: torch is slow
+ELSEWHERE = {  # imported when called: torch is slow
+    **dict.fromkeys(("train", "predict", "models", "experiments"), "ktnet_lite.commands"),
+    **dict.fromkeys(("reproduce", "report", "compare"), "ktnet_lite.table_commands"),
+}
 FILE = click.Path(path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 

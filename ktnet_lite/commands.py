@@ -134,6 +134,21 @@ def models() -> None:
     click.echo(table([HEADINGS, *capabilities()]))
 
 
+@click.command()
+def experiments() -> None:
+    """The parameters of the training notebook, for papermill -p and -f: name, type, default, meaning."""
+    import papermill
+
+    from ktnet_lite.experiments import notebook_path
+    from ktnet_lite.text import table
+
+    path = notebook_path("train")
+    rows = [("PARAMETER", "TYPE", "DEFAULT", "WHAT")]
+    for name, found in papermill.inspect_notebook(str(path)).items():
+        rows.append((name, found["inferred_type_name"], found["default"], found["help"]))
+    click.echo(f"{table(rows)}\n\npapermill {path} OUTPUT.ipynb -p NAME VALUE, or -f PARAMETERS.yaml")
+
+
 def _split(text: str) -> list[str]:
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 

@@ -201,7 +201,7 @@ def comparison(rows: Mapping[str, Interval], metric: str, floor: tuple[str, floa
         axes.annotate(floor[0], (floor[1], 1), **place, ha="center", fontsize=9, color=GREY)
     for y, (name, interval) in enumerate(rows.items()):
         colour = COLOURS["missing"] if ", audio" in name else COLOURS["language"]
-        colour = COLOURS["reconstructed"] if name == "ours" else colour
+        colour = COLOURS["reconstructed"] if name.lower().startswith("ours") else colour
         if interval.low is not None:
             axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=3, alpha=0.5)
         axes.plot(interval.mean, y, "o", color=colour)

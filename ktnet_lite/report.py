@@ -17,6 +17,13 @@ from ktnet_lite.statistics import Interval, mean_interval, paired_difference
 MAIN = {"sentiment": ("acc7", "acc2_nonzero", "f1_nonzero", "mae", "corr"), "emotion": ("accuracy_mean", "f1_mean")}
 FILLED = {"zero": "audio = 0", "mean": "audio = mean", "inferred": "audio inferred"}
 COMPARED = tuple(("ours", other) for other in ("language_vision", "full", "full, audio = 0", "full, audio = mean"))
+TESTED = {  # what differences are tested by: metrics that any resample of clips defines, the chief one first
+    "sentiment": {
+        "mae": lambda scores, targets: np.abs(scores - targets).mean(),
+        "acc2_nonzero": lambda scores, targets: ((scores > 0) == (targets > 0))[targets != 0].mean(),
+    },
+    "emotion": {"accuracy_mean": lambda scores, targets: ((scores > 0.5) == targets).mean()},
+}
 
 Results = Sequence[dict[str, Any]]
 
@@ -81,7 +88,7 @@ def table(results: Results) -> str:
     cells = {metric: intervals(results, metric) for metric in metrics}
     lines = [("", *(METRICS[metric].label for metric in metrics), "parameters")]
     for name, group in rows(results).items():
-        numbers = (_number(cells[metric].get(name)) for metric in metrics)
+        numbers = (str(cells[metric].get(name, "-")) for metric in metrics)
         lines.append((name, *numbers, f"{group[0].parameters:,}"))
     for name, values in results[0]["baselines"].items():
         numbers = (values.get(metric) for metric in metrics)
@@ -93,11 +100,7 @@ def differences(results: Results) -> list[str]:
     """What was learned, in sentences: the differences that the paper is about, paired on seeds and clips."""
     groups = rows(results)
     targets = np.array(results[0]["predictions"]["targets"])
-    metric = "mae" if results[0]["dataset"]["task"] == "sentiment" else "accuracy_mean"
-    functions = {
-        "mae": lambda scores, targets: np.abs(scores - targets).mean(),
-        "accuracy_mean": lambda scores, targets: ((scores > 0.5) == targets).mean(),
-    }
+    metric, function = next(iter(TESTED[results[0]["dataset"]["task"]].items()))
     sentences = []
     for ours, other in COMPARED:
         if ours not in groups or other not in groups:
@@ -106,7 +109,7 @@ def differences(results: Results) -> list[str]:
         if not seeds:
             continue
         scores = [np.array([row.scores for row in groups[name] if row.seed in seeds]) for name in (ours, other)]
-        found = paired_difference(functions[metric], *scores, targets)
+        found = paired_difference(function, *scores, targets)
         higher_is_better = METRICS[metric].higher_is_better
         if found.low <= 0 <= found.high:
             verdict = "no difference that these runs can tell from chance"
@@ -122,11 +125,40 @@ def differences(results: Results) -> list[str]:
     return sentences
 
 
-def _number(interval: Interval | None) -> str:
-    if interval is None:
-        return "-"
-    spread = "" if interval.low is None else f" [{interval.low:.3f}, {interval.high:.3f}]"
-    return f"{interval.mean:.3f}{spread}"
+def compare(ours: dict[str, Any], other: dict[str, Any], clips: int = 5) -> str:
+    """Two results of the same test clips as text: each metric with its paired difference, and where they differ most.
+
+    Raises
+    ------
+    DataError
+        They are of different test clips.
+    """
+    rows((ours, other))
+    targets, scores = (
+        np.array(ours["predictions"]["targets"]),
+        [np.array(r["predictions"]["scores"]) for r in (ours, other)],
+    )
+    tested = TESTED[ours["dataset"]["task"]]
+    names = [f"{result['system']}, seed {result['parameters']['seed']}" for result in (ours, other)]
+    lines = [("", *names, "difference [95%]", "p")]
+    for metric in dict.fromkeys((*MAIN[ours["dataset"]["task"]], *tested)):
+        values = [result["metrics"]["test"][metric] for result in (ours, other)]
+        difference = "-" if None in values else f"{values[0] - values[1]:+.3f}"
+        p = ""
+        if metric in tested:
+            found = paired_difference(tested[metric], *(x[None] for x in scores), targets)
+            difference, p = str(found), f"{found.p:.3f}"
+        lines.append((METRICS[metric].label, *("-" if x is None else f"{x:.3f}" for x in values), difference, p))
+    gaps = [np.abs(x - targets).reshape(len(targets), -1).mean(1) for x in scores]
+    order = np.argsort(-np.abs(gaps[0] - gaps[1]), kind="stable")[:clips]
+    differing = [("clip", "target", *names)]
+    for i in order:
+        shown = (np.array2string(x[i], precision=2, suppress_small=True) for x in (targets, *scores))
+        differing.append((ours["predictions"]["ids"][i], *shown))
+    parts = [text.table(lines), "Intervals are over clips: these are one training each, and other seeds may differ."]
+    if clips:
+        parts.append(f"The clips whose errors differ most:\n{text.table(differing)}")
+    return "\n\n".join(parts)
 
 
 def _count(number: int, noun: str) -> str:

@@ -5,12 +5,14 @@ Written last and in one piece, so a file that exists is complete.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from ktnet_lite.evaluation import Evaluation
 from ktnet_lite.training import Run
 
 FORMAT = 2
+PACKED = ("predictions", "without_audio", "curves")  # compressed in published files
 NOT_SCIENCE = {"out", "data_from", "device", "teacher"}  # where things lie, not what is computed
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
 
@@ -50,7 +53,7 @@ def run_folder(config: TrainConfig) -> Path:
 
 def published() -> list[Path]:
     """The result files that come with the project: those of its checkout, none where only the package is installed."""
-    return sorted((Path(__file__).resolve().parents[1] / "results").glob("*/*.json"))
+    return sorted((Path(__file__).resolve().parents[1] / "results").glob("*/*.result.json"))
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
@@ -150,12 +153,39 @@ def save(path: Path, result: dict[str, Any]) -> None:
         raise DataError(f"cannot write the result {path}: {error}; free some space or choose another --out") from error
 
 
+def publish(path: Path, folder: Path) -> Path:
+    """A run's result as a small file to pass on: ``<folder>/<data set>/<run>.result.json``.
+
+    The same content but for where things lay on this machine; curves and predictions are compressed.
+    """
+    result = load(path)
+    places = {name: TrainConfig.__dataclass_fields__[name].default for name in NOT_SCIENCE}
+    result["parameters"] |= {name: default for name, default in places.items() if name != "device"}
+    result["curves"] = [{name: float(f"{x:.6g}") for name, x in epoch.items()} for epoch in result["curves"]]
+    for part in (result["predictions"], *result["without_audio"].values()):
+        part["scores"] = np.round(part["scores"], 4).tolist()
+    packed = {name: _pack(value) if name in PACKED else value for name, value in result.items()}
+    target = folder / path.parent.parent.name / f"{path.parent.name}.result.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save(target, packed)
+    return target
+
+
+def _pack(value: Any) -> str:
+    return base64.b64encode(zlib.compress(json.dumps(value).encode(), 9)).decode()
+
+
+def _unpack(text: str) -> Any:
+    return json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
+
+
 def load(path: Path | str) -> dict[str, Any]:
     """Read a result file; :class:`DataError` when it is none or from another format."""
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if not isinstance(result, dict) or result.get("format") != FORMAT:
+            raise DataError(f"{path} is not a result file of ktnet-lite, format {FORMAT}")
+        packed = [name for name in PACKED if isinstance(result[name], str)]
+        return result | {name: _unpack(result[name]) for name in packed}
+    except (OSError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as a result file: {error}") from error
-    if not isinstance(result, dict) or result.get("format") != FORMAT:
-        raise DataError(f"{path} is not a result file of ktnet-lite, format {FORMAT}")
-    return result

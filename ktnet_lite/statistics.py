@@ -21,6 +21,22 @@ class Interval(NamedTuple):
     high: float | None
     runs: int
 
+    def __str__(self) -> str:
+        return f"{self.mean:.3f}" + ("" if self.low is None else f" [{self.low:.3f}, {self.high:.3f}]")
+
+
+class Difference(NamedTuple):
+    """A difference, its 95% bootstrap interval, and the share of resamples that speak against its sign."""
+
+    mean: float
+    low: float
+    high: float
+    runs: int
+    p: float  # two-sided: twice the share of resamples on the other side of zero
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
 
 def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
     """Mean over runs with its 95% percentile bootstrap interval (Efron & Tibshirani 1993, chapter 13).
@@ -51,7 +67,7 @@ def paired_difference(
     targets: np.ndarray,
     resamples: int = 2000,
     seed: int = 0,
-) -> Interval:
+) -> Difference:
     """``metric(ours) - metric(theirs)``, averaged over seeds, with a 95% interval over seeds and clips.
 
     Both systems are measured on the same seeds and clips. Each resample draws seeds, and clips, with replacement,
@@ -86,4 +102,6 @@ def paired_difference(
     if not np.isfinite(drawn).all():
         raise KTNetError("the metric is undefined on some samples of these clips; compare by another one, such as MAE")
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(difference(np.arange(seeds), np.arange(clips)), float(low), float(high), seeds)
+    beyond = min(np.less_equal(drawn, 0).sum(), np.greater_equal(drawn, 0).sum())
+    p = min(2 * (beyond + 1) / (resamples + 1), 1.0)  # + 1: what was seen is a resample too, so p is never 0
+    return Difference(difference(np.arange(seeds), np.arange(clips)), float(low), float(high), seeds, float(p))

@@ -251,7 +251,7 @@ def test_ctrl_c_stops_in_the_middle_without_a_traceback_and_keeps_the_checkpoint
     assert process.returncode == 130
     assert "Traceback" not in said and "Stopped. The same command goes on where it can." in said
     (folder,) = (tmp_path / "synthetic").iterdir()
-    assert {file.name for file in folder.iterdir()} - {"last.pt.partial"} == {"last.pt", "train.ipynb"}
+    assert {file.name for file in folder.iterdir()} - {"last.pt.partial"} == {"last.pt", "train.ipynb", ".lock"}
 
 
 def fake(variant: str, seed: int, error: float, **changes) -> dict:

@@ -46,14 +46,14 @@ def test_mean_interval_refuses_what_has_no_mean(values):
 def test_paired_difference_of_identical_systems_is_exactly_zero():
     rng = np.random.default_rng(0)
     scores, targets = rng.normal(size=(3, 50)), rng.normal(size=50)
-    assert paired_difference(mae, scores, scores, targets) == (0.0, 0.0, 0.0, 3)
+    assert paired_difference(mae, scores, scores, targets) == (0.0, 0.0, 0.0, 3, 1.0)
 
 
 def test_paired_difference_by_hand_and_its_sign():
     targets = np.zeros(4)
     ours, theirs = np.array([[1.0, 1, 1, 1], [2, 2, 2, 2]]), np.array([[2.0, 2, 2, 2], [3, 3, 3, 3]])
     # Each clip of each seed is better by exactly 1, so every resample says so.
-    assert paired_difference(mae, ours, theirs, targets) == (-1.0, -1.0, -1.0, 2)
+    assert paired_difference(mae, ours, theirs, targets) == (-1.0, -1.0, -1.0, 2, 2 / 2001)
 
 
 def test_pairing_cancels_what_both_share():
