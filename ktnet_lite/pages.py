@@ -15,8 +15,8 @@ RULES = f"""\
 Each number is the mean over seeds with its 95% bootstrap interval. Where the paper has a number on the same data, it
 stands behind ours as (paper, ours minus paper, verdict), and alone where we have none: *level* when it lies in our
 interval, else *better* or *worse*. Comparisons are paired on seeds and clips; p is corrected for their number
-(Benjamini & Hochberg). Below {SURE:g} a difference counts as shown: the paper's sign *holds* or is *reversed*, and where
-the paper has none ours is *better* or *worse*."""
+(Benjamini & Hochberg). Below {SURE:g} a difference counts as shown: the paper's sign *holds* or is *reversed*, or,
+where the paper has none, ours is *better* or *worse*."""
 
 
 def page(tables: Sequence[Table]) -> str:
