@@ -165,7 +165,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 env={"OMP_NUM_THREADS": str(threads)},
                 memory_limit=0,
             ) as cluster,
