@@ -139,7 +139,7 @@ def compare(ours: dict[str, Any], other: dict[str, Any], clips: int = 5) -> str:
         [np.array(r["predictions"]["scores"]) for r in (ours, other)],
     )
     tested = TESTED[ours["dataset"]["task"]]
-    names = [f"{result['system']}, seed {result['parameters']['seed']}" for result in (ours, other)]
+    names = [f"{x}: {r['system']}, seed {r['parameters']['seed']}" for x, r in zip("AB", (ours, other), strict=True)]
     lines = [("", *names, "difference [95%]", "p")]
     for metric in dict.fromkeys((*MAIN[ours["dataset"]["task"]], *tested)):
         values = [result["metrics"]["test"][metric] for result in (ours, other)]

@@ -58,7 +58,7 @@ class Comparison(NamedTuple):
         if self.p >= SURE:
             return "not shown"
         ours = np.sign(self.difference.mean) * (1 if METRICS[self.metric].higher_is_better else -1)
-        if self.paper is None:
+        if not self.paper:  # none, or a tie
             return "better" if ours > 0 else "worse"
         theirs = np.sign(self.paper) * (1 if METRICS[self.metric].higher_is_better else -1)
         return "holds" if ours == theirs else "reversed"
