@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -83,6 +84,13 @@ def test_a_chapter_has_all_its_parts(path):
     assert titles == exercises, "each exercise has a hidden solution, in order"
     for cell in hidden:
         assert cell.metadata.get("jupyter", {}).get("source_hidden") and cell.metadata.get("cellView") == "form"
+
+
+def test_each_chapter_leads_to_the_next():
+    assert [name[:2] for name in NAMES] == [f"{number:02}" for number in range(10)]
+    for path, following in pairwise(COURSE):
+        last = prose_of(path).rpartition("**Next:**")[2]
+        assert f"]({following.name})" in last, path.name
 
 
 @pytest.mark.parametrize("path", COURSE, ids=NAMES)
