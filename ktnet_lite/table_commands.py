@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ktnet_lite import grids, pages, reproduction, results, sweep
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.text import duration, table
 
@@ -108,10 +109,19 @@ def _listed() -> str:
 
 def _planned(jobs: list[sweep.Job], workers: int) -> str:
     estimate, missing = sweep.estimate_of(jobs), sweep.missing(jobs)
-    rows = [("TRAINING", "SECONDS")]
+    rows = [("TRAINING", "SECONDS", "SETTINGS")]
     for job in missing:
         seconds = estimate(job.config)
-        rows.append((f"{job.folder.parent.name}/{job.folder.name}", "?" if seconds is None else f"{seconds:.0f}"))
+        name = f"{job.folder.parent.name}/{job.folder.name}"
+        rows.append((name, "?" if seconds is None else f"{seconds:.0f}", _settings(job.config)))
     total = estimate.total(job.config for job in missing)
     time = "" if not total else f", about {duration(total / workers)} with --jobs {workers}"
     return f"{table(rows)}\n\n{len(jobs)} trainings, {len(jobs) - len(missing)} done, {len(missing)} to do{time}"
+
+
+def _settings(config: TrainConfig) -> str:
+    """What is not the default, beyond what the run's name says."""
+    told = {"dataset", "model", "variant", "seed"} | results.NOT_SCIENCE
+    default = TrainConfig(model=config.model).as_dict()
+    changed = {name: x for name, x in config.as_dict().items() if name not in told and x != default[name]}
+    return ", ".join(f"{name} {value}" for name, value in changed.items())
