@@ -210,7 +210,7 @@ class _Loop:
         if missing := self.state().keys() - state.keys():
             raise CheckpointError(f"{path} is no training checkpoint: it lacks {', '.join(sorted(missing))}; delete it")
         ours, theirs = self.config.as_dict(), state["config"]
-        free = {"epochs", "device", "data_from", "teacher"}  # none of these changes an epoch that is already done
+        free = {"epochs", "out", "device", "data_from", "teacher"}  # none changes an epoch that is done
         differ = [name for name in ours if name not in free and ours[name] != theirs.get(name)]
         if differ:
             listed = ", ".join(f"{name}: {theirs.get(name)!r} there, {ours[name]!r} now" for name in differ)

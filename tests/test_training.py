@@ -135,10 +135,10 @@ def test_a_stopped_run_resumes_to_bitwise_the_same_weights(data, tmp_path, monke
     assert drop == [{k: v for k, v in entry.items() if k != "seconds"} for entry in resumed.history]
 
 
-def test_a_finished_run_can_be_trained_longer(data, tmp_path):
+def test_a_finished_run_can_be_trained_longer_and_its_folder_named_in_another_way(data, tmp_path):
     config = TrainConfig(**SMALL, variant="language")
     fit(config, data, tmp_path / "a", progress=False)
-    longer = dataclasses.replace(config, epochs=5)
+    longer = dataclasses.replace(config, epochs=5, out="/elsewhere")
     assert weights_equal(
         fit(longer, data, tmp_path / "a", progress=False).model, fit(longer, data, progress=False).model
     )
