@@ -155,7 +155,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
         if scheduler:
             try:
                 client = Client(scheduler, timeout="10s")
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 raise KTNetError(f"no Dask scheduler answers at {scheduler}: {error}") from error
             with client:
                 yield client

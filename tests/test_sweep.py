@@ -1,0 +1,306 @@
+"""Sweeps: each training once, failures kept, and nothing lost when a worker or the whole sweep is killed."""
+
+import dataclasses
+import functools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from distributed import Client, LocalCluster
+
+from ktnet_lite import experiments, results, sweep
+from ktnet_lite.cli import main
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.estimate import START, Estimate
+from ktnet_lite.runtime import choose_device
+
+SIZE = {"clips": 24, "epochs": 4, "dim": 8, "heads": 2, "layers": 1, "grid": 6}
+GRID = f"""\
+title: A tiny table
+about: Two rows.
+metrics: [mae, corr]
+rows:
+  Full: {{variant: full}}
+  Ours: {{variant: ours}}
+columns:
+  unaligned: all
+data:
+  synthetic:
+    unaligned: {{dataset: synthetic, {", ".join(f"{name}: {value}" for name, value in SIZE.items())}}}
+compare:
+  - [Ours, Full]
+"""
+needs_signals = pytest.mark.skipif(os.name != "posix", reason="sends signals")
+
+
+def config(**changes) -> TrainConfig:
+    return TrainConfig(**SIZE | changes)
+
+
+def systems(jobs: list[sweep.Job]) -> list[str]:
+    return [f"{job.config.system} {job.config.seed}" for job in jobs]
+
+
+def made(out: Path) -> dict[str, tuple[int, int]]:
+    """Every result file below a folder; another writing of it is another value."""
+    found = {path: path.stat() for path in out.glob("*/*/result.json")}
+    return {path.parent.name: (stat.st_ino, stat.st_mtime_ns) for path, stat in found.items()}
+
+
+def numbers(out: Path) -> dict[str, tuple]:
+    """What was computed, without the times."""
+    loaded = {path.parent.name: results.load(path) for path in out.glob("*/*/result.json")}
+    return {name: (r["metrics"], r["predictions"], r["without_audio"], r["best_epoch"]) for name, r in loaded.items()}
+
+
+def tables(page: Path) -> list[str]:
+    return [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+
+
+def reproduce(out: Path, **options) -> subprocess.Popen:
+    """``ktnet-lite reproduce`` of the tiny grid, as a process of its own."""
+    grid = out.parent / "tiny.yaml"
+    grid.write_text(options.pop("grid", GRID), encoding="utf-8")
+    command = [sys.executable, "-m", "ktnet_lite", "reproduce", grid, "--seeds", "1", "--out", out]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, **quiet, **options)
+
+
+def wait_for(found, process: subprocess.Popen | None = None):
+    """What ``found`` gives, as soon as that is something."""
+    end = time.monotonic() + 300
+    while not (result := found()):
+        assert time.monotonic() < end, "it did not come"
+        assert process is None or process.poll() is None, process.communicate()[1].decode()
+        time.sleep(0.05)
+    return result
+
+
+def in_training(out: Path, system: str) -> list[Path]:
+    """Folders where a first epoch is over, and the result is not there."""
+    found = (path.parent for path in out.glob(f"*/{system}-*/last.pt"))
+    return [folder for folder in found if not (folder / "result.json").exists()]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """Both rows in one sweep, beside a teacher that fails: (folder, jobs, failures)."""
+    out = tmp_path_factory.mktemp("sweep") / "runs"
+    where = {"out": str(out)}
+    jobs = sweep.plan([config(learning_rate=1e30, **where), config(**where), config(variant="full", **where)])
+    return out, jobs, sweep.run(jobs, progress=False)
+
+
+def test_a_plan_has_each_training_once_and_teachers_first():
+    ours = [config(seed=seed, lambda_vision=weight) for seed in (0, 1) for weight in (1.0, 0.1)]
+    jobs = sweep.plan([*ours, config(variant="full"), *ours, config(variant="language")])
+    assert systems(jobs) == ["full 0", "ours 0", "ours 0", "full 1", "ours 1", "ours 1", "language 0"]
+    first, *pupils = jobs[:3]
+    assert first.teacher is None
+    for pupil in pupils:
+        assert pupil.teacher == first.folder
+        assert pupil.config.teacher == str(first.folder / "model.pt")
+
+
+def test_a_plan_has_no_teacher_where_none_is_needed_or_one_is_named():
+    named = config(teacher="mine.pt")
+    jobs = sweep.plan([config(treatment="random"), config(treatment="joint"), named, config(model="mult")])
+    assert systems(jobs) == ["ours 0", "ours 0", "ours 0", "mult 0"]
+    assert [job.teacher for job in jobs] == [None] * 4
+    assert jobs[2].config == named
+
+
+def test_another_width_needs_another_teacher():
+    jobs = sweep.plan([config(), config(dim=16), config(targets="language")])
+    assert systems(jobs) == ["full 0", "ours 0", "full 0", "ours 0", "ours 0"]
+    assert jobs[4].teacher == jobs[0].folder
+
+
+def test_what_is_missing_runs_and_a_failure_stops_only_its_pupils(unbroken):
+    _, jobs, failures = unbroken
+    assert systems(jobs) == ["full 0", "ours 0", "full 0", "ours 0"]
+    failed, pupil, full, ours = jobs
+    assert failures.keys() == {failed.folder, pupil.folder}
+    assert "the model diverged" in failures[failed.folder]
+    assert failures[pupil.folder] == f"the teacher that it needs failed: {failed.folder}"
+    assert "the model diverged" in (failed.folder / "train.ipynb").read_text(encoding="utf-8")
+    assert not failed.done and not pupil.folder.exists()
+    assert full.done and ours.done
+    assert not (ours.folder / "teacher").exists()
+    assert results.load(ours.folder / "result.json")["parameters"]["teacher"] == str(full.folder / "model.pt")
+
+
+def test_a_second_sweep_runs_the_failed_alone(unbroken):
+    out, jobs, failures = unbroken
+    before, notebook = made(out), (jobs[0].folder / "train.ipynb").stat().st_mtime_ns
+    assert sweep.run(jobs, progress=False) == failures
+    assert made(out) == before
+    assert (jobs[0].folder / "train.ipynb").stat().st_mtime_ns > notebook
+
+
+def test_where_all_is_done_no_worker_is_started(unbroken, monkeypatch):
+    monkeypatch.setattr(sweep, "LocalCluster", None)
+    assert sweep.run(unbroken[1][2:]) == {}
+
+
+def test_a_dry_run_shows_what_would_run_and_how_long(unbroken, tmp_path):
+    out, before = unbroken[0], made(unbroken[0])
+    (tmp_path / "tiny.yaml").write_text(GRID, encoding="utf-8")
+    command = ["reproduce", str(tmp_path / "tiny.yaml"), "--dry-run", "--seeds", "2", "--out"]
+    shown = CliRunner().invoke(main, [*command, str(out), "--jobs", "2"])
+    assert shown.exit_code == 0, shown.output
+    lines = shown.output.splitlines()
+    assert [line.split("-")[0] for line in lines[1:3]] == ["synthetic/full", "synthetic/ours"]
+    assert all("seed1" in line and float(line.split()[1]) >= START for line in lines[1:3])
+    assert lines[-1].startswith("4 trainings, 2 done, 2 to do, about ") and lines[-1].endswith(" with --jobs 2")
+    assert made(out) == before and not list(out.glob("*/*-seed1"))
+
+
+@needs_signals
+def test_a_worker_killed_in_the_middle_loses_nothing(unbroken, tmp_path):
+    whole, *_ = unbroken
+    jobs = sweep.plan([config(out=str(tmp_path))])
+    done = {}
+    threads = {"OMP_NUM_THREADS": str(os.cpu_count())}  # as in a sweep of one training at a time
+    local = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
+    with LocalCluster(**local, env=threads) as cluster, Client(cluster) as client:
+        swept = threading.Thread(
+            target=lambda: done.update(sweep.run(jobs, scheduler=cluster.scheduler_address, progress=False))
+        )
+        swept.start()
+        wait_for(lambda: in_training(tmp_path, "full"))
+        (busy,) = (address for address, keys in client.processing().items() if keys)
+        (worker,) = (psutil.Process(w.pid) for w in cluster.workers.values() if w.worker_address == busy)
+        kernels = worker.children(recursive=True)
+        assert kernels
+        worker.kill()
+        assert not psutil.wait_procs(kernels, timeout=30)[1], "the notebook's process outlived its worker"
+        swept.join()
+    assert done == {} and not sweep.missing(jobs)
+    assert numbers(tmp_path) == numbers(whole)
+
+
+@needs_signals
+def test_a_killed_sweep_ends_with_the_same_table_even_when_resumed_twice_at_once(unbroken, tmp_path):
+    whole, *_ = unbroken
+    out = tmp_path / "runs"
+    process = reproduce(out)
+    wait_for(lambda: in_training(out, "ours"), process)
+    orphans = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate()
+    assert not psutil.wait_procs(orphans, timeout=30)[1], "a process outlived the sweep"
+    kept = made(out)
+    assert [name.split("-")[0] for name in kept] == ["full"]
+
+    both = [reproduce(out), reproduce(out)]
+    seen = set()
+    while any(process.poll() is None for process in both):
+        seen |= set(made(out).items())
+        time.sleep(0.02)
+    said = [process.communicate()[1].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert seen | set(made(out).items()) == set(made(out).items()) >= set(kept.items())  # each was written once
+    assert numbers(out) == numbers(whole)
+
+    command = ["reproduce", str(tmp_path / "tiny.yaml"), "--seeds", "1", "--out", str(whole)]
+    shown = CliRunner().invoke(main, command)  # of the unbroken one; nothing is left to train
+    assert shown.exit_code == 0, shown.output
+    assert tables(out / "tiny.md") == tables(whole / "tiny.md") and len(tables(out / "tiny.md")) == 8
+
+
+@needs_signals
+def test_ctrl_c_stops_a_sweep_without_a_traceback(tmp_path):
+    # In the background of a script, where tests may run, Ctrl-C is ignored, and children take that over.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    out = tmp_path / "runs"
+    process = reproduce(out, grid=GRID.replace("epochs: 4", "epochs: 100000"), start_new_session=True, preexec_fn=heed)
+    wait_for(lambda: in_training(out, "full"), process)
+    left = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == 130, said
+    assert "Traceback" not in said and "Stopped. The same command goes on where it can." in said
+    assert not psutil.wait_procs(left, timeout=30)[1], "a process outlived the sweep"
+    assert not (out / "tiny.md").exists()
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere"])
+def test_a_scheduler_that_does_not_answer_is_named(address, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(GRID, encoding="utf-8")
+    command = ["reproduce", str(tmp_path / "tiny.yaml"), "--scheduler", address, "--out", str(tmp_path / "runs")]
+    start = time.monotonic()
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 1 and f"no Dask scheduler answers at {address}" in done.output
+    assert time.monotonic() - start < 60
+
+
+def test_two_at_one_run_execute_it_once(tmp_path, monkeypatch):
+    executed, began, go_on = [], threading.Event(), threading.Event()
+
+    def execute(config, folder, live):
+        executed.append(folder)
+        began.set()
+        assert go_on.wait(60)
+        (folder / "result.json").write_text("{}", encoding="utf-8")
+
+    monkeypatch.setattr(experiments, "_execute", execute)
+    ours = config(out=str(tmp_path))
+    first, second = (threading.Thread(target=experiments.run, args=(ours,), kwargs={"again": False}) for _ in "ab")
+    first.start()
+    assert began.wait(60)
+    with pytest.raises(experiments.BusyError, match="another process is training"):
+        experiments.run(ours, again=False, wait=False)
+    second.start()
+    go_on.set()
+    first.join()
+    second.join()
+    assert executed == [results.run_folder(ours)]
+    experiments.run(ours)
+    assert len(executed) == 2  # asked for again
+
+
+def test_a_busy_teacher_makes_its_pupil_wait_and_a_failed_one_ends_it(tmp_path):
+    def outcome(**teacher):
+        return sweep.train({}, str(tmp_path / "pupil"), False, sweep.Outcome(tmp_path / "teacher", **teacher))
+
+    assert outcome(busy=True) == sweep.Outcome(tmp_path / "pupil", busy=True)
+    assert outcome(error="x").error == f"the teacher that it needs failed: {tmp_path / 'teacher'}"
+
+
+def result(seconds: float, device: str | None = None, **changes) -> dict:
+    return {
+        "parameters": config(**changes).as_dict(),
+        "hardware": {"device": device or choose_device("auto").type},
+        "curves": [{"seconds": seconds}] * 3,
+    }
+
+
+def test_an_estimate_is_of_what_is_most_alike():
+    estimate = Estimate()
+    assert estimate(config()) is None and estimate.total([config()]) is None
+    estimate.learn(result(5.0, device="another"))
+    assert estimate(config()) is None
+    for seconds in (1.0, 2.0, 9.0):
+        estimate.learn(result(seconds))
+    estimate.learn(result(100.0, dim=80))
+    assert estimate(config(epochs=10)) == START + 10 * 2.0
+    assert estimate(config(dim=80, epochs=1)) == START + 100.0
+    assert estimate(config(dim=40, epochs=1)) == START + 5.5  # of the same system and data
+    assert estimate(dataclasses.replace(config(epochs=1), dataset="mosi-words")) == START + 5.5  # of the same system
+    assert estimate(config(model="mult")) is None
+
+
+def test_in_a_total_what_is_unknown_counts_as_the_others():
+    estimate = Estimate()
+    estimate.learn(result(1.0))
+    known = START + SIZE["epochs"]
+    assert estimate.total([config(), config(), config(model="mult")]) == pytest.approx(3 * known)
+    assert estimate.total([config(model="mult")]) is None and estimate.total([]) is None
