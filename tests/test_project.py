@@ -27,9 +27,10 @@ else:
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PLATFORMS = (("linux", "Linux", "posix"), ("darwin", "Darwin", "posix"), ("win32", "Windows", "nt"))
-IMPORT_NAMES = {"ipython": "IPython", "scikit-learn": "sklearn"}
-# Modules, and one folder, that may import what the extra `experiments` brings.
+IMPORT_NAMES = {"ipython": "IPython", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+# Modules and folders that may import what the extra `experiments` brings.
 NEEDS_EXPERIMENTS = {"experiments", "plots", "widgets", "figures"}
+NEEDS_EXPERIMENTS |= {"grids", "paper", "tables", "pages", "sweep", "reproduction", "table_commands"}
 
 
 def read(name: str) -> str:
@@ -132,12 +133,13 @@ def test_module_imports_what_is_declared(path):
         assert not heavy, "import it inside the function: the package must work without the extra `experiments`"
 
 
-def test_wheel_holds_the_package_and_the_experiment_notebooks_alone(tmp_path):
+def test_wheel_holds_the_package_and_the_experiments_alone(tmp_path):
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ktnet_lite").rglob("*.py")}
-    notebooks = {f"ktnet_lite/notebooks/{path.name}" for path in (ROOT / "notebooks" / "experiments").glob("*.ipynb")}
-    assert "ktnet_lite/data/schema.py" in held and "ktnet_lite/notebooks/train.ipynb" in held
+    files = [path for kind in ("*.py", "*.yaml") for path in (ROOT / "ktnet_lite").rglob(kind)]
+    modules = {path.relative_to(ROOT).as_posix() for path in files}
+    notebooks = {f"ktnet_lite/notebooks/{name}" for name in ("train.ipynb", "slurm.py")}
+    assert {"ktnet_lite/data/schema.py", "ktnet_lite/grids/table_1.yaml", "ktnet_lite/paper.yaml"} <= held
     assert held == modules | notebooks
 
 
