@@ -158,7 +158,7 @@ def test_a_dry_run_shows_what_would_run_and_how_long(unbroken, tmp_path):
     assert shown.exit_code == 0, shown.output
     lines = shown.output.splitlines()
     assert [line.split("-")[0] for line in lines[1:3]] == ["synthetic/full", "synthetic/ours"]
-    assert all("seed1" in line and float(line.split()[1]) >= START for line in lines[1:3])
+    assert all("seed1" in line and float(line.split()[1]) >= START and "clips 24" in line for line in lines[1:3])
     assert lines[-1].startswith("4 trainings, 2 done, 2 to do, about ") and lines[-1].endswith(" with --jobs 2")
     assert made(out) == before and not list(out.glob("*/*-seed1"))
 
