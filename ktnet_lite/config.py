@@ -16,6 +16,8 @@ from ktnet_lite.errors import ConfigError
 from ktnet_lite.losses import TREATMENTS
 from ktnet_lite.model import VARIANTS
 
+NOT_SCIENCE = {"out", "data_from", "device", "teacher"}  # where things lie, not what is computed
+
 
 def parameter(default: Any, about: str, *, unit: str = "", choices: tuple = (), low: float | None = None, high=None):
     """A dataclass field that also says what it means, in which unit, and which values it may take."""

@@ -21,7 +21,7 @@ import torch
 
 from ktnet_lite import __version__
 from ktnet_lite.build import checksum
-from ktnet_lite.config import TrainConfig
+from ktnet_lite.config import NOT_SCIENCE, TrainConfig
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.data.sources import ENTRIES
 from ktnet_lite.errors import DataError
@@ -30,7 +30,6 @@ from ktnet_lite.training import Run
 
 FORMAT = 2
 PACKED = ("predictions", "without_audio", "curves")  # compressed in published files
-NOT_SCIENCE = {"out", "data_from", "device", "teacher"}  # where things lie, not what is computed
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
 
 

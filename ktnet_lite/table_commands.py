@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ktnet_lite import grids, pages, reproduction, results, sweep
-from ktnet_lite.config import TrainConfig
+from ktnet_lite.config import NOT_SCIENCE, TrainConfig
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.text import duration, table
 
@@ -121,7 +121,7 @@ def _planned(jobs: list[sweep.Job], workers: int) -> str:
 
 def _settings(config: TrainConfig) -> str:
     """What is not the default, beyond what the run's name says."""
-    told = {"dataset", "model", "variant", "seed"} | results.NOT_SCIENCE
+    told = {"dataset", "model", "variant", "seed"} | NOT_SCIENCE
     default = TrainConfig(model=config.model).as_dict()
     changed = {name: x for name, x in config.as_dict().items() if name not in told and x != default[name]}
     return ", ".join(f"{name} {value}" for name, value in changed.items())

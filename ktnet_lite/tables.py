@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from ktnet_lite import __version__, paper, results
+from ktnet_lite.config import NOT_SCIENCE
 from ktnet_lite.errors import DataError
 from ktnet_lite.grids import Cell, Grid
 from ktnet_lite.metrics import METRICS
@@ -161,5 +162,5 @@ def _seed(result: dict[str, Any]) -> int:
 
 def _identity(parameters: dict[str, Any]) -> str:
     """What is computed, as text; not where things lie."""
-    science = {name: value for name, value in parameters.items() if name not in results.NOT_SCIENCE}
+    science = {name: value for name, value in parameters.items() if name not in NOT_SCIENCE}
     return json.dumps(science, sort_keys=True)

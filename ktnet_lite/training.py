@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ktnet_lite import checkpoint
 from ktnet_lite.baselines.floors import Floor
 from ktnet_lite.build import build_objective, check_fits, load_model, save_model
-from ktnet_lite.config import TrainConfig
+from ktnet_lite.config import NOT_SCIENCE, TrainConfig
 from ktnet_lite.data.batching import Batches
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.errors import CheckpointError, ConfigError, KTNetError
@@ -210,7 +210,7 @@ class _Loop:
         if missing := self.state().keys() - state.keys():
             raise CheckpointError(f"{path} is no training checkpoint: it lacks {', '.join(sorted(missing))}; delete it")
         ours, theirs = self.config.as_dict(), state["config"]
-        free = {"epochs", "out", "device", "data_from", "teacher"}  # none changes an epoch that is done
+        free = NOT_SCIENCE | {"epochs"}  # none of these changes an epoch that is done
         differ = [name for name in ours if name not in free and ours[name] != theirs.get(name)]
         if differ:
             listed = ", ".join(f"{name}: {theirs.get(name)!r} there, {ours[name]!r} now" for name in differ)
