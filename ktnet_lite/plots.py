@@ -7,13 +7,14 @@ and lines mid-grey, so that every figure reads on a light page and on a dark one
 from __future__ import annotations
 
 import io
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import seaborn as sns
-from IPython.display import Image, display
+from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -69,7 +70,10 @@ def show(drawn: Figure, alt: str, path: Path | None = None) -> None:
     """Display a figure in a notebook, with its text for those who cannot see it, and save it when given a path."""
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    display(Image(buffer.getvalue(), alt=alt, width=8 * 96))
+    picture = {"image/png": b64encode(buffer.getvalue()).decode()}
+    display(
+        picture, raw=True, metadata={"image/png": {"alt": alt, "width": 8 * 96}}
+    )  # Image(alt=...) is newer than Colab's
     if path is not None:
         path.write_bytes(buffer.getvalue())
 
