@@ -71,9 +71,8 @@ def show(drawn: Figure, alt: str, path: Path | None = None) -> None:
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     picture = {"image/png": b64encode(buffer.getvalue()).decode()}
-    display(
-        picture, raw=True, metadata={"image/png": {"alt": alt, "width": 8 * 96}}
-    )  # Image(alt=...) is newer than Colab's
+    # not Image(alt=...), which Colab's IPython does not know
+    display(picture, raw=True, metadata={"image/png": {"alt": alt, "width": 8 * 96}})
     if path is not None:
         path.write_bytes(buffer.getvalue())
 

@@ -1,5 +1,7 @@
 """The pictures hold the numbers that they are given, say their units, and read on light and dark pages."""
 
+from base64 import b64decode
+
 import numpy as np
 import pytest
 import torch
@@ -110,9 +112,11 @@ def test_tables_of_text():
 
 def test_figures_are_transparent_with_grey_that_reads_on_black_and_white(tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(plots, "display", shown.append)
+    monkeypatch.setattr(plots, "display", lambda picture, **told: shown.append((picture, told)))
     plots.show(plots.loss_curves(HISTORY), "two curves that fall", tmp_path / "a.png")
-    assert shown[0].alt == "two curves that fall"
+    ((picture, told),) = shown
+    assert b64decode(picture["image/png"]) == (tmp_path / "a.png").read_bytes()
+    assert told["raw"] and told["metadata"]["image/png"]["alt"] == "two curves that fall"
     pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGBA"))
     assert pixels[0, 0, 3] == 0
     channel = to_rgb(plots.GREY)[0]
