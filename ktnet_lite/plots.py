@@ -185,9 +185,9 @@ def clip_attention(model: Network, split: Split, clip: int = 0) -> Figure | None
         if split.words is not None:
             words = split.words[clip]
             if target == "language":
-                panel.set_yticks(range(len(words)), words, fontsize=6)
+                panel.set_yticks(range(len(words)), words, fontsize=8)
             if source == "language":
-                panel.set_xticks(range(len(words)), words, fontsize=6, rotation=90)
+                panel.set_xticks(range(len(words)), words, fontsize=8, rotation=90)
     drawn.suptitle(f"clip {split.ids[clip]}", color=GREY)
     return drawn
 
@@ -203,7 +203,7 @@ def comparison(rows: Mapping[str, Interval], metric: str, floor: tuple[str, floa
         place = {"xycoords": axes.get_xaxis_transform(), "xytext": (0, 4), "textcoords": "offset points"}
         axes.annotate(floor[0], (floor[1], 1), **place, ha="center", fontsize=9, color=GREY)
     for y, (name, interval) in enumerate(rows.items()):
-        colour = COLOURS["missing"] if ", audio" in name else COLOURS["language"]
+        colour = COLOURS["missing"] if ", audio" in name or name.startswith("best possible") else COLOURS["language"]
         colour = COLOURS["reconstructed"] if name.lower().startswith("ours") else colour
         if interval.low is not None:
             axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=3, alpha=0.5)

@@ -59,7 +59,7 @@ def test_a_voice_is_the_sum_of_its_parts_and_the_knobs_leave_them_out():
     assert np.abs(heard - sum(parts.values())).max() < 0.05 < np.abs(parts["laughter"]).max()
     assert not streams.voice_parts(1.0, 0.5)["the voice's own"].any()
     assert not streams.voice_parts(0.5, 0.0)["laughter"].any()
-    assert not streams.voice_parts(0.0, 0.5)["words and face hold"].any()
+    assert not streams.voice_parts(0.0, 0.5)["what words and face hold"].any()
 
 
 def test_the_testbed_draws_the_parts_and_the_best_possible_errors():

@@ -121,7 +121,7 @@ def targets(scores: Mapping[str, Sequence[float]], published: Mapping[str, float
     left.axvline(floor, color=GREY, linestyle=":")
     left.annotate("median", (floor, 1), xycoords=left.get_xaxis_transform(), ha="right", va="top", color=GREY)
     for y, (name, values) in enumerate(scores.items()):
-        colour = COLOURS["reconstructed"] if name == "all" else _colour(name)
+        colour = GREY if name == "all" else _colour(name)
         left.plot(values, [y] * len(values), "o", color=colour, alpha=0.6)
         left.plot(np.mean(values), y, "|", color=colour, markersize=22, markeredgewidth=2)
         right.plot(published[name], y, "o", color=colour)

@@ -128,7 +128,7 @@ def always_negative(marks: Mapping[str, float]) -> Figure:
 def testbed(redundancy: float, noise: float) -> Figure:
     """Left: the voice track of one clip and its three parts. Right: the best possible MAE over the redundancy."""
     drawn, (left, right) = figure(2, height=3.4)
-    styles = {"heard": (COLOURS["audio"], 3.0), "words and face hold": (COLOURS["reconstructed"], 1.5)}
+    styles = {"heard": (COLOURS["audio"], 3.0), "what words and face hold": (COLOURS["reconstructed"], 1.5)}
     styles |= {"the voice's own": (COLOURS["valid"], 1.5), "laughter": (COLOURS["missing"], 1.5)}
     for name, track in voice_parts(redundancy, noise).items():
         colour, width = styles[name]
@@ -154,7 +154,7 @@ def voice_parts(redundancy: float, noise: float) -> dict[str, np.ndarray]:
     plain = _voice(0.0, 0.0)
     return {
         "heard": _voice(redundancy, noise),
-        "words and face hold": np.sqrt(redundancy) * _voice(1.0, 0.0),
+        "what words and face hold": np.sqrt(redundancy) * _voice(1.0, 0.0),
         "the voice's own": np.sqrt(1 - redundancy) * plain,
         "laughter": _voice(0.0, noise) - plain,
     }
