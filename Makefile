@@ -31,7 +31,7 @@ train: $(READY) ## train and compare: a results table, pictures and executed not
 		$(if $(SEEDS),--seed $(SEEDS)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(OPTIONS)
 
 test: lint ## check the style, run the tests and the notebooks
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=ktnet_lite --nbval-lax --nbval-current-env tests $(NOTEBOOKS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=ktnet_lite --nbval-lax --nbval-current-env $(NOTEBOOKS) tests
 
 lint: $(READY) ## check the style alone
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "notebooks" / "experiments" / "sl
 SBATCH = """\
 #!/bin/sh
 cp "$1" "$0.script"
-(sh "$1" >"$0.log" 2>&1 &)
+(sh "$0.script" >"$0.log" 2>&1 &)
 echo Submitted batch job 7
 """
 
