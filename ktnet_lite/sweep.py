@@ -10,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster, as_completed
@@ -132,7 +132,7 @@ def _outcomes(client: Client, jobs: Sequence[Job], wait: bool, shown: _Progress)
     futures = {}
     for i, job in enumerate(jobs):
         arguments = job.config.as_dict(), str(job.folder), wait, futures.get(job.teacher)
-        key = f"{job.folder.name}-{'wait' if wait else 'try'}-{time.time_ns()}"
+        key = f"{'pupil' if job.teacher else 'training'}-{uuid4().hex}"  # a large group of a name is begun in order
         futures[job.folder] = client.submit(train, *arguments, key=key, priority=-i, retries=0)
     folders = {future.key: folder for folder, future in futures.items()}
     for future in as_completed(futures.values()):
