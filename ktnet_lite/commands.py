@@ -12,11 +12,12 @@ from pathlib import Path
 import click
 
 from ktnet_lite import report, results
-from ktnet_lite.baselines import SYSTEMS
+from ktnet_lite.baselines import HEADINGS, SYSTEMS, capabilities
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.schema import EMOTIONS
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.network import FILLS, Fill
+from ktnet_lite.text import table
 
 LISTS = ("model", "variant", "seed")  # parameters of which a command line may name several
 
@@ -49,7 +50,7 @@ def train(model: str, variant: str, seed: str, **parameters) -> None:
 
     Under torchrun, the processes share each batch and only train; the same command without torchrun then finishes.
     """
-    models, variants, seeds = _split(model), _split(variant), _seeds(seed)
+    models, variants, seeds = listed(model), listed(variant), _seeds(seed)
     configs = [
         TrainConfig.build({**parameters, "model": m, "variant": v, "seed": s})
         for m in models
@@ -128,9 +129,6 @@ def predict(checkpoint: Path, data: str, split: str, data_from: str, fill: Fill 
 @click.command()
 def models() -> None:
     """The systems that --model names, and what data each takes."""
-    from ktnet_lite.baselines import HEADINGS, capabilities
-    from ktnet_lite.text import table
-
     click.echo(table([HEADINGS, *capabilities()]))
 
 
@@ -140,7 +138,6 @@ def experiments() -> None:
     import papermill
 
     from ktnet_lite.experiments import notebook_path
-    from ktnet_lite.text import table
 
     path = notebook_path("train")
     rows = [("PARAMETER", "TYPE", "DEFAULT", "WHAT")]
@@ -149,13 +146,14 @@ def experiments() -> None:
     click.echo(f"{table(rows)}\n\npapermill {path} OUTPUT.ipynb -p NAME VALUE, or -f PARAMETERS.yaml")
 
 
-def _split(text: str) -> list[str]:
+def listed(text: str) -> list[str]:
+    """The names in "a,b,c", each once."""
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def _seeds(text: str) -> list[int]:
     try:
-        return list(dict.fromkeys(map(int, _split(text))))
+        return list(dict.fromkeys(map(int, listed(text))))
     except ValueError:
         raise ConfigError(f"--seed {text!r}: give whole numbers, separated by commas") from None
 

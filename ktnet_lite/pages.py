@@ -62,7 +62,7 @@ def _values(table: Table, column: str) -> str:
 
 
 def _cell(table: Table, place: tuple[str, str], metric: str) -> str:
-    if place in table.lacking:
+    if not table.runs[place]:
         name = table.lacking[place]
         what = f"needs {name}" if name in ENTRIES else "not run"
         theirs = table.printed.get(place, {}).get(metric)

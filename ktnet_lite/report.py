@@ -134,10 +134,8 @@ def compare(ours: dict[str, Any], other: dict[str, Any], clips: int = 5) -> str:
         They are of different test clips.
     """
     rows((ours, other))
-    targets, scores = (
-        np.array(ours["predictions"]["targets"]),
-        [np.array(r["predictions"]["scores"]) for r in (ours, other)],
-    )
+    targets = np.array(ours["predictions"]["targets"])
+    scores = [np.array(result["predictions"]["scores"]) for result in (ours, other)]
     tested = TESTED[ours["dataset"]["task"]]
     names = [f"{x}: {r['system']}, seed {r['parameters']['seed']}" for x, r in zip("AB", (ours, other), strict=True)]
     lines = [("", *names, "difference [95%]", "p")]

@@ -86,16 +86,10 @@ def reproduce(
     """
     jobs = trainings(grid, data, range(seeds), out, **options)
     failures = sweep.run(jobs, workers=workers, scheduler=scheduler, progress=progress)
-    done = [job.folder / "result.json" for job in jobs if job.done]
+    done = Collection(job.folder / "result.json" for job in jobs if job.done)
     return Reproduction(build(grid, done, seeds, data), jobs, failures)
 
 
-def build(grid: Grid, paths: Sequence[Path], seeds: int, data: Sequence[str] | None = None) -> list[Table]:
+def build(grid: Grid, collection: Collection, seeds: int, data: Sequence[str] | None = None) -> list[Table]:
     """The tables of a grid from result files alone."""
-    collection = Collection(paths)
     return [tables.build(grid, name, collection, range(seeds)) for name in data or grid.data]
-
-
-def found(folders: Sequence[Path | str]) -> list[Path]:
-    """Every result file below some folders: ``result.json`` of runs, and published ones."""
-    return [path for folder in folders for path in sorted(Path(folder).rglob("*result.json"))]

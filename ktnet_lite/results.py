@@ -13,6 +13,7 @@ import os
 import platform
 import sys
 import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ PACKED = ("predictions", "without_audio", "curves")  # compressed in published f
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
 
 
+def science(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that say what is computed; not those that say where things lie."""
+    return {name: value for name, value in parameters.items() if name not in NOT_SCIENCE}
+
+
 def run_folder(config: TrainConfig) -> Path:
     """``<out>/<dataset>/<system>-<key>-seed<seed>``; the key tells other parameters, data and versions apart.
 
@@ -41,10 +47,9 @@ def run_folder(config: TrainConfig) -> Path:
     ConfigError, DataError
         The data set is not known, or cannot be had.
     """
-    elsewhere = {"model", "variant", "seed"} | NOT_SCIENCE
-    science = {k: v for k, v in config.as_dict().items() if k not in elsewhere}
-    science |= {"dataset": checksum(config), "package": __version__}
-    key = hashlib.sha256(json.dumps(science, sort_keys=True).encode()).hexdigest()[:8]
+    unnamed = {name: x for name, x in science(config.as_dict()).items() if name not in ("model", "variant", "seed")}
+    unnamed |= {"dataset": checksum(config), "package": __version__}
+    key = hashlib.sha256(json.dumps(unnamed, sort_keys=True).encode()).hexdigest()[:8]
     named = config.dataset == "synthetic" or config.dataset in ENTRIES
     name = config.dataset if named else Path(config.dataset).resolve().stem
     return Path(config.out) / name / f"{config.system}-{key}-seed{config.seed}"
@@ -52,7 +57,12 @@ def run_folder(config: TrainConfig) -> Path:
 
 def published() -> list[Path]:
     """The result files that come with the project: those of its checkout, none where only the package is installed."""
-    return sorted((Path(__file__).resolve().parents[1] / "results").glob("*/*.result.json"))
+    return found([Path(__file__).resolve().parents[1] / "results"])
+
+
+def found(folders: Iterable[Path | str]) -> list[Path]:
+    """Every result file below some folders: ``result.json`` of runs, and published ones."""
+    return [path for folder in folders for path in sorted(Path(folder).rglob("*result.json"))]
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
@@ -184,7 +194,7 @@ def load(path: Path | str) -> dict[str, Any]:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(result, dict) or result.get("format") != FORMAT:
             raise DataError(f"{path} is not a result file of ktnet-lite, format {FORMAT}")
-        packed = [name for name in PACKED if isinstance(result[name], str)]
+        packed = [name for name in PACKED if isinstance(result.get(name), str)]
         return result | {name: _unpack(result[name]) for name in packed}
     except (OSError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as a result file: {error}") from error

@@ -133,7 +133,7 @@ def _outcomes(client: Client, jobs: Sequence[Job], wait: bool, shown: _Progress)
     for i, job in enumerate(jobs):
         arguments = job.config.as_dict(), str(job.folder), wait, futures.get(job.teacher)
         key = f"{'pupil' if job.teacher else 'training'}-{uuid4().hex}"  # a large group of a name is begun in order
-        futures[job.folder] = client.submit(train, *arguments, key=key, priority=-i, retries=0)
+        futures[job.folder] = client.submit(train, *arguments, key=key, priority=-i)
     folders = {future.key: folder for folder, future in futures.items()}
     for future in as_completed(futures.values()):
         folder = folders[future.key]

@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 
 from ktnet_lite import grids, pages, reproduction, results, sweep
-from ktnet_lite.config import NOT_SCIENCE, TrainConfig
+from ktnet_lite.commands import listed
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import ConfigError
+from ktnet_lite.tables import Collection
 from ktnet_lite.text import duration, table
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -35,9 +37,9 @@ def reproduce(grid, data, seeds, jobs, scheduler, out: Path, data_from, device, 
     the package.
     """
     if grid is None:
-        click.echo(_listed())
+        click.echo(_overview())
         return
-    chosen, names = grids.load(grid), _names(data)
+    chosen, names = grids.load(grid), None if data is None else listed(data)
     where = {"out": out, "data_from": data_from, "device": device}
     if dry_run:
         click.echo(_planned(reproduction.trainings(chosen, names, range(seeds), **where), jobs))
@@ -51,8 +53,8 @@ def reproduce(grid, data, seeds, jobs, scheduler, out: Path, data_from, device, 
     path.write_text(page, encoding="utf-8")
     click.echo(f"{page}\nThis page: {path}")
     if made.failures:
-        listed = "\n".join(f"  {folder}: {error.splitlines()[0]}" for folder, error in made.failures.items())
-        click.echo(f"\n{len(made.failures)} of {len(made.jobs)} trainings failed:\n{listed}", err=True)
+        lines = "\n".join(f"  {folder}: {error.splitlines()[0]}" for folder, error in made.failures.items())
+        click.echo(f"\n{len(made.failures)} of {len(made.jobs)} trainings failed:\n{lines}", err=True)
         sys.exit(1)
 
 
@@ -67,21 +69,22 @@ def reproduce(grid, data, seeds, jobs, scheduler, out: Path, data_from, device, 
 )
 def report(tables: tuple[str, ...], folders: tuple[Path, ...], seeds: int, folder: Path | None) -> None:
     """Tables from result files alone: all of them, or TABLES."""
-    paths = reproduction.found(folders) if folders else results.published()
+    paths = results.found(folders) if folders else results.published()
     if not paths:
         where = ", ".join(map(str, folders)) or "the folder results of a checkout"
         raise ConfigError(f"no result files in {where}; make some by ktnet-lite reproduce, and name --results runs")
-    for name in tables or grids.names():
-        built = reproduction.build(grids.load(name), paths, seeds)
+    collection = Collection(paths)
+    for grid in map(grids.load, tables or grids.names()):
+        built = reproduction.build(grid, collection, seeds)
         page = pages.page(built)
         if folder is None:
             click.echo(page)
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{built[0].grid.name}.md").write_text(page, encoding="utf-8")
-        for picture in pages.pictures(built, folder):
-            click.echo(picture)
-        click.echo(folder / f"{built[0].grid.name}.md")
+        path = folder / f"{grid.name}.md"
+        path.write_text(page, encoding="utf-8")
+        for written in (*pages.pictures(built, folder), path):
+            click.echo(written)
 
 
 @click.command()
@@ -95,11 +98,7 @@ def compare(ours: Path, other: Path, clips: int) -> None:
     click.echo(compared(results.load(ours), results.load(other), clips))
 
 
-def _names(data: str | None) -> list[str] | None:
-    return None if data is None else [name.strip() for name in data.split(",") if name.strip()]
-
-
-def _listed() -> str:
+def _overview() -> str:
     rows = [("TABLE", "WHAT", "DATA SETS")]
     for name in grids.names():
         grid = grids.load(name)
@@ -121,7 +120,6 @@ def _planned(jobs: list[sweep.Job], workers: int) -> str:
 
 def _settings(config: TrainConfig) -> str:
     """What is not the default, beyond what the run's name says."""
-    told = {"dataset", "model", "variant", "seed"} | NOT_SCIENCE
-    default = TrainConfig(model=config.model).as_dict()
-    changed = {name: x for name, x in config.as_dict().items() if name not in told and x != default[name]}
-    return ", ".join(f"{name} {value}" for name, value in changed.items())
+    told, default = {"dataset", "model", "variant", "seed"}, TrainConfig(model=config.model).as_dict()
+    science = results.science(config.as_dict()).items()
+    return ", ".join(f"{name} {value}" for name, value in science if name not in told and value != default[name])

@@ -11,7 +11,6 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from ktnet_lite import __version__, paper, results
-from ktnet_lite.config import NOT_SCIENCE
 from ktnet_lite.errors import DataError
 from ktnet_lite.grids import Cell, Grid
 from ktnet_lite.metrics import METRICS
@@ -58,11 +57,9 @@ class Comparison(NamedTuple):
         """What the runs say of the paper's sign, or, where it has none, of the difference."""
         if self.p >= SURE:
             return "not shown"
-        ours = np.sign(self.difference.mean) * (1 if METRICS[self.metric].higher_is_better else -1)
         if not self.paper:  # none, or a tie
-            return "better" if ours > 0 else "worse"
-        theirs = np.sign(self.paper) * (1 if METRICS[self.metric].higher_is_better else -1)
-        return "holds" if ours == theirs else "reversed"
+            return "better" if (self.difference.mean > 0) == METRICS[self.metric].higher_is_better else "worse"
+        return "holds" if (self.difference.mean > 0) == (self.paper > 0) else "reversed"
 
 
 class Table(NamedTuple):
@@ -161,6 +158,4 @@ def _seed(result: dict[str, Any]) -> int:
 
 
 def _identity(parameters: dict[str, Any]) -> str:
-    """What is computed, as text; not where things lie."""
-    science = {name: value for name, value in parameters.items() if name not in NOT_SCIENCE}
-    return json.dumps(science, sort_keys=True)
+    return json.dumps(results.science(parameters), sort_keys=True)

@@ -191,7 +191,7 @@ def test_a_wrong_command_line_says_what_is_right(arguments, message):
 
 def test_what_is_named_twice_runs_once():
     assert commands._seeds("0, 1,0,") == [0, 1]
-    assert commands._split("ours,full,ours") == ["ours", "full"]
+    assert commands.listed("ours,full,ours") == ["ours", "full"]
 
 
 def test_a_full_run_teaches_ours_of_its_seed_where_it_is_what_ours_would_train_itself():

@@ -14,6 +14,7 @@ from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import DataError
 from ktnet_lite.metrics import sentiment_metrics
 from ktnet_lite.statistics import Interval
+from ktnet_lite.tables import Collection
 
 CLIPS = 300
 TARGETS = np.random.default_rng(0).uniform(-3, 3, CLIPS)
@@ -62,14 +63,14 @@ def paths(tmp_path):
 
 
 def test_values_are_means_over_seeds_beside_the_papers(paths):
-    ours, synthetic, *_ = reproduction.build(grids.load("V"), paths, seeds=3)
+    ours, synthetic, *_ = reproduction.build(grids.load("V"), Collection(paths), seeds=3)
     place = "L2", "word aligned"
     value = ours.values[place]["mae"]
     measured = [run["metrics"]["test"]["mae"] for run in ours.runs[place]]
     assert value.interval.mean == pytest.approx(np.mean(measured)) and value.interval.runs == 3
     assert value.paper == 0.635 and value.difference == pytest.approx(value.interval.mean - 0.635)
     assert synthetic.values[place]["mae"].paper is None, "another data set's number is not the paper's"
-    two = reproduction.build(grids.load("V"), paths, seeds=2)[0]
+    two = reproduction.build(grids.load("V"), Collection(paths), seeds=2)[0]
     assert two.values[place]["mae"].interval.runs == 2
 
 
@@ -90,7 +91,7 @@ def test_verdict_on_a_number(metric, interval, theirs, verdict):
 
 
 def test_comparisons_are_paired_and_corrected(paths):
-    ours, synthetic, *_ = reproduction.build(grids.load("V"), paths, seeds=3)
+    ours, synthetic, *_ = reproduction.build(grids.load("V"), Collection(paths), seeds=3)
     assert [(found.ours, found.other, found.metric) for found in ours.comparisons] == [
         ("L2", "L1", "mae"),
         ("L2", "L1", "acc2_nonzero"),
@@ -125,7 +126,9 @@ def test_verdict_on_a_comparison(metric, mean, p, theirs, verdict):
 
 
 def test_the_page_says_what_is_there_and_how_to_get_the_rest(paths, monkeypatch):
-    built = reproduction.build(grids.load("V"), [path for path in paths if "CMU-MOSEI" not in str(path)], seeds=3)
+    built = reproduction.build(
+        grids.load("V"), Collection(path for path in paths if "CMU-MOSEI" not in str(path)), seeds=3
+    )
     page = pages.page(built)
     assert "needs mosei (0.635)" in page, "the paper's number stands there all the same"
     assert (
@@ -146,7 +149,7 @@ def test_results_of_different_clips_or_data_are_no_table(paths):
     other["predictions"]["ids"][0] = "another"
     results.save(paths[-1], other)
     with pytest.raises(DataError, match="different test clips"):
-        reproduction.build(grids.load("V"), paths, seeds=3)
+        reproduction.build(grids.load("V"), Collection(paths), seeds=3)
     other = copy.deepcopy(result)
     other["dataset"]["checksum"] = "d" * 64
     twin = paths[-1].parent.with_name("twin") / "result.json"
@@ -154,7 +157,7 @@ def test_results_of_different_clips_or_data_are_no_table(paths):
     results.save(paths[-1], result)
     results.save(twin, other)
     with pytest.raises(DataError, match="are of one training, but on different data"):
-        reproduction.build(grids.load("V"), [*paths, twin], seeds=3)
+        reproduction.build(grids.load("V"), Collection([*paths, twin]), seeds=3)
 
 
 def test_of_two_versions_this_one_is_taken(paths):
@@ -164,7 +167,7 @@ def test_of_two_versions_this_one_is_taken(paths):
     old.parent.mkdir()
     results.save(old, other)
     for order in ([old, *paths], [*paths, old]):
-        table, *_ = reproduction.build(grids.load("V"), order, seeds=3)
+        table, *_ = reproduction.build(grids.load("V"), Collection(order), seeds=3)
         assert table.values["L1", "word aligned"]["mae"].interval.mean < 1
 
 
@@ -181,7 +184,7 @@ def test_a_published_result_is_small_and_says_the_same(paths, tmp_path):
     assert published["predictions"]["ids"] == original["predictions"]["ids"]
     np.testing.assert_allclose(published["predictions"]["scores"], original["predictions"]["scores"], atol=5e-5)
     assert published["metrics"] == original["metrics"]
-    assert tables.Collection([path]).found.keys() == tables.Collection([paths[0]]).found.keys()
+    assert Collection([path]).found.keys() == Collection([paths[0]]).found.keys()
     damaged = path.read_text(encoding="utf-8").replace('"predictions": "', '"predictions": "!')
     path.write_text(damaged, encoding="utf-8")
     with pytest.raises(DataError, match="cannot be read as a result file"):
