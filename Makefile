@@ -17,11 +17,11 @@ OPTIONS ?=
 NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint notebooks book lab lock clean
+.PHONY: help train test lint notebooks book pdf links explorer site-address lab lock clean
 
 help: ## show this help
 	@echo "make TARGET; the first call sets up $(VENV) (some minutes: it downloads PyTorch)"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "For example: make train DATASET=mosi-utterance VARIANTS=ours,language SEEDS=0,1 EPOCHS=10"
 	@echo "DATA_FROM=FOLDER takes raw files that you have; PYTHON=python3.12 another Python;"
 	@echo "OPTIONS='--batch-size 16' any other option (see .venv/bin/ktnet-lite train --help)."
@@ -42,6 +42,18 @@ notebooks: $(READY) ## execute the course's notebooks that are older than their 
 
 book: $(READY) ## build the book: _build/html/index.html
 	$(BIN)/jupyter-book build . -W -n --keep-going --all
+
+pdf: book ## print the book as one PDF: _build/pdf/ktnet-lite.pdf (needs Chromium or Chrome)
+	$(BIN)/python book/make_pdf.py
+
+links: $(READY) ## ask whether the book's links to other sites still lead somewhere (needs the network)
+	$(BIN)/jupyter-book build . --builder linkcheck --path-output _build/links
+
+explorer: $(READY) ## train and export the models of the book's explorer anew (some minutes)
+	$(BIN)/python book/explorer/make.py
+
+site-address: $(READY) ## write the repository's address, URL=https://github.com/OWNER/NAME, everywhere
+	$(BIN)/python book/site_address.py $(URL)
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

@@ -21,7 +21,15 @@ from ktnet_lite.network import Fill, Network
 
 
 def load_dataset(config: TrainConfig) -> Dataset:
-    """The data set that the config names: made on the fly, from the catalogue, or from a file; on its grid, if any."""
+    """The data set that the config names: made on the fly, from the catalogue, or from a file; on its grid, if any.
+
+    Raises
+    ------
+    ConfigError
+        No such data set or file.
+    DataError
+        It cannot be had, or is not sound.
+    """
     if config.dataset == "synthetic":
         sizes = config.clips, max(config.clips // 4, 1), max(config.clips // 2, 1)
         dataset = synthetic.make(sizes, config.redundancy, config.audio_noise, config.aligned, task=config.task).dataset
@@ -59,7 +67,13 @@ def task_loss_of(config: TrainConfig, header: Header) -> losses.TaskLoss:
 
 
 def build_model(config: TrainConfig, header: Header, dims: Mapping[str, int]) -> Network:
-    """The network that the config describes, for a data set of these feature counts."""
+    """The network that the config describes, for a data set of these feature counts ``dims``, D_m by modality.
+
+    Raises
+    ------
+    ConfigError
+        The system cannot work with what the data has.
+    """
     outputs = losses.OUTPUTS[task_loss_of(config, header)]
     size = {"dim": config.dim, "dropout": config.dropout}
     transformer = {"heads": config.heads, "layers": config.layers, "pooling": config.pooling}
@@ -75,7 +89,15 @@ def build_model(config: TrainConfig, header: Header, dims: Mapping[str, int]) ->
 
 
 def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None = None) -> Objective:
-    """Model, audio target and losses, with the training split's statistics."""
+    """Model, audio target and losses, Eq. (6), with the training split's statistics.
+
+    Raises
+    ------
+    ConfigError
+        The system cannot work with what the data has.
+    DataError
+        The training split lacks what the system learns from, or a system for aligned streams meets others.
+    """
     kind = task_loss_of(config, dataset.header)
     model = build_model(config, dataset.header, dataset.dims)
     train = dataset["train"]
@@ -102,7 +124,13 @@ def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None
 
 
 def save_model(path: Path, model: Network, config: TrainConfig, header: Header, dims: Mapping[str, int]) -> None:
-    """Weights and all that is needed to build the model again and predict."""
+    """Weights and all that is needed to build the model again and predict.
+
+    Raises
+    ------
+    CheckpointError
+        The disk is full or read-only.
+    """
     content = {"config": config.as_dict(), "task": header.task, "dims": dict(dims), "model": model.state_dict()}
     checkpoint.save(path, content)
 

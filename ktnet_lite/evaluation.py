@@ -42,6 +42,24 @@ def evaluate(
 
     With ``fill``, one of ``model.fills``, a model that observes audio does without: the split's audio, if it has any,
     is not read, and :func:`without_audio` says what stands in for it.
+
+    Parameters
+    ----------
+    loss : {"cross_entropy", "l1", "emotion"}
+        What the model was trained with; it says what the logits mean (:func:`ktnet_lite.losses.predictions`).
+    batch_size : int
+        Clips at once; it changes no prediction.
+    precision : {"float32", "bf16", "fp16"}
+        Of the forward pass.
+
+    Raises
+    ------
+    ConfigError
+        The model cannot do without audio in this way, or observes nothing else.
+    DataError
+        The split is empty, or lacks a modality that the model observes.
+    KTNetError
+        A prediction is not a number.
     """
     device = torch.device(device)
     model.eval()

@@ -18,7 +18,7 @@ Pooling = Literal["mean", "last"]
 
 
 class CrossModalFusion(nn.Module):
-    """Streams f_m (B, T_m, d) -> logits (B, *outputs), as MulT does (Tsai et al. 2019, section 3).
+    """Streams f_m (B, T_m, d) -> logits, ``(B, *outputs)``, as MulT does (Tsai et al. 2019, section 3).
 
     For each target: one cross-modal transformer from every other stream; their outputs side by side through a
     self-attention transformer (the decoder); one vector of it. The targets' vectors together go into the head.

@@ -43,6 +43,16 @@ class Attention(nn.Module):
 
     Queries, keys and values come from one fused projection; ``d_k`` is the head's width, d / h. The kernel is
     torch's ``scaled_dot_product_attention``; it never builds the T x S weights, which ``weights`` does for pictures.
+
+    Parameters
+    ----------
+    dim, heads : int
+        Width d and heads h.
+
+    Raises
+    ------
+    ValueError
+        h does not divide d.
     """
 
     def __init__(self, dim: int, heads: int):
@@ -85,7 +95,7 @@ class Attention(nn.Module):
 
 
 class Dropout(nn.Dropout):
-    """Dropout that on a CPU spends one random byte an element, several times faster than torch's.
+    """Dropout, (...) -> (...), that on a CPU spends one random byte an element, several times faster than torch's.
 
     There ``p`` is rounded to a multiple of 1/256; the scale is that of the rounded ``p``, so the mean stays exact.
     """
@@ -100,7 +110,10 @@ class Dropout(nn.Dropout):
 
 
 class TransformerLayer(nn.Module):
-    """Pre-norm layer: attention and a feed-forward net of 4d, each with a residual, Eq. (4)."""
+    """Pre-norm layer: attention and a feed-forward net of 4d, each with a residual, Eq. (4): (B, T, d) -> (B, T, d).
+
+    With a ``source`` (B, S, d) the attention is cross-modal, Eq. (3); ``mask`` (B, S) is True at its valid steps.
+    """
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0):
         super().__init__()
@@ -124,6 +137,13 @@ class Transformer(nn.Module):
 
     In a cross-modal stack every layer's queries come from the target as it develops and its keys and values from
     the same source features (Tsai et al. 2019, section 3.2).
+
+    Parameters
+    ----------
+    dim, heads, layers : int
+        Width d, attention heads, and how many blocks (3 in the paper).
+    dropout : float
+        On both residual branches of every block.
     """
 
     def __init__(self, dim: int, heads: int, layers: int, dropout: float = 0.0):

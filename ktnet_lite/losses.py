@@ -66,7 +66,7 @@ def resample(features: Tensor, lengths: Tensor, new_lengths: Tensor, steps: int)
 def consistency_loss(
     reconstructed: Padded, audio: Padded, present: Tensor | None = None, kind: Consistency = "l2"
 ) -> Tensor:
-    """l_c of Eq. (1): mean over valid steps and dimensions of the squared (l2) or absolute (l1) difference.
+    """l_c of Eq. (1): mean over valid steps and dimensions of the squared (l2) or absolute (l1) difference, a scalar.
 
     The reconstruction (B, T_m, d) lies on its source's time line; the audio features (B, T_A, d) are resampled to
     it. Clips whose audio is missing in training too (``present`` False) do not count. "l2" is the squared Euclidean
@@ -90,7 +90,14 @@ def sentiment_classes(scores: Tensor) -> Tensor:
 def task_loss(logits: Tensor, targets: Tensor, kind: TaskLoss, present: Tensor | None = None) -> Tensor:
     """L_e of Eq. (5): cross entropy over 7 classes or over 4 binary emotions; or MulT's L1 regression.
 
-    The mean over the clips, or over those that are ``present`` (B,).
+    The mean over the clips, or over those that are ``present`` (B,): a scalar.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (B, 7), (B, 4, 2) or (B, 1)
+        For ``"cross_entropy"``, ``"emotion"`` and ``"l1"``.
+    targets : Tensor, shape (B,) or (B, 4)
+        Scores in [-3, 3], or zeros and ones.
     """
     if kind == "l1":
         losses = (logits.float().squeeze(-1) - targets).abs()
@@ -106,7 +113,8 @@ def task_loss(logits: Tensor, targets: Tensor, kind: TaskLoss, present: Tensor |
 def predictions(logits: Tensor, kind: TaskLoss) -> Tensor:
     """What the metrics need: scores (B,), or the probability of each emotion (B, 4).
 
-    With cross entropy the score is the expected value of the class distribution, so that MAE and Corr exist.
+    With cross entropy the score is the expected value of the class distribution, so that MAE and Corr exist; ``logits``
+    are as :func:`task_loss` takes them.
     """
     if kind == "l1":
         return logits.float().squeeze(-1)
@@ -125,6 +133,8 @@ class AudioTarget(nn.Module):
     - ``joint``: f_A is detached in Eq. (1); the encoder is kept informative by its own auxiliary sentiment head.
     - ``random``: untrained and frozen.
     - ``teacher``: the audio encoder of a trained full-modality model, frozen (knowledge transfer proper).
+
+    ``outputs`` is the shape of a clip's logits, for the head of ``joint``. The paper leaves the treatment open.
     """
 
     def __init__(self, encoder: ModalityEncoder, treatment: Treatment, outputs: tuple[int, ...]):
@@ -168,6 +178,11 @@ class Objective(nn.Module):
         lambda_1 for vision, lambda_2 for language.
     consistency : {"l2", "l1"}
         Table V.
+
+    Raises
+    ------
+    ValueError
+        An audio target without "ours" or the other way round, or a source without its lambda.
     """
 
     def __init__(

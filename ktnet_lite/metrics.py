@@ -145,6 +145,11 @@ def constant_baselines(train: np.ndarray, test: np.ndarray) -> dict[str, dict[st
       split's may be another: on MOSI most training clips are positive and most test clips negative.
     - ``best constant``: for each metric the best that any constant reaches on these very targets. A model that is not
       above it has shown nothing.
+
+    Parameters
+    ----------
+    train, test : arrays of shape (N,), or (N, 4) of zeros and ones
+        Labels of the two splits, each with its own N.
     """
     if train.ndim == 2:
         labels = {"majority label": train, "best constant": test}

@@ -31,7 +31,10 @@ VARIANTS: dict[str, tuple[Modality, ...]] = {
 
 
 class ModalityEncoder(nn.Module):
-    """X_m (B, T_m, D_m) -> f_m (B, T_m, d): embedding of each step, transformer."""
+    """X_m (B, T_m, D_m) -> f_m (B, T_m, d): embedding of each step, transformer (section III.A).
+
+    ``features`` is D_m; the other parameters are those of :class:`ktnet_lite.layers.Transformer`.
+    """
 
     def __init__(self, features: int, dim: int, heads: int, layers: int, dropout: float = 0.0):
         super().__init__()
@@ -64,6 +67,12 @@ class Combine(nn.Module):
 
     ``concat="time"`` puts them one after the other, each marked by a learned source embedding; lengths may differ.
     ``concat="features"`` puts them side by side, works at n * d and maps back to d; it needs aligned streams.
+    From n reconstructions, each (B, T_m, d), comes A' of shape (B, sum of T_m, d), or (B, T, d).
+
+    Raises
+    ------
+    ConfigError
+        Streams of different lengths meet ``concat="features"``.
     """
 
     def __init__(self, sources: Sequence[Modality], dim: int, heads: int, layers: int, dropout: float, concat: Concat):
@@ -175,7 +184,7 @@ class KTNet(Network):
         return {name: encoder.embedding.standardise for name, encoder in self.encoders.items()}
 
     def forward(self, streams: Mapping[Modality, Padded]) -> KTNetOutput:
-        """Observed streams, each (B, T_m, D_m) -> logits (B, *outputs). Other modalities are never touched."""
+        """Observed streams, each (B, T_m, D_m), -> logits, ``(B, *outputs)``. Other modalities are never touched."""
         features, reconstructed = self.encode(streams)
         return KTNetOutput(self.fusion(features), reconstructed)
 

@@ -21,7 +21,10 @@ FILLS: tuple[Fill, ...] = ("zero", "mean", "inferred")
 
 
 class Standardise(nn.Module):
-    """(B, T, D) -> (B, T, D), each feature minus the training split's mean, over its standard deviation."""
+    """(B, T, D) -> (B, T, D), each feature minus the training split's mean, over its standard deviation.
+
+    Both are kept in the features' own units, (D,); before :meth:`fit` they are 0 and 1.
+    """
 
     def __init__(self, features: int):
         super().__init__()
@@ -29,7 +32,13 @@ class Standardise(nn.Module):
         self.register_buffer("scale", torch.ones(features))
 
     def fit(self, stream: Stream) -> None:
-        """Take mean and scale from a stream; they travel with the weights."""
+        """Take mean and scale from a stream; they travel with the weights.
+
+        Raises
+        ------
+        DataError
+            The stream has no step at all.
+        """
         self.load_state_dict(statistics(stream))
 
     def forward(self, values: Tensor) -> Tensor:
@@ -56,7 +65,7 @@ class Embedding(nn.Module):
 
 
 class Head(nn.Module):
-    """MulT's last block: a residual net of two layers, and a linear map, (B, width) -> (B, *outputs)."""
+    """MulT's last block: a residual net of two layers, and a linear map, ``(B, width) -> (B, *outputs)``."""
 
     def __init__(self, width: int, outputs: tuple[int, ...], dropout: float):
         super().__init__()
@@ -78,7 +87,7 @@ class Network(nn.Module):
     """A system that predicts sentiment from padded streams.
 
     ``forward(streams)`` takes the ``observed`` modalities, each (B, T_m, D_m), and returns a NamedTuple with
-    ``logits`` (B, *outputs). A subclass sets ``observed``, ``outputs`` and ``inputs``.
+    ``logits``, ``(B, *outputs)``. A subclass sets ``observed``, ``outputs`` and ``inputs``.
 
     Attributes
     ----------
@@ -121,7 +130,13 @@ class Network(nn.Module):
         return ("inferred",) if self.infers_audio else ("zero", "mean")
 
     def fit_statistics(self, split: Split) -> None:
-        """Take each feature's mean and scale from the training split."""
+        """Take each feature's mean and scale from the training split.
+
+        Raises
+        ------
+        DataError
+            No clip of it has a step of a modality that the network uses.
+        """
         for name, layer in self.inputs.items():
             layer.fit(split.streams[name])
 

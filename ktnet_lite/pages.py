@@ -5,11 +5,18 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from ktnet_lite import results
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.sources import ENTRIES
+from ktnet_lite.grids import Grid
 from ktnet_lite.metrics import METRICS
 from ktnet_lite.tables import SURE, Comparison, Table
 from ktnet_lite.text import duration
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RULES = f"""\
 Each number is the mean over seeds with its 95% bootstrap interval. Where the paper has a number on the same data, it
@@ -32,17 +39,18 @@ def page(tables: Sequence[Table]) -> str:
 def _section(table: Table) -> list[str]:
     parts = []
     for column in table.columns:
-        parts += [f"**{column}**", _values(table, column)]
+        parts += [f"**{column}**", values(table, column)]
     if table.lacking:
-        parts.append("\n".join(f"- {_how_to_get(name, table)}" for name in sorted(set(table.lacking.values()))))
+        parts.append("\n".join(f"- {how_to_get(name, table)}" for name in sorted(set(table.lacking.values()))))
     if table.comparisons:
-        parts += ["**Compared**", _comparisons(table.comparisons)]
+        parts += ["**Compared**", compared(table.comparisons)]
     if runs := [run for group in table.runs.values() for run in group]:
-        parts.append(_provenance(runs))
+        parts.append(provenance(runs))
     return parts
 
 
-def _how_to_get(name: str, table: Table) -> str:
+def how_to_get(name: str, table: Table) -> str:
+    """What a table's cells lack, of a data set by its name in the catalogue, and the commands that fill them."""
     run = f"`ktnet-lite reproduce {table.grid.name} --data {table.data}`"
     if name not in ENTRIES:
         return f"not run yet: {run}"
@@ -50,7 +58,8 @@ def _how_to_get(name: str, table: Table) -> str:
     return f"needs {name}: get it by {fetch}, then {run}"
 
 
-def _values(table: Table, column: str) -> str:
+def values(table: Table, column: str) -> str:
+    """A column's rows by metrics: ours with intervals, the paper's beside them."""
     metrics = table.grid.metrics
     lines = [("", *(METRICS[name].label for name in metrics), "runs")]
     for row, its in table.runs:
@@ -76,7 +85,8 @@ def _cell(table: Table, place: tuple[str, str], metric: str) -> str:
     return f"{text} ({value.paper:.3f}, {value.difference:+.3f}, *{value.verdict(metric)}*)"
 
 
-def _comparisons(comparisons: Sequence[Comparison]) -> str:
+def compared(comparisons: Sequence[Comparison]) -> str:
+    """Paired differences with what they say, one a line."""
     lines = [("", "", "metric", "difference", "p", "seeds", "paper", "verdict")]
     for found in comparisons:
         lines.append(
@@ -94,7 +104,8 @@ def _comparisons(comparisons: Sequence[Comparison]) -> str:
     return markdown(lines)
 
 
-def _provenance(runs: Sequence[dict]) -> str:
+def provenance(runs: Sequence[dict]) -> str:
+    """In a sentence, on what some runs were made, from which data, and how long they took."""
     machines = sorted({run["hardware"]["gpu"] or f"{run['hardware']['cpu']} CPU" for run in runs})
     torch = sorted({run["libraries"]["torch"] for run in runs})
     versions = sorted({run["package"] for run in runs})
@@ -114,19 +125,40 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def pictures(tables: Sequence[Table], folder: Path) -> list[Path]:
-    """Draw every column that has runs, by its chief metric, into the folder."""
+def settings(config: TrainConfig) -> dict[str, Any]:
+    """What is not the default, beyond what the run's name says."""
+    told, default = {"dataset", "model", "variant", "seed"}, TrainConfig(model=config.model).as_dict()
+    science = results.science(config.as_dict()).items()
+    return {name: value for name, value in science if name not in told and value != default[name]}
+
+
+def chief(grid: Grid) -> str:
+    """The metric that a grid's pictures show."""
+    return "mae" if "mae" in grid.metrics else grid.metrics[0]
+
+
+def picture(table: Table, column: str) -> Figure | None:
+    """A column's rows by its chief metric; None where nothing has run."""
     from ktnet_lite.plots import comparison
 
+    metric = chief(table.grid)
+    places = [place for place in table.values if place[1] == column and metric in table.values[place]]
+    rows = {row: table.values[row, column][metric].interval for row, _ in places}
+    return comparison(rows, metric) if rows else None
+
+
+def pictures(tables: Sequence[Table], folder: Path) -> list[Path]:
+    """Draw every column that has runs into the folder."""
     drawn = []
     for table in tables:
-        metric = "mae" if "mae" in table.grid.metrics else table.grid.metrics[0]
         for column in table.columns:
-            places = [place for place in table.values if place[1] == column and metric in table.values[place]]
-            if not places:
-                continue
-            figure = comparison({row: table.values[row, column][metric].interval for row, _ in places}, metric)
-            path = folder / f"{table.grid.name}-{table.data}-{column}.png".replace(" ", "-").replace(",", "")
-            figure.savefig(path, dpi=150, bbox_inches="tight")
-            drawn.append(path)
+            if figure := picture(table, column):
+                path = folder / picture_name(table, column)
+                figure.savefig(path, dpi=150, bbox_inches="tight")
+                drawn.append(path)
     return drawn
+
+
+def picture_name(table: Table, column: str) -> str:
+    """The file of a column's picture."""
+    return f"{table.grid.name}-{table.data}-{column}.png".replace(" ", "-").replace(",", "")

@@ -23,7 +23,13 @@ class PaperTable(NamedTuple):
 
 @cache
 def table(number: str) -> PaperTable:
-    """A table by its Roman number; ConfigError for one that the paper does not have."""
+    """A table by its Roman number.
+
+    Raises
+    ------
+    ConfigError
+        The paper has no table of results of that number.
+    """
     content = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     if number not in content:
         raise ConfigError(f"the paper has no table {number!r} of results; it has {', '.join(content)}")

@@ -104,7 +104,10 @@ def metrics_table(rows: Mapping[str, Mapping[str, float | None]]) -> str:
 
 
 def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int | None = None) -> Figure:
-    """Training terms on the left, valid metrics on the right; a line marks the epoch whose weights were kept."""
+    """Training terms on the left, valid metrics on the right; a line marks the epoch whose weights were kept.
+
+    ``history`` and ``best_epoch`` are those of a :class:`ktnet_lite.training.Run`.
+    """
     drawn, (left, right) = figure(2)
     epochs = np.arange(1, len(history) + 1)
     terms = [name for name in history[0] if not name.startswith("valid_") and name != "seconds"]
@@ -127,7 +130,10 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int | None =
 
 
 def predictions(predicted: np.ndarray, targets: np.ndarray) -> Figure:
-    """Sentiment: scores against labels, and the confusion of the seven classes. Emotion: confusion of each of four."""
+    """Sentiment: scores against labels, and the confusion of the seven classes. Emotion: confusion of each of four.
+
+    Both arrays are (N,) scores, or (N, 4): probabilities, and zeros and ones.
+    """
     if targets.ndim == 2:
         drawn, axes = figure(4, height=2.4)
         for i, (panel, emotion) in enumerate(zip(axes, EMOTIONS, strict=True)):

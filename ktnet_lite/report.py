@@ -74,7 +74,7 @@ def rows(results: Results) -> dict[str, list[Row]]:
 
 
 def intervals(results: Results, metric: str) -> dict[str, Interval]:
-    """Mean over seeds of a test metric, with its interval, for each row where it is defined."""
+    """Mean over seeds of a test metric, with its interval, for each row where it is defined; errors as :func:`rows`."""
     values = {
         name: [value for row in group if (value := row.metrics[metric]) is not None]
         for name, group in rows(results).items()
@@ -83,7 +83,7 @@ def intervals(results: Results, metric: str) -> dict[str, Interval]:
 
 
 def table(results: Results) -> str:
-    """Test metrics by row as text, the best constant predictions below them."""
+    """Test metrics by row as text, the best constant predictions below them; errors as of :func:`rows`."""
     metrics = MAIN[results[0]["dataset"]["task"]]
     cells = {metric: intervals(results, metric) for metric in metrics}
     lines = [("", *(METRICS[metric].label for metric in metrics), "parameters")]

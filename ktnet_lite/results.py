@@ -151,7 +151,15 @@ def _scores(evaluation: Evaluation) -> list:
 
 
 def save(path: Path, result: dict[str, Any]) -> None:
-    """Write a result whole or not at all. NaN is refused: an undefined number is None with its reason."""
+    """Write a result whole or not at all. NaN is refused: an undefined number is None with its reason.
+
+    Raises
+    ------
+    DataError
+        The disk is full or read-only.
+    ValueError
+        A number is NaN or infinite.
+    """
     text = json.dumps(result, indent=1, allow_nan=False)
     partial = path.with_name(path.name + ".partial")
     try:

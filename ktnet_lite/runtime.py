@@ -16,7 +16,13 @@ PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.fl
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` takes CUDA, then MPS, then the CPU; anything else must be there."""
+    """``auto`` takes CUDA, then MPS, then the CPU; anything else must be there.
+
+    Raises
+    ------
+    ConfigError
+        The machine, or this build of torch, has no such device.
+    """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, there in available.items() if there)
@@ -26,7 +32,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """Mixed precision of a forward pass; float32 does nothing."""
+    """Mixed precision of a forward pass: ``bf16`` or ``fp16``; ``float32`` does nothing."""
     return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "float32")
 
 

@@ -58,7 +58,7 @@ def plan(configs: Iterable[TrainConfig]) -> list[Job]:
 
     def add(config: TrainConfig) -> Path:
         teacher = None
-        if config.variant == "ours" and config.treatment == "teacher" and not config.teacher:
+        if config.taught_by:
             teacher = add(config.taught_by)
             config = dataclasses.replace(config, teacher=str(teacher / "model.pt"))
         folder = results.run_folder(config)
@@ -97,6 +97,11 @@ def run(
         Trainings at once on this machine, each with its share of the cores.
     scheduler : str, optional
         Address of a Dask scheduler whose workers see the same folders; then ``workers`` counts for nothing.
+
+    Raises
+    ------
+    KTNetError
+        No scheduler answers there.
     """
     waiting = missing(jobs)
     if not waiting:

@@ -9,7 +9,6 @@ import click
 
 from ktnet_lite import grids, pages, reproduction, results, sweep
 from ktnet_lite.commands import listed
-from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.tables import Collection
 from ktnet_lite.text import duration, table
@@ -112,14 +111,8 @@ def _planned(jobs: list[sweep.Job], workers: int) -> str:
     for job in missing:
         seconds = estimate(job.config)
         name = f"{job.folder.parent.name}/{job.folder.name}"
-        rows.append((name, "?" if seconds is None else f"{seconds:.0f}", _settings(job.config)))
+        settings = ", ".join(f"{key} {value}" for key, value in pages.settings(job.config).items())
+        rows.append((name, "?" if seconds is None else f"{seconds:.0f}", settings))
     total = estimate.total(job.config for job in missing)
     time = "" if not total else f", about {duration(total / workers)} with --jobs {workers}"
     return f"{table(rows)}\n\n{len(jobs)} trainings, {len(jobs) - len(missing)} done, {len(missing)} to do{time}"
-
-
-def _settings(config: TrainConfig) -> str:
-    """What is not the default, beyond what the run's name says."""
-    told, default = {"dataset", "model", "variant", "seed"}, TrainConfig(model=config.model).as_dict()
-    science = results.science(config.as_dict()).items()
-    return ", ".join(f"{name} {value}" for name, value in science if name not in told and value != default[name])

@@ -70,6 +70,25 @@ def test_ours_where_the_data_has_no_vision_against_numpy():
     check_against_numpy(model, make_split(UNALIGNED), 1e-5)
 
 
+def test_what_delta_joins_by_hand():
+    """Eq. (2), [theta(f_V) || phi(f_L)], without the blocks that follow; 99 is padding."""
+    words = Padded(torch.tensor([[[1.0], [2.0]], [[3.0], [99.0]]]), torch.tensor([[True, True], [True, False]]))
+    face = Padded(torch.tensor([[[4.0], [5.0]], [[6.0], [99.0]]]), words.mask)
+    joined = {}
+    for concat in ("time", "features"):
+        delta = Combine(("language", "vision"), dim=1, heads=1, layers=1, dropout=0.0, concat=concat)
+        delta.transformer = delta.back = torch.nn.Identity()
+        if concat == "time":
+            delta.source_embedding = torch.nn.Parameter(torch.tensor([[10.0], [20.0]]))
+        joined[concat] = delta({"vision": face, "language": words})
+    values, mask = joined["time"]
+    assert values[0, :, 0].tolist() == [11, 12, 24, 25]
+    assert values[1, mask[1], 0].tolist() == [13, 26] and mask.tolist() == [[True] * 4, [True, False, True, False]]
+    values, mask = joined["features"]
+    assert values[0].tolist() == [[1, 4], [2, 5]]
+    assert values[1, mask[1]].tolist() == [[3, 6]] and mask.tolist() == [[True, True], [True, False]]
+
+
 @pytest.mark.parametrize("concat", ["time", "features"])
 def test_delta_against_numpy(concat):
     """Eq. (2), transformer layers over [theta(f_V) || phi(f_L)], both ways to concatenate."""

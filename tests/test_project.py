@@ -30,7 +30,7 @@ PLATFORMS = (("linux", "Linux", "posix"), ("darwin", "Darwin", "posix"), ("win32
 IMPORT_NAMES = {"ipython": "IPython", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 # Modules and folders that may import what the extra `experiments` brings.
 NEEDS_EXPERIMENTS = {"experiments", "plots", "widgets", "figures"}
-NEEDS_EXPERIMENTS |= {"grids", "paper", "tables", "pages", "sweep", "reproduction", "table_commands"}
+NEEDS_EXPERIMENTS |= {"claims", "grids", "paper", "tables", "pages", "sweep", "reproduction", "table_commands"}
 
 
 def read(name: str) -> str:

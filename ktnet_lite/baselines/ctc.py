@@ -4,7 +4,7 @@ Graves, Fernandez, Gomez and Schmidhuber, *Connectionist Temporal Classification
 with Recurrent Neural Networks*, ICML 2006; used for the "CTC +" rows as in Tsai et al. (2019).
 
 **Idea.** A recurrent net says for each frame t which word k of the clip it belongs to, or none (the blank). CTC sums
-over all ways in which the words can come one after the other,
+over all ways in which the words can come one after the other, ::
 
     p(1, ..., n | frames) = sum over paths pi that give 1, ..., n of prod_t P[t, pi_t],    L = -log p / n,
 
@@ -89,7 +89,13 @@ class CTCOutput(NamedTuple):
 
 
 class CTCAligned(Network):
-    """A system for aligned streams, behind aligners that bring every other stream onto the words' time line."""
+    """A system for aligned streams, behind aligners that bring every other stream onto the words' time line.
+
+    Raises
+    ------
+    ConfigError
+        There are no words to align to.
+    """
 
     def __init__(self, network: Network, dim: int):
         super().__init__()

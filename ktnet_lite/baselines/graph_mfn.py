@@ -6,7 +6,7 @@ Interpretable Dynamic Fusion Graph*, ACL 2018.
 **Idea.** Which combination of modalities speaks changes from moment to moment. A graph has a vertex for each set of
 modalities: three of one, three of two, one of three, and an output T. Edges lead from each set to each larger one that
 holds it, and from all to T; each edge has an efficacy between 0 and 1 that is worked out anew at every step, from the
-vertices of one modality v_m:
+vertices of one modality v_m::
 
     alpha = sigmoid(D_alpha([v_L; v_V; v_A]))                     19 of them for three modalities
     v_S   = D_S([alpha_{R,S} v_R for R within S]),    T = D_T([alpha_{R,T} v_R for all R])

@@ -4,12 +4,12 @@ Pham, Liang, Manzini, Morency and Poczos, *Found in Translation: Learning Robust
 Translations Between Modalities*, AAAI 2019.
 
 **Idea.** What must be known of the words to tell what the face did is a representation of both. A sequence-to-sequence
-net with attention translates the source S into a target T1 and, with the same weights, its translation back:
+net with attention translates the source S into a target T1 and, with the same weights, its translation back::
 
     z = Enc(S),   T1^ = Dec(z),   S^ = Dec(Enc(T1^)).
 
 With a third modality there is a second level, without a cycle: z2 = Enc2(z), T2^ = Dec2(z2). The label is read from
-the last z by a recurrent net. The objective is
+the last z by a recurrent net. The objective is ::
 
     L = L_label + lambda_t |T1^ - T1|^2 + lambda_c |S^ - S|^2 + lambda_2 |T2^ - T2|^2,
 
@@ -85,7 +85,13 @@ class MCTNOutput(NamedTuple):
 
 
 class MCTN(Baseline):
-    """Cyclic translation from the first modality (language) to the second, and on to the third."""
+    """Cyclic translation from the first modality (language) to the second, and on to the third.
+
+    Raises
+    ------
+    ConfigError
+        There is one modality alone.
+    """
 
     def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], *, dim: int, dropout: float):
         super().__init__(dims, outputs)

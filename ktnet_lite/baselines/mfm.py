@@ -3,23 +3,26 @@
 Tsai, Liang, Zadeh, Morency and Salakhutdinov, *Learning Factorized Multimodal Representations*, ICLR 2019.
 
 **Idea.** Latent codes, each with a factor made of it: f_y from z_y, discriminative, shared by the label and all
-modalities; f_m from z_m, generative, one modality's own. Inference and generation are trained together:
+modalities; f_m from z_m, generative, one modality's own. Inference and generation are trained together::
 
     z_y = Q_y(x_L, x_V, x_A),  z_m = Q_m(x_m),    y^ = D(f_y),  x^_m = F_m(f_y, f_m)
 
     L = L_label + lambda_x sum_m |x^_m - x_m|^2 + lambda_p MMD(z, N(0, 1)) + lambda_s L_surrogate
 
-where |.|^2 is a mean over steps and features. MMD, with a Gaussian kernel, holds the codes near the prior. When audio
-is missing, a surrogate infers the codes that need it, z_y and z_A, from the other modalities; it is trained to give the
-label and the audio through the same generators: L_surrogate = L_label + lambda_x |x^_A - x_A|^2, from its own codes.
+where ``|.|^2`` is a mean over steps and features. MMD, with a Gaussian kernel, holds the codes near the prior. When
+audio is missing, a surrogate infers the codes that need it, z_y and z_A, from the other modalities; it is trained to
+give the label and the audio through the same generators, from its own codes::
+
+    L_surrogate = L_label + lambda_x |x^_A - x_A|^2
 
 Q_y is a memory fusion network as in the paper (:mod:`ktnet_lite.baselines.mfn`), every other Q and F an LSTM.
 
 **Simplified.** Surrogate and model are trained together instead of one after the other, and for missing audio alone.
 
-**Where we differ from the public code.** MMD's kernel is exp(-|a - b|^2 / d) instead of d^2, with which it is flat.
-Generators see their factors at every step instead of their own last output. Errors and states stop where a clip ends.
-The lambdas are ours; public code searches them for each set (0.01 to 10 for x, 1 to 200 for p, with the flat kernel).
+**Where we differ from the public code.** MMD's kernel is ``exp(-|a - b|^2 / d)`` instead of ``d^2``, with which it is
+flat. Generators see their factors at every step instead of their own last output. Errors and states stop where a clip
+ends. The lambdas are ours; public code searches them for each set (0.01 to 10 for x, 1 to 200 for p, with the flat
+kernel).
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ from ktnet_lite.network import Head
 
 
 def mmd(codes: Tensor, prior: Tensor) -> Tensor:
-    """Squared maximum mean discrepancy of two samples (N, d), kernel exp(-|a - b|^2 / d)."""
+    """Squared maximum mean discrepancy of two samples (N, d), kernel ``exp(-|a - b|^2 / d)``."""
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         return torch.exp(-(a[:, None] - b[None]).square().mean(-1)).mean()
@@ -127,7 +130,7 @@ class MFM(Baseline):
         return Codes(label, {"audio": audio})
 
     def predict(self, codes: Codes) -> Tensor:
-        """y^ = D(f_y), (B, *outputs)."""
+        """y^ = D(f_y), ``(B, *outputs)``."""
         return self.head(self.label_factor(codes.label).relu())
 
     def generate(self, codes: Codes, name: Modality, steps: int) -> Tensor:

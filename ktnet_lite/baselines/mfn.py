@@ -4,13 +4,13 @@ Zadeh, Liang, Mazumder, Poria, Cambria and Morency, *Memory Fusion Network for M
 2018.
 
 An LSTM for each modality; at each step, what changed between their memories C = [c_{t-1}; c_t] is fused to f_t, and a
-gated memory keeps it:
+gated memory keeps it::
 
     u^ = tanh(D_u(f_t)),   g_1, g_2 = sigmoid(D_g1([f_t; u_{t-1}])), sigmoid(D_g2([f_t; u_{t-1}]))
     u_t = g_1 u_{t-1} + g_2 u^
 
-As the authors' code, and unlike the paper, the gates also see u_{t-1}. In MFN f_t = softmax(D_a(C)) * C (delta-memory
-attention); Graph-MFN puts its graph there.
+As the authors' code, and unlike the paper, the gates also see u_{t-1}. In MFN ``f_t = softmax(D_a(C)) * C``
+(delta-memory attention); Graph-MFN puts its graph there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ktnet_lite.data.schema import Modality
 
 
 class DeltaAttention(nn.Module):
-    """softmax(D_a(C)) * C over all units of every modality's [c_{t-1}; c_t] (B, 2d): -> (B, sum of 2d)."""
+    """``softmax(D_a(C)) * C`` over all units of every modality's [c_{t-1}; c_t] (B, 2d): -> (B, sum of 2d)."""
 
     def __init__(self, modalities: int, dim: int, dropout: float):
         super().__init__()

@@ -4,7 +4,7 @@ Tsai, Bai, Liang, Kolter, Morency and Salakhutdinov, *Multimodal Transformer for
 Sequences*, ACL 2019.
 
 **Idea.** Every modality is a target that looks at each other modality where it needs to, so the streams need no common
-time line. For each ordered pair, layer i of a cross-modal transformer computes
+time line. For each ordered pair, layer i of a cross-modal transformer computes ::
 
     Z[i] = CM(LN(Z[i-1]), LN(X_source)) + LN(Z[i-1]),    Z[0] = X_target,
 

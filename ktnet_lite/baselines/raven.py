@@ -5,7 +5,7 @@ Behaviors*, AAAI 2019.
 
 **Idea.** The same word means something else with a smile. For each word with embedding e, an LSTM reads the frames of
 each nonverbal modality while the word is said, with final states h_v and h_a. Scalar gates weigh them, and the word
-is shifted, by no more than its own size times beta:
+is shifted, by no more than its own size times beta::
 
     w_m = sigmoid(W_hm [h_m; e] + b_m)                          for m = v, a
     h   = w_v (W_v h_v) + w_a (W_a h_a) + b
@@ -56,13 +56,19 @@ def deal(frames: Padded, words: Padded) -> Padded:
 
 
 def shift(words: Tensor, shifts: Tensor, beta: float = BETA) -> Tensor:
-    """e + alpha h with alpha = min(beta |e| / |h|, 1); both (..., D)."""
+    """``e + alpha h`` with ``alpha = min(beta |e| / |h|, 1)``; both (..., D)."""
     size, length = words.norm(dim=-1, keepdim=True), shifts.norm(dim=-1, keepdim=True)
     return words + shifts * (beta * size / length.clamp(min=1e-9)).clamp(max=1.0)
 
 
 class RAVEN(Baseline):
-    """Words shifted by gated nonverbal states, then an LSTM over them."""
+    """Words shifted by gated nonverbal states, then an LSTM over them.
+
+    Raises
+    ------
+    ConfigError
+        There are no words, or nothing but words.
+    """
 
     def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], *, dim: int, dropout: float):
         super().__init__(dims, outputs)

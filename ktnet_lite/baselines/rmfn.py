@@ -2,12 +2,12 @@
 
 Liang, Liu, Zadeh and Morency, *Multimodal Language Analysis with Recurrent Multistage Fusion*, EMNLP 2018.
 
-**Idea.** Fuse in small steps. Each modality has an LSTHM, an LSTM that also hears the last fused z:
+**Idea.** Fuse in small steps. Each modality has an LSTHM, an LSTM that also hears the last fused z::
 
     i, f, o = sigmoid(W x_t + U h_{t-1} + V z_{t-1} + b),   c_t = f c_{t-1} + i tanh(W x_t + U h_{t-1} + V z_{t-1} + b)
     h_t = o tanh(c_t)
 
-Then, on all modalities' h = [h_L; h_V; h_A], K stages k of
+Then, on all modalities' h = [h_L; h_V; h_A], K stages k of ::
 
     highlight   a[k] = f_H(h~[k-1]; h),      h~[k] = a[k] * h        which units matter now
     fuse        s[k] = f_F(h~[k]; s[k-1])                            with what was fused before

@@ -108,7 +108,7 @@ class Batch(NamedTuple):
 
 
 def pad(stream: Stream, indices: np.ndarray) -> Padded:
-    """The given clips of a packed stream as one padded tensor, without a loop over clips.
+    """The given clips of a packed stream as one padded tensor (B, T, D), without a loop over clips.
 
     NumPy does it: batches are made in a thread of their own, where torch would start a second team of threads that
     fights the training step's for the cores.
@@ -122,7 +122,7 @@ def pad(stream: Stream, indices: np.ndarray) -> Padded:
 
 
 def collate(split: Split, indices: Iterable[int], modalities: Sequence[Modality]) -> Batch:
-    """One batch of the given clips and modalities, on the CPU."""
+    """One batch of the given clips and modalities, on the CPU; each stream is (B, T_m, D_m)."""
     indices = np.asarray(indices, dtype=np.int64)
     return Batch(
         {name: pad(split.streams[name], indices) for name in modalities},
@@ -136,7 +136,8 @@ def collate(split: Split, indices: Iterable[int], modalities: Sequence[Modality]
 def bucketed(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Random batches of clips of like length: shuffle, sort by length within pools, cut, shuffle the batches.
 
-    Every clip stands in exactly one batch; only the last cut of a pool can be smaller than ``batch_size``.
+    Every clip stands in exactly one batch; only the last cut of a pool can be smaller than ``batch_size``. From lengths
+    (N,) come arrays of indices, (B,) each.
     """
     order = rng.permutation(len(lengths))
     batches: list[np.ndarray] = []
@@ -161,6 +162,11 @@ class Batches:
         Order of epoch ``n`` depends on ``(seed, n)`` alone, so a resumed run sees what the unbroken one saw.
     shard : (rank, world size)
         Under ``torchrun``, each process takes every ``world size``-th clip of the common batch.
+
+    Raises
+    ------
+    DataError
+        The split has no clip, or not such a modality.
     """
 
     def __init__(
@@ -213,7 +219,13 @@ class Batches:
 
 
 def statistics(stream: Stream) -> Mapping[str, Tensor]:
-    """Mean and standard deviation of each feature over all steps, each (D,); a constant feature has scale 1."""
+    """Mean and standard deviation of each feature over all steps, each (D,); a constant feature has scale 1.
+
+    Raises
+    ------
+    DataError
+        There is no step at all.
+    """
     if len(stream.values) == 0:
         raise DataError("no training clip has a step of this modality; leave the modality out of the split")
     steps = len(stream.values)

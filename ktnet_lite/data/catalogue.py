@@ -21,7 +21,13 @@ from ktnet_lite.errors import ConfigError, DataError
 
 
 def find(name: str) -> Entry:
-    """The entry of that name. Raises :class:`ConfigError`, naming the nearest one, when there is none."""
+    """The entry of that name.
+
+    Raises
+    ------
+    ConfigError
+        There is none; the message names the nearest.
+    """
     if name not in ENTRIES:
         near = difflib.get_close_matches(name, ["synthetic", *ENTRIES], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -80,6 +86,7 @@ def build(name: str, folder: Path | str | None = None, local: Path | str | None 
     """The stored file of a data set, built first when there is none, or when recipe or raw files are others.
 
     A damaged one is built again, as far as its beginning shows it; with ``verify`` all of it is read to find out.
+    Parameters and errors as of :func:`fetch`; :class:`DataError` also where the raw files are not sound.
     """
     entry = find(name)
     path = home(folder) / f"{name}.h5"

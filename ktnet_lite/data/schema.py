@@ -75,7 +75,7 @@ class Stream:
         return self.values[start : start + self.lengths[index]]
 
     def rows(self, indices: Iterable[int]) -> np.ndarray:
-        """Rows of ``values`` that belong to the given clips, in their order."""
+        """Rows of ``values`` that belong to the given clips, in their order, shape (sum of their lengths,)."""
         indices = np.asarray(indices, dtype=np.int64)
         lengths = self.lengths[indices]
         starts = np.repeat(self.offsets[indices] - (np.cumsum(lengths) - lengths), lengths)
@@ -87,7 +87,13 @@ class Stream:
         return Stream(self.values[self.rows(indices)], self.lengths[indices])
 
     def on_grid(self, steps: int) -> Stream:
-        """Average each clip onto at most ``steps`` equal stretches of time (shorter clips stay as they are)."""
+        """Average each clip onto at most ``steps`` equal stretches of time (shorter clips stay as they are).
+
+        Raises
+        ------
+        ValueError
+            ``steps`` is below 1.
+        """
         if steps < 1:
             raise ValueError(f"a grid needs at least one step, got {steps}")
         lengths = np.minimum(self.lengths, steps)
@@ -239,7 +245,7 @@ class Dataset:
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 of the content: what two runs must share to be compared."""
+        """SHA-256 of the content, which two runs must share to be compared."""
         return combined_digest({name: split_digest(split) for name, split in self.splits.items()})
 
 

@@ -157,6 +157,15 @@ def ceiling(factors: Factors, observed: Iterable[Modality], redundancy: float, a
     audio adds only the sum that is heard. For those sets this is a bound on any network. With audio and not both
     of the others it is a yardstick: a listener who could tell the three sources in the voice apart, by the size of a
     bump or where it lies, knows more than the sum.
+
+    Parameters
+    ----------
+    factors : Factors
+        Of one split.
+    observed : iterable of str
+        Modalities; none gives a constant.
+    redundancy, audio_noise : float
+        As :func:`make` was given them.
     """
     observed = tuple(observed)
     r = redundancy

@@ -76,7 +76,7 @@ def laughter(
     ----------
     levels : sequence of float, shape (K,)
     ideal, trained : dict of sequences (K,)
-        Name, one of :data:`STYLES`, -> error at each level.
+        Name, one of ``STYLES``, -> error at each level.
     points : dict of float
         Laughter in training and at test -> error of the ``full`` that was trained with it.
     """

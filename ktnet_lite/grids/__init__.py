@@ -88,7 +88,13 @@ class Grid:
                 cell.configs([0])
 
     def cells(self, data: str) -> list[Cell]:
-        """The cells of one data set, column by column. What a row sets goes before what its column does."""
+        """The cells of one data set, column by column. What a row sets goes before what its column does.
+
+        Raises
+        ------
+        ConfigError
+            The grid has no such data set.
+        """
         if data not in self.data:
             raise ConfigError(f"{self.name} has no data set {data!r}; it has {', '.join(self.data)}")
         return [
@@ -105,7 +111,13 @@ def names() -> list[str]:
 
 
 def load(name_or_path: str | Path) -> Grid:
-    """A grid by its name (``table_1``; ``1`` and ``I`` name the paper's tables too), or from a file of yours."""
+    """A grid by its name (``table_1``; ``1`` and ``I`` name the paper's tables too), or from a file of yours.
+
+    Raises
+    ------
+    ConfigError
+        No such grid or file, or one that is not as a grid must be.
+    """
     paper = {numeral: f"table_{i}" for i, numeral in enumerate(("I", "II", "III", "IV", "V"), start=1)}
     name = str(name_or_path)
     name = paper.get(name.upper(), f"table_{name}" if name.isdigit() else name)

@@ -73,9 +73,15 @@ def open_source(
         Set NaN and inf in features to 0, instead of refusing them. In .csd files they stand for "nothing found", and
         -inf in audio does everywhere: these are always read as 0. How many stands in the provenance at the end.
     drop_bad_clips : bool
-        Leave out clips that have no sound label or no step at all (:meth:`Split.bad`), instead of refusing them.
+        Leave out clips that have no sound label or no step at all (:meth:`ktnet_lite.data.schema.Split.bad`), instead
+        of refusing them.
     unaligned : bool
         Leave the streams of a folder of .csd files on their own time lines, instead of aligning them to the words.
+
+    Raises
+    ------
+    DataError
+        An unknown format, or a file that is damaged or not of that format; the splits raise it too, as they come.
     """
     form = form or identify(path)
     if form not in READERS:

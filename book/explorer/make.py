@@ -1,0 +1,250 @@
+"""Make what the book's explorer loads: trained models as ONNX files, some clips, and what torch makes of them.
+
+``python book/explorer/make.py`` trains for some minutes on one core. It writes ``book/static/explorer`` (what the
+page loads), ``reference.json`` beside this file (for the tests) and ``book/images/explorer.svg`` (what the page shows
+without JavaScript).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import matplotlib
+import numpy as np
+import torch
+from onnx_files import STEPS, Consistency, Predictor, export
+from torch import Tensor, nn
+
+import ktnet_lite
+from ktnet_lite.build import load_dataset
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.data.batching import Batches
+from ktnet_lite.data.schema import MODALITIES, Dataset, Split
+from ktnet_lite.evaluation import evaluate
+from ktnet_lite.model import KTNet
+from ktnet_lite.plots import COLOURS, GREY, figure
+from ktnet_lite.training import fit
+
+BOOK = Path(__file__).resolve().parents[1]
+STATIC = BOOK / "static" / "explorer"
+REFERENCE = Path(__file__).with_name("reference.json")
+PICTURE = BOOK / "images" / "explorer.svg"
+PARAMETERS = {"clips": 3200, "redundancy": 0.9, "audio_noise": 0.5, "dim": 16, "heads": 4, "layers": 1}
+PARAMETERS |= {"epochs": 20, "batch_size": 60, "learning_rate": 3e-3, "task_loss": "l1", "device": "cpu", "seed": 0}
+VARIANTS = ("full", "language_vision", "ours")
+CLIPS = 10
+PAIR = "audio_to_language"  # of "ours", in the picture and on the page at first
+
+
+def train(dataset: Dataset, parameters: Mapping[str, Any], folder: Path) -> dict[str, KTNet]:
+    """The models by variant; ``full`` teaches ``ours``."""
+    models = {}
+    for variant in VARIANTS:
+        teacher = str(folder / "full" / "model.pt") if variant == "ours" else ""
+        config = TrainConfig(variant=variant, teacher=teacher, **parameters)
+        models[variant] = fit(config, dataset, folder / variant).model
+    return models
+
+
+@torch.no_grad()
+def modules(models: Mapping[str, KTNet], dataset: Dataset) -> dict[str, nn.Module]:
+    """What is exported, by file name: each model, and Eq. (1) with the mean of f_A over the training clips."""
+    encoder = models["full"].encoders["audio"]
+    encoded = (encoder(batch.streams["audio"]) for batch in Batches(dataset["train"], 60, ("audio",)))
+    mean = torch.cat([features.values[features.full_mask()] for features in encoded]).mean(0)  # (d,)
+    made = {name: Predictor(model) for name, model in models.items()} | {"consistency": Consistency(encoder, mean)}
+    return {name: module.eval() for name, module in made.items()}
+
+
+def shared(model: KTNet, train: Split) -> dict[str, dict[str, list]]:
+    """Mean and scale of each feature, and what the sliders add, in scales and by step, for each modality.
+
+    For words and face that is white noise. For the voice it is laughter: a burst every six steps, in the one direction
+    in which voices differ, towards those of the better scores.
+    """
+    rng = np.random.default_rng(0)
+    inputs = {name: model.inputs[name] for name in MODALITIES}
+    noise = {name: rng.normal(size=(STEPS, len(layer.mean))) for name, layer in inputs.items()}
+    audio = train.streams["audio"]
+    sums = np.array([audio.clip(i).sum(0) for i in range(len(train))])
+    values = audio.values - audio.values.mean(0)
+    direction = np.linalg.svd(values[:10_000], full_matrices=False)[2][0]  # (D_A,)
+    direction *= np.sign(np.corrcoef(sums @ direction, train.targets)[0, 1]) * (values @ direction).std()
+    bursts = np.exp(-((np.arange(STEPS) % 6 - 3) ** 2) / 2)
+    noise["audio"] = bursts[:, None] * direction / inputs["audio"].scale.numpy()
+    return {
+        "mean": {name: layer.mean.tolist() for name, layer in inputs.items()},
+        "scale": {name: layer.scale.tolist() for name, layer in inputs.items()},
+        "noise": {name: values.round(3).tolist() for name, values in noise.items()},
+    }
+
+
+def record(split: Split, index: int) -> dict[str, Any]:
+    """One clip as the page reads it; its streams are rounded, and torch is asked about the rounded ones."""
+    streams = {name: split.streams[name].clip(index).astype(float).round(3).tolist() for name in MODALITIES}
+    return {
+        "id": split.ids[index],
+        "score": round(float(split.targets[index]), 2),
+        "words": split.words[index],
+        **streams,
+    }
+
+
+def chosen(split: Split) -> list[int]:
+    """Clips at even ranks of the true score, from the lowest to the highest."""
+    order = np.argsort(split.targets, kind="stable")
+    return order[np.linspace(0, len(order) - 1, CLIPS).round().astype(int)].tolist()
+
+
+def settings() -> list[dict[str, Any]]:
+    """What the reference covers: every set of dropped modalities; noise on each modality, and on all."""
+    sets = itertools.chain.from_iterable(itertools.combinations(MODALITIES, count) for count in range(4))
+    dropped = [{"dropped": list(names), "noise": {}} for names in sets]
+    noisy = [{"dropped": [], "noise": dict.fromkeys(names, 1.5)} for names in (*zip(MODALITIES), MODALITIES)]
+    return dropped + noisy
+
+
+def disturbed(clip: Mapping[str, Any], common: Mapping[str, Any], setting: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The streams of a clip under a setting, (1, T_m, D_m) each.
+
+    A dropped one is the training mean at as many steps as there are words, as in
+    :func:`ktnet_lite.evaluation.without_audio`.
+    """
+    streams = {}
+    for name in MODALITIES:
+        mean, scale, noise = (np.asarray(common[key][name]) for key in ("mean", "scale", "noise"))
+        values = np.asarray(clip[name])
+        values = values + setting["noise"].get(name, 0) * noise[: len(values)] * scale
+        if name in setting["dropped"]:
+            values = np.tile(mean, (len(clip["language"]), 1))
+        streams[name] = torch.tensor(values, dtype=torch.float32)[None]
+    return streams
+
+
+@torch.no_grad()
+def explore(
+    made: Mapping[str, nn.Module], clip: Mapping, common: Mapping, setting: Mapping
+) -> dict[str, dict[str, Tensor]]:
+    """What the page computes: the outputs of each module, by name. Eq. (1) is about the voice, dropped or not."""
+    streams = disturbed(clip, common, setting)
+    found = {}
+    for name in (*VARIANTS, "consistency"):
+        if name == "consistency":
+            streams = {**found["ours"], "audio": disturbed(clip, common, {**setting, "dropped": []})["audio"]}
+        module = made[name]
+        values = module(*(streams[key] for key in module.inputs))
+        found[name] = dict(zip(module.outputs, values, strict=True))
+    return found
+
+
+def picture(found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, Any]) -> matplotlib.figure.Figure:
+    """What the page shows at first: scores, errors of the reconstructions, and one attention map, of one clip."""
+    drawn, (scores, errors, attention) = figure(1, rows=3, height=6.6)
+    colours = {"full": "audio", "language_vision": "language", "ours": "reconstructed"}
+    beside = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "color": GREY}
+    scores.axvline(clip["score"], color=GREY, linestyle=":")
+    scores.set_title(f"dotted: the true score, {clip['score']:.1f}", fontsize=10, loc="left")
+    for y, variant in enumerate(VARIANTS):
+        score = found[variant]["score"].item()
+        scores.plot(score, y, "o", color=COLOURS[colours[variant]], markersize=9)
+        scores.annotate(f"{score:.2f}", (score, y), **beside)
+    scores.set_yticks(range(len(VARIANTS)), VARIANTS)
+    scores.set(xlim=(-3.5, 3.5), ylim=(len(VARIANTS) - 0.5, -0.5), xlabel="score")
+    sources = {"language": "words → voice", "vision": "face → voice"}
+    for y, source in enumerate(sources):
+        error, mean = (found["consistency"][f"{source}_{kind}"].item() for kind in ("error", "mean_error"))
+        errors.barh(y, error, color=COLOURS[source], height=0.5)
+        errors.plot([mean] * 2, [y - 0.4, y + 0.4], color=GREY, linewidth=3)
+        errors.annotate(f"{error:.2f}; always the mean: {mean:.2f}", (max(error, mean), y), **beside)
+    errors.set_yticks(range(len(sources)), sources.values())
+    errors.set(xlabel="squared error, Eq. (1)", ylim=(len(sources) - 0.5, -0.5), xlim=(0, 1.5))
+    words, frames = clip["words"], len(clip["vision"])
+    attention.imshow(found["ours"][PAIR][0], aspect="auto", cmap="viridis", vmin=0)
+    attention.set_yticks(range(len(words)), words, fontsize=8)
+    rebuilt = [*(f"φ {word}" for word in words), *(f"θ {frame + 1}" for frame in range(frames))]
+    attention.set_xticks(range(len(rebuilt)), rebuilt, fontsize=8, rotation=90)
+    attention.set(xlabel="A'", ylabel="words", title="where the words look in A' (ours)")
+    for panel in (scores, errors, attention):
+        panel.grid(panel is scores, axis="x")
+        panel.grid(False, axis="y")
+    return drawn
+
+
+def alternative(found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, Any]) -> str:
+    """The picture in words."""
+    said = ", ".join(f"{variant} {found[variant]['score'].item():.2f}" for variant in VARIANTS)
+    values = {name: value.item() for name, value in found["consistency"].items()}
+    errors = " and ".join(
+        f"from the {word} {values[f'{source}_error']:.2f} (always the mean {values[f'{source}_mean_error']:.2f})"
+        for source, word in (("language", "words"), ("vision", "face"))
+    )
+    return (
+        f"One clip, “{' '.join(clip['words'])}”. Its true score is {clip['score']:.1f}. Predictions on a line from -3 "
+        f"to 3: {said}. Below, bars for the error of the rebuilt voice: {errors}. At the bottom a map: which steps of "
+        "A' each word attends to."
+    )
+
+
+def write(path: Path, content: Any) -> None:
+    """JSON, compact."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8", newline="\n")
+
+
+@click.command()
+def main() -> None:
+    """Train, export, and write what the explorer's page and its tests need."""
+    torch.set_num_threads(1)
+    config = TrainConfig(**PARAMETERS, variant="full")
+    dataset = load_dataset(config)
+    test = dataset["test"]
+    with tempfile.TemporaryDirectory() as folder:
+        models = train(dataset, PARAMETERS, Path(folder))
+    made = modules(models, dataset)
+    STATIC.mkdir(parents=True, exist_ok=True)
+    for name, module in made.items():
+        export(
+            module,
+            {**dataset.dims, "language_rebuilt": config.dim, "vision_rebuilt": config.dim},
+            STATIC / f"{name}.onnx",
+        )
+
+    common = shared(models["full"], dataset["train"])
+    clips = [record(test, index) for index in chosen(test)]
+    write(STATIC / "clips.json", common | {"clips": clips})
+    reference = []
+    for clip, setting in itertools.product(clips, settings()):
+        found = explore(made, clip, common, setting)
+        numbers = {name: value.item() for name, value in found["consistency"].items()}
+        numbers |= {variant: found[variant]["score"].item() for variant in VARIANTS}
+        numbers |= {"attention": found["ours"][PAIR].max().item()}
+        reference.append({"clip": clip["id"], **setting, "numbers": {key: round(x, 6) for key, x in numbers.items()}})
+    write(REFERENCE, reference)
+
+    found = explore(made, clips[0], common, settings()[0])
+    with matplotlib.rc_context({"svg.hashsalt": "explorer"}):
+        picture(found, clips[0]).savefig(PICTURE, bbox_inches="tight", metadata={"Date": None})
+    mae = {name: evaluate(model, test, config.task_loss).metrics["mae"] for name, model in models.items()}
+    mae["full, silenced"] = evaluate(models["full"], test, config.task_loss, fill="mean").metrics["mae"]
+    mae["median"] = float(np.abs(np.median(dataset["train"].targets) - test.targets).mean())
+    about = {
+        "versions": {"ktnet-lite": ktnet_lite.__version__, "torch": torch.__version__},
+        "parameters": PARAMETERS,
+        "data": {"checksum": dataset.checksum, "clips": {name: len(dataset[name]) for name in dataset}},
+        "weights": {name: sum(p.numel() for p in model.parameters()) for name, model in models.items()},
+        "mae": {name: round(value, 4) for name, value in mae.items()},
+        "picture": alternative(found, clips[0]),
+    }
+    (STATIC / "models.json").write_text(
+        json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Trained models as ONNX files: what the page's runtime loads. The forward passes are the package's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from ktnet_lite.data.batching import Padded
+from ktnet_lite.losses import consistency_loss, predictions
+from ktnet_lite.model import KTNet, ModalityEncoder
+
+STEPS = 64  # the most that a stream of the page may have
+
+
+class Predictor(nn.Module):
+    """A model of one clip with plain tensors in (``inputs``) and out (``outputs``)."""
+
+    def __init__(self, model: KTNet):
+        super().__init__()
+        self.model, self.inputs = model, model.observed
+        rebuilt = [f"{source}_rebuilt" for source in model.observed if model.reconstructs]
+        self.outputs = ("score", *rebuilt, *model.fusion.cross_modal)
+
+    def forward(self, *streams: Tensor) -> tuple[Tensor, ...]:
+        """(1, T_m, D_m) each -> score (1,); theta(f_V) and phi(f_L) (1, T_m, d); attention (1, T, S) of every pair.
+
+        Of a pair it gives the last layer, mean over the heads, as :func:`ktnet_lite.plots.clip_attention` does.
+        """
+        observed = {name: Padded(values) for name, values in zip(self.inputs, streams, strict=True)}
+        features, reconstructed = self.model.encode(observed)
+        score = predictions(self.model.fusion(features), "l1")
+        maps = self.model.fusion.attention_maps(features).values()
+        return score, *(padded.values for padded in reconstructed.values()), *(layers[-1].mean(1) for layers in maps)
+
+
+class Consistency(nn.Module):
+    """Eq. (1) for one clip; and what saying the mean of f_A at every step would cost, the yardstick (R2 = 0)."""
+
+    inputs = "audio", "language_rebuilt", "vision_rebuilt"
+    outputs = "language_error", "vision_error", "language_mean_error", "vision_mean_error"
+
+    def __init__(self, encoder: ModalityEncoder, mean: Tensor):
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("mean", mean)
+
+    def forward(self, audio: Tensor, language: Tensor, vision: Tensor) -> tuple[Tensor, ...]:
+        """Audio (1, T_A, D_A), phi(f_L) (1, T_L, d), theta(f_V) (1, T_V, d) -> four errors, each of shape ()."""
+        target = self.encoder(Padded(audio))
+        guesses = language, vision, self.mean.expand_as(language), self.mean.expand_as(vision)
+        return tuple(consistency_loss(Padded(guess), target) for guess in guesses)
+
+
+def export(module: Predictor | Consistency, widths: Mapping[str, int], path: Path) -> None:
+    """Write a module as ONNX, for one clip of any length; ``widths`` has the features a step of each input."""
+    module.eval()
+    examples = tuple(torch.randn(1, 9 + i, widths[name]) for i, name in enumerate(module.inputs))
+    lengths = tuple({1: torch.export.Dim(f"{name}_steps", min=2, max=STEPS)} for name in module.inputs)
+    program = torch.onnx.export(
+        module,
+        examples,
+        input_names=list(module.inputs),
+        output_names=list(module.outputs),
+        opset_version=18,
+        dynamo=True,
+        dynamic_shapes=(lengths,) if isinstance(module, Predictor) else lengths,
+        verbose=False,
+    )
+    exported = program.model_proto
+    for part in (exported, exported.graph, *exported.graph.node):
+        part.ClearField("metadata_props")  # stack traces
+    exported.graph.ClearField("value_info")  # shapes that a runtime infers
+    onnx.checker.check_model(exported)
+    path.write_bytes(exported.SerializeToString(deterministic=True))

@@ -1,0 +1,17 @@
+"""Where the book's extensions put what they make: ``book/generated``, which its pages include."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "book" / "generated"
+
+
+def write(name: str, content: str | bytes) -> None:
+    """Write a file below the folder, unless it is already so: what includes it then need not be built again."""
+    path = FOLDER / name
+    data = content.encode() if isinstance(content, str) else content
+    if not path.is_file() or path.read_bytes() != data:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)

@@ -1,0 +1,434 @@
+"""The results pages: what they say follows from the result files, also from few and from none."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ktnet_lite import claims, grids, reproduction, results
+from ktnet_lite.cli import main
+from ktnet_lite.metrics import emotion_metrics, sentiment_metrics
+from ktnet_lite.statistics import Difference, Interval
+from ktnet_lite.tables import Collection, Comparison
+from test_book import parse
+from test_tables import made
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "book" / "extensions"))
+
+import generated  # noqa: E402
+import result_choices  # noqa: E402
+import result_claims  # noqa: E402
+import result_figures  # noqa: E402
+import result_runs  # noqa: E402
+import result_tables  # noqa: E402
+import result_text  # noqa: E402
+
+import results as extension  # noqa: E402
+
+ADDRESS = "https://example.org/repository/blob/main/results"
+PAGES = [ROOT / "book" / "results.md", *sorted((ROOT / "book" / "results").glob("*.md"))]
+CLOSE = next(claim for claim in claims.CLAIMS if claim.close)
+BETTER = claims.CLAIMS[0]
+ERRORS = {"Full modality": 0.3, "Language and vision": 0.9, "Language only": 1.2, "Ours": 0.5}
+
+
+def result(config, error: float) -> dict:
+    """A result with all that the pages look at."""
+    its = made(config, error)
+    targets = np.array(its["predictions"]["targets"])
+    its["metrics"]["valid"] = {"mae": error}
+    its["curves"] = [{"valid_mae": error + 0.1, "valid_audio_std": 0.8}, {"valid_mae": error, "valid_audio_std": error}]
+    its["baselines"] = {"training median": sentiment_metrics(np.zeros_like(targets), targets).values}
+    its["peak_memory"] = 5e8
+    if config.variant == "full":
+        silent = made(config, 2.0)
+        scores = silent["predictions"]["scores"]
+        its["without_audio"] = {"zero": {"metrics": silent["metrics"]["test"], "scores": scores}}
+    return its
+
+
+def saved(folder: Path, name: str, errors: dict, data: str = "synthetic", column: str = "word aligned") -> list[Path]:
+    """Two seeds of each row of a grid that has an error."""
+    paths = []
+    for cell in grids.load(name).cells(data):
+        if cell.column == column and cell.row in errors:
+            for config in cell.configs(range(2)):
+                place = folder / config.dataset / f"{len(list(folder.rglob('*.json')))}.result.json"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                results.save(place, result(config, errors[cell.row]))
+                paths.append(place)
+    return paths
+
+
+def built(name: str, paths) -> dict[str, list]:
+    """A grid's tables, among empty ones of all others."""
+    none = Collection([])
+    found = {other: reproduction.build(grids.load(other), none, 2) for other in grids.names()}
+    return found | {name: reproduction.build(grids.load(name), Collection(paths), 2)}
+
+
+@pytest.fixture(scope="module")
+def empty():
+    return built("table_1", [])
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("results"), "table_1", ERRORS)
+
+
+@pytest.fixture(scope="module")
+def made_tables(paths):
+    return built("table_1", paths)
+
+
+def comparison(metric: str, low: float, high: float, p: float) -> Comparison:
+    return Comparison("c", "a", "b", metric, Difference((low + high) / 2, low, high, 5, p), p, None)
+
+
+# Claims
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "p", "verdict"),
+    [
+        ("mae", -0.2, -0.1, 0.01, "holds"),
+        ("mae", 0.1, 0.2, 0.01, "reversed"),
+        ("mae", -0.2, -0.1, 0.05, "not shown"),
+        ("mae", 0.1, 0.2, 0.06, "not shown"),
+        ("acc2_nonzero", 0.1, 0.2, 0.01, "holds"),
+        ("acc2_nonzero", -0.2, -0.1, 0.01, "reversed"),
+    ],
+)
+def test_a_claim_to_be_better_goes_by_p_and_then_by_the_sign(metric, low, high, p, verdict):
+    assert claims.Finding(BETTER, "d", comparison(metric, low, high, p)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "verdict"),
+    [
+        ("mae", -0.2, 0.011, "holds"),
+        ("mae", 0.013, 0.2, "fails"),
+        ("mae", 0.011, 0.2, "not shown"),
+        ("acc2_nonzero", -0.005, 0.1, "holds"),
+        ("acc2_nonzero", -0.1, -0.007, "fails"),
+        ("acc2_nonzero", -0.1, 0.1, "not shown"),
+        ("accuracy_mean", -0.003, 0.1, "holds"),
+        ("accuracy_mean", -0.005, 0.1, "not shown"),
+    ],
+)
+def test_a_claim_to_be_close_goes_by_the_papers_own_distance_and_not_by_p(metric, low, high, verdict):
+    for p in (0.001, 0.9):
+        assert claims.Finding(CLOSE, "d", comparison(metric, low, high, p)).verdict == verdict
+
+
+def test_close_is_as_far_behind_as_the_paper_is_at_most():
+    assert claims.margin(CLOSE, "mae") == pytest.approx(0.012)  # Table II, aligned
+    assert claims.margin(CLOSE, "acc2_nonzero") == pytest.approx(0.006)  # Tables I and II, aligned
+    assert claims.margin(CLOSE, "accuracy_mean") == pytest.approx(0.004)  # Table III, unaligned, happy
+
+
+def test_every_claim_has_its_rows_compared_in_each_of_its_grids():
+    for claim in (*claims.CLAIMS, claims.BOLDEST):
+        assert all((claim.ours, claim.other) in grids.load(name).compare for name in claim.grids), claim.text
+
+
+def test_a_flipped_result_flips_the_verdict(tmp_path):
+    rows = "Ours", "Language and vision"
+    for folder, errors, verdict in (
+        ("a", (0.5, 0.9), "holds"),
+        ("b", (0.9, 0.5), "reversed"),
+        ("c", (0.5, 0.5), "not shown"),
+    ):
+        found = built("table_1", saved(tmp_path / folder, "table_1", dict(zip(rows, errors, strict=True))))
+        line = next(x for x in result_claims.claims(found).splitlines() if x.startswith(f"| {BETTER.text} "))
+        assert f"`{verdict}`" in line.split("|")[3].split("<br>")[0], line
+        assert f"*{verdict}* on `synthetic`, word aligned" in result_claims.central(found)
+
+
+def test_the_summary_counts_claims_by_what_was_shown(made_tables, empty):
+    told = result_claims.summary(made_tables)
+    verdicts = [{x.verdict for x in claims.findings(claim, made_tables)} for claim in claims.CLAIMS]
+    everywhere, untested = sum(x == {"holds"} for x in verdicts), sum(not x for x in verdicts)
+    assert everywhere and untested
+    assert f"{everywhere} are shown wherever" in told and f"{untested} have not been tested" in told
+    assert result_claims.summary(empty) == f"Of {len(claims.CLAIMS)} claims, {len(claims.CLAIMS)} have not been tested."
+
+
+def test_a_training_that_two_tables_share_counts_once(made_tables, paths):
+    twice = made_tables | {"table_2": reproduction.build(grids.load("table_2"), Collection(paths), 2)}
+    assert twice["table_2"][1].comparisons
+    assert claims.findings(BETTER, twice) == claims.findings(BETTER, made_tables)
+
+
+def test_emotions_are_a_setting_of_their_own_judged_by_accuracy(tmp_path):
+    labels = np.random.default_rng(0).integers(0, 2, (200, 4))
+    paths = []
+    for cell in grids.load("table_3").cells("synthetic"):
+        for config in cell.configs([0, 1]):
+            wrong = {"Ours": 0.1, "Language and vision": 0.4}.get(cell.row)
+            if cell.column == "unaligned" and wrong:
+                flips = np.random.default_rng(config.seed).random(labels.shape) < wrong
+                its = result(config, 0.5)
+                its["dataset"]["task"] = "emotion"
+                its["metrics"]["test"] = emotion_metrics(labels ^ flips, labels).values
+                its["predictions"] |= {"targets": labels.tolist(), "scores": (labels ^ flips).tolist()}
+                its["predictions"]["ids"] = list(range(200))
+                paths.append(tmp_path / f"{len(paths)}.result.json")
+                results.save(paths[-1], its)
+    found = built("table_3", paths)
+    assert "*holds* on `synthetic, emotions`, unaligned" in result_claims.central(found)
+    table = found["table_3"][1]
+    assert result_tables.alt(table, "unaligned").startswith("Acc happy on synthetic, unaligned")
+    assert "Acc +0.3" in result_claims.claims(found)
+
+
+def test_the_evidence_has_the_papers_numbers_and_says_when_one_speaks_against_it(made_tables):
+    told = result_claims.evidence(made_tables)
+    mine = told[: told.index(":::\n\n")]
+    assert "CMU-MOSI, word aligned: Acc2 (non-zero) +0.010, MAE +0.009 (against it)" in mine
+    (mae, *_) = (x.comparison for x in claims.findings(BETTER, made_tables))
+    assert str(mae.difference) in mine and f"{mae.p:.3f}" in mine
+    assert told.count(":::{dropdown}") == len(claims.CLAIMS) and "Not run yet: `ktnet-lite reproduce 5" in told
+
+
+def test_silence_is_compared_with_ours(made_tables):
+    (_, table, *_) = made_tables["table_1"]
+    found = claims.controls(table)
+    assert [(x.ours, x.other, x.metric) for x in found] == [
+        ("Ours", "full, audio = 0", "mae"),
+        ("Ours", "full, audio = 0", "acc2_nonzero"),
+    ]
+    errors = [
+        np.mean([metrics["mae"] for metrics in its])
+        for its in (
+            [run["metrics"]["test"] for run in table.runs["Ours", "word aligned"]],
+            [run["without_audio"]["zero"]["metrics"] for run in table.runs["Full modality", "word aligned"]],
+        )
+    ]
+    assert found[0].difference.mean == pytest.approx(errors[0] - errors[1]) and found[0].verdict == "better"
+    assert str(found[0].difference) in result_claims.controls({"synthetic": found})
+
+
+def test_the_landing_table_keeps_the_papers_data_apart(made_tables):
+    told = result_claims.landing(made_tables)
+    head, row = told.splitlines()[0], next(x for x in told.splitlines() if x.startswith("| Ours"))
+    assert "here: `synthetic`" in head and "the paper: CMU-MOSI" in head
+    interval = made_tables["table_1"][1].values["Ours", "word aligned"]["mae"].interval
+    assert str(interval) in row and row.rstrip(" |").endswith("0.823")
+    assert "the mean of 2 trainings" in told and "different data" in told
+
+
+# Tables and pictures
+
+
+def test_a_page_has_the_papers_numbers_alone_where_there_are_none_of_ours(made_tables):
+    page = result_tables.grid_page(made_tables["table_1"], [])
+    mosi = page[page.index("## On CMU-MOSI") : page.index("## On synthetic")]
+    assert "| Ours " in mosi and "0.858" in mosi and "needs mosi (" not in mosi
+    assert "ktnet-lite data fetch mosi --from FOLDER" in mosi
+    synthetic = page[page.index("## On synthetic") : page.index("## On mosi-utterance")]
+    assert str(made_tables["table_1"][1].values["Ours", "word aligned"]["mae"].interval) in synthetic
+    assert "0.858" not in synthetic, "the paper's number is on other data"
+    assert synthetic.count(":::{tab-item}") == 3 and synthetic.count("::::{tab-set}") == 1
+
+
+def test_a_picture_has_a_text_with_its_numbers(made_tables):
+    table = made_tables["table_1"][1]
+    told = result_tables.alt(table, "word aligned")
+    assert f"Ours {table.values['Ours', 'word aligned']['mae'].interval}" in told and "\n" not in told
+    page = result_tables.grid_page(made_tables["table_1"], ["table_1-synthetic-word-aligned.png"])
+    assert f"/book/generated/results/table_1-synthetic-word-aligned.png\n:alt: {told}\n" in page
+
+
+def test_the_central_pictures_are_of_these_runs(made_tables, empty):
+    drawn = result_figures.comparison(made_tables["table_1"])
+    (panel,) = drawn.figure.axes
+    names = [label.get_text() for label in panel.get_yticklabels()]
+    assert names == ["full", "full, audio = 0", "language", "language_vision", "ours"]
+    assert "ours " + str(made_tables["table_1"][1].values["Ours", "word aligned"]["mae"].interval) in drawn.alt
+    lines = result_figures.curves(made_tables["table_1"])
+    assert "ours from 0.60 to 0.50" in lines.alt and "language " not in lines.alt
+    assert result_figures.comparison(empty["table_1"]) is result_figures.curves(empty["table_1"]) is None
+    assert result_figures.png(drawn.figure) == result_figures.png(drawn.figure)
+
+
+def test_the_map_of_the_noise_waits_for_all_its_cells(empty):
+    (table,) = empty["noise"]
+    assert result_figures.noise(table) is None
+    its = [
+        Comparison(column, "Ours", other, "mae", Difference(0.1 * i - 0.4, -1, 1, 5, 0.01), 0.01, None)
+        for i, column in enumerate(table.grid.columns)
+        for other in ("Full modality", "Language and vision")
+    ]
+    drawn = result_figures.noise(table._replace(comparisons=its))
+    assert "redundancy 0, noise 0 -0.40" in drawn.alt and "redundancy 1, noise 3 +0.40" in drawn.alt
+    texts = [text.get_text() for text in drawn.figure.axes[0].texts]
+    assert texts[0] == "-0.40" and texts[-1] == "+0.40"
+    assert result_figures.noise(table._replace(comparisons=its[:-1])) is None
+    told = result_claims.boldest({"noise": [table._replace(comparisons=its)]})
+    assert "better than full modality in 4 of 9 settings (redundancy 0, noise 0;" in told and "worse in" in told
+
+
+# Choices
+
+
+def test_an_effect_is_the_other_reading_minus_the_default(tmp_path):
+    found = built("table_5", saved(tmp_path, "table_5", {"L1": 0.9, "L2": 0.5}))
+    choice, table = result_choices.CHOICES["consistency"], found["table_5"][1]
+    (effect,) = result_choices.effects(choice, table)
+    (own, *_) = table.comparisons
+    assert (effect.ours, effect.other, effect.verdict) == ("L1", "L2", "worse") and own.ours == "L2"
+    assert effect.difference.mean == -own.difference.mean > 0
+    assert effect.difference.low == -own.difference.high < effect.difference.high
+    assert result_choices.chosen(choice, table) == "L2"
+    told = result_choices.measured(choice, found["table_5"])
+    assert str(effect.difference) in told and "would choose “L2” on `synthetic`" in told
+    assert "on CMU-MOSEI (`ktnet-lite reproduce 5 --data CMU-MOSEI`)" in told
+
+
+def test_every_choice_is_of_rows_that_its_grid_compares():
+    for choice in result_choices.CHOICES.values():
+        for other in choice.others:
+            assert {(other, choice.default), (choice.default, other)} & set(grids.load(choice.grid).compare), other
+
+
+def test_the_valid_split_chooses_once_all_readings_have_been_run(tmp_path):
+    choice = result_choices.CHOICES["treatment"]
+    errors = {"teacher": 0.6, "joint": 0.7, "random": 0.5, "naive": 0.8}
+    paths = saved(tmp_path, "treatments", errors)
+    (synthetic, *_) = reproduction.build(grids.load("treatments"), Collection(paths), 2)
+    assert result_choices.chosen(choice, synthetic) == "random"
+    assert "0.80 to 0.80 with `naive`" in result_choices.collapse(synthetic)
+    (partial, *_) = reproduction.build(grids.load("treatments"), Collection(paths[:-2]), 2)
+    assert result_choices.chosen(choice, partial) is None
+
+
+# Runs and costs
+
+
+def test_a_card_tells_what_was_trained_and_links_each_seed(paths):
+    card = result_runs.cards(Collection(paths), ADDRESS)
+    assert "settings of all: aligned True, epochs 12" in card
+    lines = [line for line in card.splitlines() if line.startswith("| ours")]
+    assert len(lines) == 1
+    for path in paths:
+        assert f"]({ADDRESS}/synthetic/{path.name})" in card
+    assert result_runs.cards(Collection([]), ADDRESS) == "No result files.\n"
+
+
+def test_settings_that_differ_stand_in_the_rows_and_the_default_comes_first(tmp_path):
+    rows = {"0": 0.9, "1": 0.5}
+    its = result_runs.groups(Collection(saved(tmp_path, "lambda", rows)).found.values())
+    assert [group.settings.get("lambda_vision") for group in its] == [None, 0.0]
+    assert [[run["parameters"]["seed"] for _, run in group.runs] for group in its] == [[0, 1], [0, 1]]
+
+
+def test_times_are_medians_by_system_and_data(paths):
+    told = result_runs.times(Collection(paths))
+    assert "On one x86_64 CPU, 1 of 2 cores:" in told and "synthetic, aligned, 12 epochs" in told
+    assert "30 s" in next(line for line in told.splitlines() if line.startswith("| ours"))
+
+
+def test_an_estimate_is_bound_by_the_slower_of_arithmetic_and_step():
+    cost = result_runs.Cost("MOSI", 100, {"small": 1e9, "large": 1e12})
+    assert cost.seconds("small") == pytest.approx(100 * result_runs.STEP)
+    assert cost.seconds("large") == pytest.approx(100 * 1e12 / result_runs.SPEED)
+    row = result_runs.counted([cost]).splitlines()[3].split("|")
+    assert [cell.strip() for cell in row[4:6]] == ["1e+03", "0.1"]
+
+
+def test_the_counted_trainings_are_of_the_published_sizes(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import step
+
+    monkeypatch.setattr(step, "training_flops", lambda objective, batch: len(batch.targets))
+    its = {cost.data: cost for cost in result_runs.costs(["ours"])}
+    assert its["MOSI, aligned"].steps == 54 * 40 and its["MOSEI, unaligned"].steps == 681 * 40
+    assert all(cost.flops == {"ours": 24} for cost in its.values())
+
+
+# The extension
+
+
+@pytest.fixture
+def cheap(monkeypatch, tmp_path):
+    monkeypatch.setattr(generated, "FOLDER", tmp_path)
+    monkeypatch.setattr(result_runs, "costs", lambda: [result_runs.Cost("MOSI", 1, {"ours": 1e9})])
+    return tmp_path / "results"
+
+
+def test_without_results_every_page_is_there_and_says_so(cheap):
+    made_files, told = extension.files(Collection([]), ADDRESS)
+    assert all(isinstance(text, str) and text.strip() for text in (*made_files.values(), *told.values()))
+    assert result_text.NOTHING in made_files["claims.md"] and result_text.NOTHING in made_files["landing.md"]
+    assert told["results_runs"] == "0" and "Nothing has been run on CMU-MOSI" in told["results_not_run"]
+    assert "](/book" not in "".join(made_files.values()) and ":::{figure}" not in "".join(made_files.values())
+
+
+def included(path: Path) -> set[str]:
+    return set(re.findall(r"```\{include\} (?:\.\./)?generated/results/(\S+)", path.read_text(encoding="utf-8")))
+
+
+def test_pages_include_what_is_made_and_all_of_it(cheap):
+    made_files, _ = extension.files(Collection([]), ADDRESS)
+    wanted = set().union(*map(included, (ROOT / "book").rglob("*.md")))
+    assert wanted == {name for name in made_files if name.endswith(".md")}
+
+
+def test_numbers_that_pages_ask_for_exist_and_none_is_idle(cheap):
+    _, told = extension.files(Collection([]), ADDRESS)
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "book").rglob("*.md"))
+    asked = {name for name in re.findall(r"\{\{ (\w+) \}\}", pages) if name.startswith(("results_", "cost_"))}
+    assert asked == told.keys()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_no_measured_number_is_typed_on_a_results_page(path):
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert not re.findall(r"\d+[.,]\d+|\d+ ?%", text)
+
+
+def test_the_commands_on_choices_and_results_are_ones(empty):
+    told = "".join(result_choices.measured(choice, empty[choice.grid]) for choice in result_choices.CHOICES.values())
+    text = told + result_claims.evidence(empty) + (ROOT / "book" / "choices.md").read_text(encoding="utf-8")
+    commands = set(re.findall(r"`ktnet-lite ([^`]+)`", text))
+    assert len(commands) > 10
+    for line in commands:
+        parse(main, shlex.split(line))
+
+
+def test_what_is_made_is_kept_until_a_source_changes(cheap, paths, monkeypatch):
+    calls = []
+
+    def files(collection, address):
+        calls.append(address)
+        return {"claims.md": "text"}, {"results_runs": str(len(collection.found)), "mine": "of the extension"}
+
+    monkeypatch.setattr(extension, "files", files)
+    monkeypatch.setattr(extension, "published", lambda: paths)
+    theme = {"repository_url": "https://example.org/repository", "repository_branch": "main"}
+    config = SimpleNamespace(html_theme_options=theme, myst_substitutions={"mine": "of the configuration"})
+    extension.make(None, config)
+    assert config.myst_substitutions == {"results_runs": "8", "mine": "of the configuration"}
+    extension.make(None, config)
+    assert calls == [ADDRESS] and (cheap / "claims.md").read_text(encoding="utf-8") == "text"
+    text = paths[0].read_text(encoding="utf-8")
+    paths[0].write_text(text + "\n", encoding="utf-8")
+    extension.make(None, config)
+    (cheap / "claims.md").unlink()
+    extension.make(None, config)
+    theme["repository_branch"] = "other"
+    extension.make(None, config)
+    paths[0].write_text(text, encoding="utf-8")
+    assert len(calls) == 4 and calls[-1] == ADDRESS.replace("main", "other")
+
+
+def test_an_interval_stays_in_one_piece():
+    text = result_text.unbroken(f"{Interval(0.5, 0.4, 0.6, 5)} p = 0.1 [a, b]")
+    assert text == "0.500 [0.400,\N{NO-BREAK SPACE}0.600] p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0.1 [a, b]"
