@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "notebooks"))
@@ -18,7 +19,9 @@ import execute  # noqa: E402
 
 COURSE = execute.course()
 NAMES = [path.stem for path in COURSE]
-REPOSITORY = "https://colab.research.google.com/github/ktnet-lite/ktnet-lite/blob/main/notebooks"
+SITE = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
+PLACE = SITE["url"].removeprefix("https://github.com/") + f"/blob/{SITE['branch']}/notebooks"
+COLAB = f"https://colab.research.google.com/github/{PLACE}"
 HIDDEN = "hide-cell"
 SAME = re.compile(r"# The package's: (ktnet_lite[\w.]+)")
 
@@ -66,7 +69,7 @@ def test_every_picture_has_text_for_those_who_cannot_see_it(path):
 @pytest.mark.parametrize("path", COURSE, ids=NAMES)
 def test_a_chapter_has_all_its_parts(path):
     prose = prose_of(path)
-    assert prose.startswith("# ") and f"({REPOSITORY}/{path.name})" in prose
+    assert prose.startswith("# ") and f"({COLAB}/{path.name})" in prose
     for part in (
         "**You will learn**",
         "**Time:**",

@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
 SLUG = REPOSITORY["url"].removeprefix("https://github.com/")
 SCRIPT = "book/site_address.py"
-ELSEWHERE = "https://github.com/Some-One/film.reviews"
+HOST, PAGES = "https://github.com", "github.io"
+ELSEWHERE = f"{HOST}/Some-One/film.reviews"
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -92,10 +93,9 @@ def test_line_ends_and_bytes_that_are_no_text_stay(small):
     odd.write_bytes(f"a {REPOSITORY['url']}.\r\n\xe9 github.com/{SLUG}\r".encode("latin-1"))
     git(small, "-c", "core.autocrlf=false", "add", "odd.txt")
     assert run(small, ELSEWHERE).returncode == 0
-    assert odd.read_bytes() == f"a {ELSEWHERE}.\r\n\xe9 github.com/Some-One/film.reviews\r".encode("latin-1")
+    assert odd.read_bytes() == f"a {ELSEWHERE}.\r\n\xe9 {ELSEWHERE[8:]}\r".encode("latin-1")
 
 
-HOST = "https://github.com"
 STRAYS = {
     "another owner": f"{HOST}/stranger/ktnet-lite",
     "a file that lies here": f"{HOST}/stranger/other/blob/{REPOSITORY['branch']}/ktnet_lite/losses.py",
@@ -103,7 +103,7 @@ STRAYS = {
     "a notebook in Colab": "https://colab.research.google.com/github"
     f"/stranger/other/blob/{REPOSITORY['branch']}/notebooks/02_encoders.ipynb",
     "an installation": f"pip install git+{HOST}/stranger/ktnet-lite.git",
-    "the published book": "https://stranger.github.io/ktnet-lite/book/index.html",
+    "the published book": f"https://stranger.{PAGES}/ktnet-lite/book/index.html",
 }
 
 
