@@ -163,7 +163,8 @@ def _teachers_first(configs: list[TrainConfig]) -> list[TrainConfig]:
     full = {results.run_folder(config) for config in configs if config.system == "full"}
     taught = []
     for config in sorted(configs, key=lambda config: config.variant == "ours"):
-        if config.taught_by and (teacher := results.run_folder(config.taught_by)) in full:
+        own = config.variant == "ours" and config.treatment == "teacher" and not config.teacher
+        if own and (teacher := results.run_folder(config.taught_by)) in full:
             config = dataclasses.replace(config, teacher=str(teacher / "model.pt"))
         taught.append(config)
     return taught

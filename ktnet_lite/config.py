@@ -124,15 +124,8 @@ class TrainConfig:
         return self.model if self.variant == "full" else f"{self.model}-{self.variant}"
 
     @property
-    def needs_teacher(self) -> bool:
-        """Whether Eq. (1) compares with the audio encoder of a trained full model."""
-        return self.variant == "ours" and self.treatment == "teacher"
-
-    @property
-    def taught_by(self) -> TrainConfig | None:
-        """The training that must come first, of all modalities and else the same in all that it uses; None for none."""
-        if not self.needs_teacher or self.teacher:
-            return None
+    def taught_by(self) -> TrainConfig:
+        """The training whose audio encoder teaches this one, of all modalities and the same in all that it uses."""
         fields = "treatment", "teacher", "consistency", "lambda_vision", "lambda_language", "targets", "concat"
         unused = {name: self.__dataclass_fields__[name].default for name in fields}
         return dataclasses.replace(self, **unused, variant="full")

@@ -73,7 +73,7 @@ def values(table: Table, column: str) -> str:
 def _cell(table: Table, place: tuple[str, str], metric: str) -> str:
     if not table.runs[place]:
         name = table.lacking[place]
-        what = f"needs {name}" if name in ENTRIES else "not run"
+        what = f"needs {name}" if name in ENTRIES and not ENTRIES[name].public else "not run"
         theirs = table.printed.get(place, {}).get(metric)
         return what if theirs is None else f"{what} ({theirs:.3f})"
     value = table.values[place].get(metric)

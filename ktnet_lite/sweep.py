@@ -58,7 +58,7 @@ def plan(configs: Iterable[TrainConfig]) -> list[Job]:
 
     def add(config: TrainConfig) -> Path:
         teacher = None
-        if config.taught_by:
+        if config.variant == "ours" and config.treatment == "teacher" and not config.teacher:
             teacher = add(config.taught_by)
             config = dataclasses.replace(config, teacher=str(teacher / "model.pt"))
         folder = results.run_folder(config)

@@ -76,7 +76,7 @@ def fit(
     devices = [device] if device.type == "cuda" else []
     with processes(device) as (rank, world), torch.random.fork_rng(devices), deterministic(device):
         teacher = None
-        if config.needs_teacher:
+        if config.variant == "ours" and config.treatment == "teacher":
             teacher = _teacher(config, dataset, folder, progress, resume)
         torch.manual_seed(config.seed)
         objective = build_objective(config, dataset, teacher).to(device)

@@ -4,9 +4,11 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pybtex.database import Entry, parse_file
+from sphinxcontrib.bibtex.style import template
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book" / "extensions"))
@@ -102,6 +104,18 @@ def test_labels_are_what_the_text_cites():
         "Liu and Zhan, 2024",
         "Wöllmer et al., 2013",
     ]
-    same = [ENTRIES[key] for key in ("wang2023diffused", "holm1979simple", "wang2023shared")]
-    labels = ["Wang et al., 2023a", "Holm, 1979", "Wang et al., 2023b"]
+    same = [ENTRIES[key] for key in ("wang2023shared", "holm1979simple", "wang2023diffused")]
+    labels = ["Wang et al., 2023a", "Holm, 1979", "Wang et al., 2023c"]
     assert list(bibliography.AuthorYear().format_labels(same)) == labels
+
+
+def test_no_two_papers_have_one_label():
+    labels = list(bibliography.AuthorYear().format_labels(ENTRIES.values()))
+    assert len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize(("key", "year"), [("tsai2019multimodal", "2019a"), ("holm1979simple", "1979")])
+def test_the_text_cites_by_the_year_of_the_label(key, year):
+    (name,) = bibliography.AuthorYear().format_labels([ENTRIES[key]])
+    data = {"entry": ENTRIES[key], "formatted_entry": SimpleNamespace(label=name)}
+    assert str(bibliography.lettered[template.year].format_data(data)) == year

@@ -45,7 +45,7 @@ def table(about: Mapping[str, Any]) -> str:
 def picture(about: Mapping[str, Any]) -> str:
     """The page's first state as a figure."""
     caption = "What the models say of the first clip: scores, the error of the rebuilt voice, an attention map."
-    options = f":alt: {about['picture']}\n:class: dark-light\n:width: 720px"
+    options = f":alt: {about['picture']}\n:class: on-white\n:width: 720px"
     return f":::{{figure}} images/explorer.svg\n{options}\n\n{caption}\n:::\n"
 
 

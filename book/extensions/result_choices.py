@@ -67,7 +67,7 @@ def measured(choice: Choice, tables: Sequence[Table]) -> str:
         for x in its:
             rows.append((x.ours, f"`{table.data}`", str(x.difference), f"{x.p:.3f}", x.verdict))
         if not its:
-            lacking.append(f"on {table.data} ({command(choice.grid, table.data)})")
+            lacking.append(f"on `{table.data}` ({command(choice.grid, table.data)})")
         if name := chosen(choice, table):
             best.setdefault(name, []).append(f"`{table.data}`")
     parts = [pages.markdown(rows)] if len(rows) > 1 else []

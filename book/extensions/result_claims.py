@@ -13,6 +13,7 @@ from ktnet_lite.metrics import METRICS
 from ktnet_lite.tables import Comparison
 
 COLOURS = {"holds": "success", "reversed": "danger", "fails": "danger", "not shown": "muted-line"}
+AGAINST = {"reversed", "fails"}
 
 
 def _setting(finding: Finding) -> str:
@@ -96,14 +97,15 @@ def summary(tables: Tables) -> str:
     """How many claims hold."""
     verdicts = [{finding.verdict for finding in findings(claim, tables)} for claim in CLAIMS]
     counts = {
-        "are shown wherever we could test them": sum(its == {"holds"} for its in verdicts),
-        "are shown by some metric or on some data and not on others": sum(
+        "shown wherever we could test them": sum(its == {"holds"} for its in verdicts),
+        "shown by some metric or on some data and not on others": sum(
             "holds" in its and its != {"holds"} for its in verdicts
         ),
-        "are shown nowhere": sum(bool(its) and "holds" not in its for its in verdicts),
-        "have not been tested": sum(not its for its in verdicts),
+        "contradicted somewhere and shown nowhere": sum(bool(its & AGAINST) and "holds" not in its for its in verdicts),
+        "neither shown nor contradicted": sum(its == {"not shown"} for its in verdicts),
+        "not tested yet": sum(not its for its in verdicts),
     }
-    told = listed(f"{count} {what}" for what, count in counts.items() if count)
+    told = listed(f"{count} {'is' if count == 1 else 'are'} {what}" for what, count in counts.items() if count)
     return f"Of {len(CLAIMS)} claims, {told}."
 
 
@@ -111,7 +113,7 @@ def boldest(tables: Tables) -> str:
     """Where ours beat the real audio, over redundancy and noise."""
     its = [finding for finding in findings(BOLDEST, tables) if finding.comparison.metric in CHIEF]
     if not its:
-        return f"This has not been run yet: {command('noise')}."
+        return "This has not been run yet."
     places = {verdict: [x.comparison.column for x in its if x.verdict == verdict] for verdict in COLOURS}
     count = f"By MAE, ours is better than full modality in {len(places['holds'])} of {len(its)} settings"
     where = f" ({'; '.join(places['holds'])})" if places["holds"] else ""
@@ -146,7 +148,7 @@ def landing(tables: Tables) -> str:
         rows.append(("no model: the training median", *constant, "not given", "not given"))
     trained = max(len(runs) for (_, its), runs in table.runs.items() if its == column)
     told = (
-        f"Here: made clips, {column}, the mean of {trained} trainings, its 95% interval. The paper: one number, on "
+        f"Here: synthetic clips, {column}, the mean of {trained} trainings, its 95% interval. The paper: one number, on "
         f"{theirs.data}. They are different data: compare the order of the rows, not the numbers."
     )
     return "\n\n".join((pages.markdown(rows), *([told] if trained else []), central(tables))) + "\n"

@@ -81,7 +81,7 @@ def _card(name: str, checksum: str, found: list[Found], address: str) -> str:
                 group.system,
                 _listed(own),
                 f"{runs[0]['model_parameters']:,}",
-                f"{statistics.median(result['seconds'] for result in runs):.0f} s",
+                _seconds(result["seconds"] for result in runs),
                 " ".join(_link(path, result, address) for path, result in group.runs),
             )
         )
@@ -89,6 +89,11 @@ def _card(name: str, checksum: str, found: list[Found], address: str) -> str:
         facts["peak memory"] = f"{size(min(memory))} to {size(max(memory))}"
     told = "\n".join(f"- {what}: {value}" for what, value in facts.items())
     return f"## {name}, {checksum[:6]}\n\n{told}\n\n{markdown(rows)}"
+
+
+def _seconds(runs: Iterable[float]) -> str:
+    middle = statistics.median(runs)
+    return f"{middle:.0f} s" if middle >= 1 else "under 1 s"
 
 
 def _listed(named: Mapping[str, str]) -> str:
@@ -121,7 +126,7 @@ def times(collection: Collection) -> str:
         rows = [("", *columns)]
         for system in systems:
             cells = (its.get((system, column)) for column in columns)
-            rows.append((system, *("-" if x is None else f"{statistics.median(x):.0f} s" for x in cells)))
+            rows.append((system, *("-" if x is None else _seconds(x) for x in cells)))
         parts += [f"On one {machine}:", markdown(rows)]
     return "\n\n".join(parts) + "\n"
 

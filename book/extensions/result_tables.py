@@ -48,8 +48,6 @@ def _on_data(table: Table, drawn: set[str], heading: str) -> list[str]:
             parts.append("The paper's numbers, as published; we have none of our own here.")
             for column in table.columns:
                 parts += [f"**{column}**", as_published(table, column)]
-        else:
-            parts.append("Not run yet.")
         return [*parts, to_get]
     for column in table.columns:
         if (name := pages.picture_name(table, column)) in drawn:

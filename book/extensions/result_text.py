@@ -16,8 +16,9 @@ NOTHING = "No result files yet; `ktnet-lite reproduce 1 --data synthetic` makes 
 
 
 def unbroken(text: str) -> str:
-    """The same Markdown, its intervals and p-values in one piece where a line has to break."""
+    """The same Markdown, its intervals, differences and p-values in one piece where a line has to break."""
     text = re.sub(r"\[([-+]?[\d.]+), ([-+]?[\d.]+)\]", "[\\1,\N{NO-BREAK SPACE}\\2]", text)
+    text = re.sub(r"\b(MAE|Acc2?) (?=[-+]\d)", "\\1\N{NO-BREAK SPACE}", text)
     return text.replace("p = ", "p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
 
 

@@ -139,6 +139,6 @@ def _label(set_ticks, stream: str, spoken: Sequence[str], frames: int, **look) -
     names = {
         "language": list(spoken),
         "vision": [str(frame + 1) for frame in range(frames)],
-        "audio": [*(f"φ {word}" for word in spoken), *(f"θ {frame + 1}" for frame in range(frames))],
+        "audio": [*(f"ϕ {word}" for word in spoken), *(f"θ {frame + 1}" for frame in range(frames))],
     }[stream]
     set_ticks(range(len(names)), names, fontsize=7, **look)
