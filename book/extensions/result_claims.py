@@ -148,8 +148,8 @@ def landing(tables: Tables) -> str:
         rows.append(("no model: the training median", *constant, "not given", "not given"))
     trained = max(len(runs) for (_, its), runs in table.runs.items() if its == column)
     told = (
-        f"Here: synthetic clips, {column}, the mean of {trained} trainings, its 95% interval. The paper: one number, on "
-        f"{theirs.data}. They are different data: compare the order of the rows, not the numbers."
+        f"Here: synthetic clips, {column}, the mean of {trained} trainings, its 95% interval. The paper: one number, "
+        f"on {theirs.data}. They are different data: compare the order of the rows, not the numbers."
     )
     return "\n\n".join((pages.markdown(rows), *([told] if trained else []), central(tables))) + "\n"
 
