@@ -65,13 +65,23 @@ def found(folders: Iterable[Path | str]) -> list[Path]:
     return [path for folder in folders for path in sorted(Path(folder).rglob("*result.json"))]
 
 
+def _processor() -> str:
+    """The CPU's model where the system tells it, else its kind."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.processor() or platform.machine()
+
+
 def hardware(device: torch.device) -> dict[str, Any]:
     """What the run was computed on."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "device": device.type,
         "gpu": gpu,
-        "cpu": platform.processor() or platform.machine(),
+        "cpu": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": platform.platform(),
