@@ -54,7 +54,7 @@ def test_word_map_is_the_models_attention_with_words_on_its_axis(head):
     np.testing.assert_array_equal(axes.images[0].get_array(), expected)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
     rows = [label.get_text() for label in axes.get_yticklabels()]
-    assert rows == ["φ a", "φ b", "φ c", *(f"θ {n + 1}" for n in range(6))]  # three words, six frames
+    assert rows == ["ϕ a", "ϕ b", "ϕ c", *(f"θ {n + 1}" for n in range(6))]  # three words, six frames
     assert axes.get_ylabel() == "A'"
 
 

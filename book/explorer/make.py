@@ -145,7 +145,7 @@ def explore(
 
 def picture(found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, Any]) -> matplotlib.figure.Figure:
     """What the page shows at first: scores, errors of the reconstructions, and one attention map, of one clip."""
-    drawn, (scores, errors, attention) = figure(1, rows=3, height=6.6)
+    drawn, (scores, errors, attention) = figure(1, rows=3, height=7.2)
     colours = {"full": "audio", "language_vision": "language", "ours": "reconstructed"}
     beside = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "color": GREY}
     scores.axvline(clip["score"], color=GREY, linestyle=":")
@@ -167,9 +167,10 @@ def picture(found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, Any]) 
     words, frames = clip["words"], len(clip["vision"])
     attention.imshow(found["ours"][PAIR][0], aspect="auto", cmap="viridis", vmin=0)
     attention.set_yticks(range(len(words)), words, fontsize=8)
-    rebuilt = [*(f"φ {word}" for word in words), *(f"θ {frame + 1}" for frame in range(frames))]
+    rebuilt = [*(f"ϕ {word}" for word in words), *(f"θ {frame + 1}" for frame in range(frames))]
     attention.set_xticks(range(len(rebuilt)), rebuilt, fontsize=8, rotation=90)
-    attention.set(xlabel="A'", ylabel="words", title="where the words look in A' (ours)")
+    attention.set(xlabel="A'", ylabel="words")
+    attention.set_title("where the words look in A' (ours)", pad=12)
     for panel in (scores, errors, attention):
         panel.grid(panel is scores, axis="x")
         panel.grid(False, axis="y")

@@ -115,7 +115,7 @@ function showErrors(found) {
 function steps(stream, model, clip, dropped) {
   if (stream === "audio" && model === "ours") {
     const [language, vision] = ["language", "vision"].map((name) => steps(name, model, clip, dropped));
-    return [...language.map((name) => `φ ${name}`), ...vision.map((name) => `θ ${name}`)];
+    return [...language.map((name) => `ϕ ${name}`), ...vision.map((name) => `θ ${name}`)];
   }
   if (dropped.includes(stream)) return clip.words.map((_, t) => `(${t + 1})`);
   return stream === "language" ? clip.words : clip[stream].map((_, t) => `${t + 1}`);
