@@ -44,8 +44,15 @@ def page(browser, address):
 
 
 def pages(site: Path) -> list[str]:
-    found = (path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+    """Every page but those of source code, and the first, which leads on."""
+    found = {path.relative_to(site).as_posix() for path in site.rglob("*.html")} - {"index.html"}
     return sorted(path for path in found if not path.startswith(("_static/", "_modules/")))
+
+
+def test_the_sites_address_leads_to_the_landing_page(page, address):
+    page.goto(f"{address}/")
+    page.wait_for_url("**/book/index.html")
+    assert page.wrong == []
 
 
 def test_every_page_loads_without_an_error_from_this_site_alone_with_its_formulas_drawn(page, site, address):
