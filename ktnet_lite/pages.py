@@ -41,7 +41,7 @@ def _section(table: Table) -> list[str]:
     for column in table.columns:
         parts += [f"**{column}**", values(table, column)]
     if table.lacking:
-        parts.append("\n".join(f"- {how_to_get(name, table)}" for name in sorted(set(table.lacking.values()))))
+        parts.append(how_to_get(table))
     if table.comparisons:
         parts += ["**Compared**", compared(table.comparisons)]
     if runs := [run for group in table.runs.values() for run in group]:
@@ -49,8 +49,12 @@ def _section(table: Table) -> list[str]:
     return parts
 
 
-def how_to_get(name: str, table: Table) -> str:
-    """What a table's cells lack, of a data set by its name in the catalogue, and the commands that fill them."""
+def how_to_get(table: Table) -> str:
+    """What a table's cells lack, and the commands that fill them; empty where nothing lacks."""
+    return "\n".join(f"- {_how_to_get(name, table)}" for name in sorted(set(table.lacking.values())))
+
+
+def _how_to_get(name: str, table: Table) -> str:
     run = f"`ktnet-lite reproduce {table.grid.name} --data {table.data}`"
     if name not in ENTRIES:
         return f"not run yet: {run}"

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from chromium import launch
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -45,3 +47,10 @@ def site(book_build: dict) -> Path:
     """The built book's folder."""
     assert (book_build["html"] / "index.html").is_file(), book_build["output"]
     return book_build["html"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; one for each test file, since its event loop is in the way of tests that have their own."""
+    with launch() as browser:
+        yield browser

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from chromium import launch, serve
+from chromium import serve
 from ktnet_lite import __version__
 from ktnet_lite.build import build_model
 from ktnet_lite.config import TrainConfig
@@ -263,12 +263,6 @@ def harness(tmp_path_factory) -> Path:
 def address(harness) -> Iterator[str]:
     with serve(harness) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launch() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chromium import launch, serve
+from chromium import serve
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
@@ -21,12 +21,6 @@ PHONE = {"width": 390, "height": 844}
 def address(site: Path) -> Iterator[str]:
     with serve(site) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launch() as browser:
-        yield browser
 
 
 @pytest.fixture

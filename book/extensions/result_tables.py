@@ -41,7 +41,7 @@ def grid_page(tables: Sequence[Table], drawn: Iterable[str], level: int = 2) -> 
 
 def _on_data(table: Table, drawn: set[str], heading: str) -> list[str]:
     parts = [f"{heading} On {table.data}"]
-    to_get = "\n".join(f"- {pages.how_to_get(name, table)}" for name in sorted(set(table.lacking.values())))
+    to_get = pages.how_to_get(table)
     runs = [run for group in table.runs.values() for run in group]
     if not runs:
         if table.printed:
