@@ -49,6 +49,12 @@ def test_the_sites_address_leads_to_the_landing_page(page, address):
     assert page.wrong == []
 
 
+def test_what_the_first_page_names_is_there(site):
+    named = re.findall('(?:href|url)="?([^"]+)"', (site / "index.html").read_text(encoding="utf-8"))
+    assert len(named) == 3
+    assert [name for name in named if not (site / name).is_file()] == []
+
+
 def test_every_page_loads_without_an_error_from_this_site_alone_with_its_formulas_drawn(page, site, address):
     wrong = {}
     for path in pages(site):
