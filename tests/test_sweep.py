@@ -236,10 +236,8 @@ def test_ctrl_c_stops_a_sweep_without_a_traceback(tmp_path):
 def test_a_scheduler_that_does_not_answer_is_named(address, tmp_path):
     (tmp_path / "tiny.yaml").write_text(GRID, encoding="utf-8")
     command = ["reproduce", str(tmp_path / "tiny.yaml"), "--scheduler", address, "--out", str(tmp_path / "runs")]
-    start = time.monotonic()
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 1 and f"no Dask scheduler answers at {address}" in done.output
-    assert time.monotonic() - start < 60
 
 
 def test_two_at_one_run_execute_it_once(tmp_path, monkeypatch):
