@@ -44,7 +44,8 @@ def test_metrics_are_those_of_the_predictions(found):
         )
         for name, value in again.values.items():  # scores are rounded to 4 digits: one clip may cross a border
             stored = result["metrics"]["test"][name]
-            assert stored == pytest.approx(value, abs=1.5 / len(targets)), (path, name)
+            one_clip = (2 if name.startswith("f1") else 1.5) / len(targets)  # it moves F1 by recall and precision
+            assert stored == pytest.approx(value, abs=one_clip), (path, name)
 
 
 def test_synthetic_data_is_still_what_they_were_trained_on(found):

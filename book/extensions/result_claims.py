@@ -17,7 +17,8 @@ AGAINST = {"reversed", "fails"}
 
 
 def _setting(finding: Finding) -> str:
-    return f"`{finding.data}`, {finding.comparison.column}"
+    data, *kind = finding.data.split(", ")
+    return ", ".join((f"`{data}`", *kind, finding.comparison.column))
 
 
 def _told(finding: Finding) -> str:
