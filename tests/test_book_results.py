@@ -185,7 +185,7 @@ def test_emotions_are_a_setting_of_their_own_judged_by_accuracy(tmp_path):
                 paths.append(tmp_path / f"{len(paths)}.result.json")
                 results.save(paths[-1], its)
     found = built("table_3", paths)
-    assert "*holds* on `synthetic, emotions`, unaligned" in result_claims.central(found)
+    assert "*holds* on `synthetic`, emotions, unaligned" in result_claims.central(found)
     table = found["table_3"][1]
     assert result_tables.alt(table, "unaligned").startswith("Acc happy on synthetic, unaligned")
     assert "Acc +0.3" in result_claims.claims(found)
@@ -276,6 +276,7 @@ def test_the_map_of_the_noise_waits_for_all_its_cells(empty):
     assert result_figures.noise(table._replace(comparisons=its[:-1])) is None
     told = result_claims.boldest({"noise": [table._replace(comparisons=its)]})
     assert "better than full modality in 4 of 9 settings (redundancy 0, noise 0;" in told and "worse in" in told
+    assert "It is better than language and vision in 4 of 9 settings" in told
 
 
 # Choices

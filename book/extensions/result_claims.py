@@ -111,14 +111,19 @@ def summary(tables: Tables) -> str:
 
 
 def boldest(tables: Tables) -> str:
-    """Where ours beat the real audio, over redundancy and noise."""
-    its = [finding for finding in findings(BOLDEST, tables) if finding.comparison.metric in CHIEF]
-    if not its:
-        return "This has not been run yet."
-    places = {verdict: [x.comparison.column for x in its if x.verdict == verdict] for verdict in COLOURS}
-    count = f"By MAE, ours is better than full modality in {len(places['holds'])} of {len(its)} settings"
-    where = f" ({'; '.join(places['holds'])})" if places["holds"] else ""
-    return f"{count}{where}, worse in {len(places['reversed'])}, and in {len(places['not shown'])} neither is shown."
+    """Where ours beat the real audio, and where the want of it, over redundancy and noise."""
+    told = []
+    for subject, other in (("By MAE, ours", BOLDEST.other), ("It", "Language and vision")):
+        its = [x for x in findings(BOLDEST._replace(other=other), tables) if x.comparison.metric in CHIEF]
+        if not its:
+            return "This has not been run yet."
+        places = {verdict: [x.comparison.column for x in its if x.verdict == verdict] for verdict in COLOURS}
+        count = f"{subject} is better than {other.lower()} in {len(places['holds'])} of {len(its)} settings"
+        where = f" ({'; '.join(places['holds'])})" if places["holds"] else ""
+        told.append(
+            f"{count}{where}, worse in {len(places['reversed'])}, and in {len(places['not shown'])} neither is shown."
+        )
+    return " ".join(told)
 
 
 def controls(found: Mapping[str, Sequence[Comparison]]) -> str:
