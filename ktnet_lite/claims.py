@@ -172,9 +172,8 @@ def findings(claim: Claim, tables: Mapping[str, Sequence[Table]]) -> list[Findin
         for table in tables[name]:
             for comparison in table.comparisons:
                 if (comparison.ours, comparison.other) == (claim.ours, claim.other):
-                    emotions = comparison.metric.startswith("accuracy") and table.data == "synthetic"
-                    data = f"{table.data}, emotions" if emotions else table.data
-                    found.setdefault((data, comparison.column, comparison.metric), Finding(claim, data, comparison))
+                    key = table.data, comparison.column, comparison.metric
+                    found.setdefault(key, Finding(claim, table.data, comparison))
     return list(found.values())
 
 

@@ -50,8 +50,9 @@ def test_the_sites_address_leads_to_the_landing_page(page, address):
 
 
 def test_what_the_first_page_names_is_there(site):
-    named = re.findall('(?:href|url)="?([^"]+)"', (site / "index.html").read_text(encoding="utf-8"))
-    assert len(named) == 3
+    told = (site / "index.html").read_text(encoding="utf-8")
+    named = re.findall('(?:href|url)="?([^"]+)"', told)
+    assert len(named) == 3 and f"<title>{CONFIG['title']}</title>" in told
     assert [name for name in named if not (site / name).is_file()] == []
 
 

@@ -17,8 +17,8 @@ AGAINST = {"reversed", "fails"}
 
 
 def _setting(finding: Finding) -> str:
-    data, *kind = finding.data.split(", ")
-    return ", ".join((f"`{data}`", *kind, finding.comparison.column))
+    emotions = finding.data == "synthetic" and finding.comparison.metric.startswith("accuracy")  # or sentiment
+    return f"`{finding.data}`, {'emotions, ' if emotions else ''}{finding.comparison.column}"
 
 
 def _told(finding: Finding) -> str:
