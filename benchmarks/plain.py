@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ktnet_lite.data.batching import Padded
-from ktnet_lite.layers import Attention, Transformer, TransformerLayer
-from ktnet_lite.losses import Objective
-from ktnet_lite.network import Embedding
+from ktnet_lite.model.encoder import Embedding
+from ktnet_lite.model.layers import Attention, Transformer, TransformerLayer
+from ktnet_lite.model.losses import Objective
 
 
 class PlainAttention(nn.Module):
-    """Multi-head attention step by step, from the weights of a fused :class:`ktnet_lite.layers.Attention`."""
+    """Multi-head attention step by step, from the weights of a fused :class:`ktnet_lite.model.layers.Attention`."""
 
     def __init__(self, fused: Attention, dropout: float):
         super().__init__()
@@ -70,7 +70,7 @@ class PlainLayer(nn.Module):
 
 
 class PlainTransformer(nn.Module):
-    """:class:`ktnet_lite.layers.Transformer` in Time x Batch x Channel."""
+    """:class:`ktnet_lite.model.layers.Transformer` in Time x Batch x Channel."""
 
     def __init__(self, transformer: Transformer, dropout: float):
         super().__init__()

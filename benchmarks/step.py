@@ -27,15 +27,17 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 import torch
-from plain import plain
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ktnet_lite.data.batching import Batch, Batches, collate
-from ktnet_lite.data.schema import MODALITIES, Split, Stream
-from ktnet_lite.losses import AudioTarget, Objective
-from ktnet_lite.model import KTNet, ModalityEncoder
-from ktnet_lite.runtime import autocast
+from ktnet_lite.data.schema import Split, Stream
+from ktnet_lite.model.encoder import ModalityEncoder
+from ktnet_lite.model.ktnet import KTNet
+from ktnet_lite.model.losses import AudioTarget, Objective
+from ktnet_lite.names import MODALITIES
+from ktnet_lite.training.runtime import autocast
+from plain import plain
 
 GRID = 50  # steps of the coarse time grid
 MOSI_FILL = 12.6 / 50  # share of MulT's 50 padded steps that a MOSI clip's words fill on average

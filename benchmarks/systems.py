@@ -17,15 +17,16 @@ from typing import Any
 
 import click
 import torch
-from step import SHAPES, Settings, Shape, build, full_batch, take_turns, training_step
 
 from ktnet_lite.baselines import SYSTEMS
 from ktnet_lite.baselines.floors import Floor
-from ktnet_lite.build import build_model
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batch
-from ktnet_lite.data.schema import MODALITIES, Header
-from ktnet_lite.losses import Objective
+from ktnet_lite.data.schema import Header
+from ktnet_lite.model.losses import Objective
+from ktnet_lite.names import MODALITIES
+from ktnet_lite.training.build import build_model
+from step import SHAPES, Settings, Shape, build, full_batch, take_turns, training_step
 
 
 def is_aligned(shape: Shape) -> bool:

@@ -17,8 +17,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import click
-from make_pdf import ROOT, open_browser
 from playwright.sync_api import sync_playwright
+
+from make_pdf import ROOT, open_browser
 
 PACKED = {".css", ".html", ".js", ".json", ".md", ".mjs", ".svg", ".txt"}
 

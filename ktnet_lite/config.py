@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ktnet_lite.baselines import SYSTEMS
-from ktnet_lite.data.schema import MODALITIES
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.losses import TREATMENTS
-from ktnet_lite.model import VARIANTS
+from ktnet_lite.names import MODALITIES, TREATMENTS, VARIANTS
 
 NOT_SCIENCE = {"out", "data_from", "device", "teacher"}  # where things lie, not what is computed
 

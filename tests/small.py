@@ -10,8 +10,9 @@ from torch import nn
 
 from ktnet_lite.data.batching import Batch, Padded, collate
 from ktnet_lite.data.schema import Split, Stream
-from ktnet_lite.losses import OUTPUTS, AudioTarget, Objective
-from ktnet_lite.model import KTNet, ModalityEncoder
+from ktnet_lite.model.encoder import ModalityEncoder
+from ktnet_lite.model.ktnet import KTNet
+from ktnet_lite.model.losses import OUTPUTS, AudioTarget, Objective
 
 DIMS = {"language": 5, "vision": 4, "audio": 3}
 UNALIGNED = {"language": [3, 1, 4, 2], "vision": [6, 5, 2, 7], "audio": [9, 4, 8, 3]}

@@ -8,15 +8,15 @@ import torch
 
 from ktnet_lite.baselines import HEADINGS, SYSTEMS, capabilities
 from ktnet_lite.baselines.floors import Floor
-from ktnet_lite.build import build_model, check_fits, load_model
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import collate
 from ktnet_lite.data.schema import Dataset, Header, Split, Stream
 from ktnet_lite.errors import ConfigError, DataError
-from ktnet_lite.evaluation import evaluate
-from ktnet_lite.losses import OUTPUTS, Objective, task_loss
-from ktnet_lite.network import Network
-from ktnet_lite.training import fit
+from ktnet_lite.model.losses import OUTPUTS, Objective, task_loss
+from ktnet_lite.model.network import Network
+from ktnet_lite.training.build import build_model, check_fits, load_model
+from ktnet_lite.training.evaluation import evaluate
+from ktnet_lite.training.loop import fit
 from small import ALIGNED, DIMS, SIZE, UNALIGNED, extended, make_batch, make_split, shaken
 
 TRAINED = [name for name, system in SYSTEMS.items() if not issubclass(system.network, Floor)]

@@ -17,7 +17,7 @@ from ktnet_lite.baselines.rmfn import LSTHM, RMFN, MultistageFusion
 from ktnet_lite.data.batching import Padded, collate
 from ktnet_lite.data.schema import Split, Stream
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.losses import OUTPUTS, Objective
+from ktnet_lite.model.losses import OUTPUTS, Objective
 from numpy_ktnet import Weights, linear, part, softmax, weights_of
 from small import ALIGNED, DIMS, UNALIGNED, extended, make_batch, make_split, shaken
 

@@ -16,7 +16,7 @@ from ktnet_lite.baselines.raven import RAVEN, deal, shift
 from ktnet_lite.data.batching import Batch, Padded, collate
 from ktnet_lite.data.schema import Split
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.losses import OUTPUTS, Objective
+from ktnet_lite.model.losses import OUTPUTS, Objective
 from numpy_ktnet import Weights, linear, part, softmax
 from small import ALIGNED, DIMS, SIZE, UNALIGNED, extended, make_split, shaken
 

@@ -13,15 +13,13 @@ import torch
 from torch import nn
 
 from ktnet_lite.data.batching import collate
-from ktnet_lite.data.schema import MODALITIES
-from ktnet_lite.layers import Attention, Dropout
-from ktnet_lite.model import VARIANTS
+from ktnet_lite.model.fast import Dropout
+from ktnet_lite.model.layers import Attention
+from ktnet_lite.names import MODALITIES, VARIANTS
+from plain import PlainAttention, plain
+from step import SHAPES, build, full_batch, parity, random_split, take_turns, training_flops
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from plain import PlainAttention, plain  # noqa: E402
-from step import SHAPES, build, full_batch, parity, random_split, take_turns, training_flops  # noqa: E402
 
 TINY = SHAPES["tiny"]
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from papermill.cli import papermill
 
-from ktnet_lite import grids
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
+from ktnet_lite.experiments import grids
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "book" / "experiments.md").read_text(encoding="utf-8")

@@ -4,21 +4,18 @@ import importlib
 import inspect
 import pkgutil
 import re
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 import ktnet_lite
+from ktbook import reference
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Padded
 from ktnet_lite.data.schema import Stream
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book" / "extensions"))
-
-import reference  # noqa: E402
 
 PAGES = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "book" / "api").glob("*.md"))]
 # The command line, text for it, and the readers of single formats: no part of what one imports.

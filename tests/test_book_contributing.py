@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from ktnet_lite import grids
 from ktnet_lite.cli import main
+from ktnet_lite.experiments import grids
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "book" / "contributing.md").read_text(encoding="utf-8")

@@ -1,15 +1,13 @@
 """The equation ledger: every equation has its code, its tests and its chapter, and the lack of one is noticed."""
 
 import copy
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book" / "extensions"))
+from ktbook import ledger
 
-import ledger  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 LEDGER = ledger.load()
 ADDRESS = "https://example.org/repository/blob/main"
@@ -37,9 +35,9 @@ def test_what_an_equation_lacks_is_reported(number, kind):
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        ("code", "ktnet_lite.losses.no_such_loss", "ktnet_lite/losses.py has no no_such_loss"),
-        ("code", "ktnet_lite.losses.Objective.backward", "ktnet_lite/losses.py has no Objective.backward"),
-        ("code", "ktnet_lite.losses", "ktnet_lite.losses is in no module"),
+        ("code", "ktnet_lite.model.losses.no_such_loss", "ktnet_lite/losses.py has no no_such_loss"),
+        ("code", "ktnet_lite.model.losses.Objective.backward", "ktnet_lite/losses.py has no Objective.backward"),
+        ("code", "ktnet_lite.model.losses", "ktnet_lite.model.losses is in no module"),
         ("code", "ktnet_lite.nowhere.loss", "ktnet_lite.nowhere.loss is in no module"),
         ("tests", "test_losses.py::test_nothing", "tests/test_losses.py has no test_nothing"),
         ("tests", "test_nowhere.py::test_nothing", "there is no tests/test_nowhere.py"),
@@ -73,7 +71,7 @@ def test_source_is_taken_whole_with_its_decorators_and_its_lines():
     lines = (ROOT / source.path).read_text(encoding="utf-8").splitlines()
     assert source.path == "tests/test_losses.py" and source.text.splitlines() == lines[first - 1 : last]
     assert source.text.startswith("@pytest.mark.parametrize(") and "def test_resampling_by_hand(" in source.text
-    method = ledger.code("ktnet_lite.losses.Objective.forward")
+    method = ledger.code("ktnet_lite.model.losses.Objective.forward")
     assert method.text.startswith("def forward(self, batch: Batch)") and method.text.endswith(
         'return {"loss": total, **terms}'
     )

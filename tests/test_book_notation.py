@@ -1,7 +1,6 @@
 """The page of notation: its names are the code's, its shapes are a small model's, no chapter's symbol is missing."""
 
 import re
-import sys
 from pathlib import Path
 
 import nbformat
@@ -9,16 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from ktnet_lite import layers, losses, metrics, statistics
+import execute
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import schema, synthetic
 from ktnet_lite.data.batching import Padded
+from ktnet_lite.measures import metrics, statistics
+from ktnet_lite.model import layers, losses
 from small import DIMS, SIZE, UNALIGNED, make_batch, make_model, make_objective, make_split
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "notebooks"))
-
-import execute  # noqa: E402
 
 PAGE = (ROOT / "book" / "notation.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^##+ (.+?)\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))

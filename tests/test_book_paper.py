@@ -1,20 +1,16 @@
 """The page on the paper: its picture's links, its tables, its numbers."""
 
 import re
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
-from ktnet_lite import paper
-from ktnet_lite.metrics import METRICS
+from ktbook import ledger, paper_page
+from ktnet_lite.measures.metrics import METRICS
+from ktnet_lite.reporting import paper
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book" / "extensions"))
-
-import ledger  # noqa: E402
-import paper_page  # noqa: E402
 
 PAGE = (ROOT / "book" / "paper.md").read_text(encoding="utf-8")
 PICTURE = ROOT / "book" / "images" / "pipeline.svg"

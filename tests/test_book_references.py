@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,10 +9,9 @@ import pytest
 from pybtex.database import Entry, parse_file
 from sphinxcontrib.bibtex.style import template
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book" / "extensions"))
+from ktbook import bibliography
 
-import bibliography  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 ENTRIES = parse_file(str(ROOT / "book" / "references.bib")).entries
 LISTS = re.findall(r'keywords % "(\w+)"', (ROOT / "book" / "references.md").read_text(encoding="utf-8"))

@@ -2,33 +2,34 @@
 
 import re
 import shlex
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from ktnet_lite import claims, grids, reproduction, results
+from ktbook import (
+    claims,
+    generated,
+    result_choices,
+    result_claims,
+    result_figures,
+    result_runs,
+    result_tables,
+    result_text,
+)
+from ktbook import results as extension
 from ktnet_lite.cli import main
-from ktnet_lite.metrics import emotion_metrics, sentiment_metrics
-from ktnet_lite.statistics import Difference, Interval
-from ktnet_lite.tables import Collection, Comparison
+from ktnet_lite.experiments import grids
+from ktnet_lite.experiments import result as results
+from ktnet_lite.measures.metrics import emotion_metrics, sentiment_metrics
+from ktnet_lite.measures.statistics import Difference, Interval
+from ktnet_lite.reporting import reproduce as reproduction
+from ktnet_lite.reporting.tables import Collection, Comparison
 from test_book import parse
 from test_tables import made
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book" / "extensions"))
-
-import generated  # noqa: E402
-import result_choices  # noqa: E402
-import result_claims  # noqa: E402
-import result_figures  # noqa: E402
-import result_runs  # noqa: E402
-import result_tables  # noqa: E402
-import result_text  # noqa: E402
-
-import results as extension  # noqa: E402
 
 ADDRESS = "https://example.org/repository/blob/main/results"
 PAGES = [ROOT / "book" / "results.md", *sorted((ROOT / "book" / "results").glob("*.md"))]

@@ -13,10 +13,11 @@ import h5py
 import numpy as np
 import pytest
 
-from ktnet_lite.data import catalogue, download, readers, store, synthetic
-from ktnet_lite.data.download import RawFile
+from ktnet_lite.data import catalogue, readers, store, synthetic
+from ktnet_lite.data.catalogue import download
+from ktnet_lite.data.catalogue.download import RawFile
+from ktnet_lite.data.catalogue.entries import ENTRIES, Entry
 from ktnet_lite.data.schema import Split
-from ktnet_lite.data.sources import ENTRIES, Entry
 from ktnet_lite.errors import ConfigError, DataError
 
 CONTENT = bytes(range(256)) * 2000

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ktnet_lite import checkpoint
 from ktnet_lite.errors import CheckpointError
+from ktnet_lite.training import checkpoint
 
 CONTENT = {
     "model": {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.tensor([1, 2])},

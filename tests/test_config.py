@@ -7,8 +7,8 @@ import math
 import pytest
 
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.data.schema import MODALITIES
 from ktnet_lite.errors import ConfigError
+from ktnet_lite.names import MODALITIES
 
 FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
 

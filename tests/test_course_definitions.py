@@ -6,9 +6,7 @@ clips, clips without a step, several widths.
 
 import ast
 import pickle
-import sys
 from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
@@ -17,16 +15,16 @@ import pytest
 import torch
 from torch import nn
 
-from ktnet_lite import layers, losses, metrics, model, network
+import execute
+from ktnet_lite import model
 from ktnet_lite.data import batching, readers, synthetic
 from ktnet_lite.data.batching import Padded
-from ktnet_lite.data.schema import MODALITIES, Dataset, Stream
-from ktnet_lite.fusion import CrossModalFusion
-from ktnet_lite.statistics import paired_difference
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
-
-import execute
+from ktnet_lite.data.schema import Dataset, Stream
+from ktnet_lite.measures import metrics
+from ktnet_lite.measures.statistics import paired_difference
+from ktnet_lite.model import layers, losses, network
+from ktnet_lite.model.fusion import CrossModalFusion
+from ktnet_lite.names import MODALITIES
 
 LENGTHS = {"language": (9, 1, 4), "vision": (5, 12, 1), "audio": (3, 7, 20)}
 

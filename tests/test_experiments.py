@@ -17,11 +17,14 @@ import pytest
 from click.testing import CliRunner
 from nbclient.exceptions import DeadKernelError
 
-from ktnet_lite import commands, experiments, report, results
 from ktnet_lite.cli import main
+from ktnet_lite.cli import train as commands
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import ConfigError, DataError, KTNetError
-from ktnet_lite.experiments import notebook_path, parameters_from, run
+from ktnet_lite.experiments import notebook as experiments
+from ktnet_lite.experiments import result as results
+from ktnet_lite.experiments.notebook import notebook_path, parameters_from, run
+from ktnet_lite.reporting import report
 
 TINY = {"clips": 24, "epochs": 1, "dim": 8, "heads": 2, "layers": 1, "treatment": "joint", "grid": 6}
 PICTURES = {"curves.png", "predictions.png", "reconstruction.png", "attention.png"}

@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,25 +15,23 @@ import pytest
 import torch
 
 from chromium import serve
+from ktbook import explorer_page
 from ktnet_lite import __version__
-from ktnet_lite.build import build_model
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import synthetic
 from ktnet_lite.data.batching import Padded
-from ktnet_lite.data.schema import MODALITIES, Header
-from ktnet_lite.evaluation import without_audio
-from ktnet_lite.losses import predictions
-from ktnet_lite.model import ModalityEncoder
+from ktnet_lite.data.schema import Header
+from ktnet_lite.model.encoder import ModalityEncoder
+from ktnet_lite.model.losses import predictions
+from ktnet_lite.names import MODALITIES
+from ktnet_lite.training.build import build_model
+from ktnet_lite.training.evaluation import without_audio
 from small import DIMS, SIZE, make_model, shaken
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 STATIC = BOOK / "static" / "explorer"
 RUNTIME = BOOK / "static" / "vendor" / "onnxruntime"
-sys.path.insert(0, str(BOOK / "extensions"))
-sys.path.insert(0, str(BOOK / "explorer"))
-
-import explorer_page  # noqa: E402
 
 pytest.importorskip("onnx", reason="pip install onnx onnxruntime onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")

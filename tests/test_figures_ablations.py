@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ktnet_lite.figures import ablations
-from ktnet_lite.plots import COLOURS
-from ktnet_lite.statistics import Interval
+from ktnet_lite.course import ablations
+from ktnet_lite.measures.statistics import Interval
+from ktnet_lite.reporting.plots import COLOURS
 
 
 def points(axes):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ktnet_lite.course import claim
 from ktnet_lite.data import synthetic
-from ktnet_lite.figures import claim
 
 
 def test_a_heat_map_has_every_number_and_brackets_those_in_doubt():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+from ktnet_lite.course import cross_attention
 from ktnet_lite.data.batching import collate
-from ktnet_lite.figures import cross_attention
-from ktnet_lite.plots import COLOURS
+from ktnet_lite.reporting.plots import COLOURS
 from small import UNALIGNED, make_model, make_split
 
 

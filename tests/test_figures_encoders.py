@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ktnet_lite.figures import encoders
-from ktnet_lite.layers import sinusoidal_positions
-from ktnet_lite.plots import COLOURS
+from ktnet_lite.course import encoders
+from ktnet_lite.model.layers import sinusoidal_positions
+from ktnet_lite.reporting.plots import COLOURS
 
 
 def test_scale_of_scores_draws_a_curve_for_each_name():

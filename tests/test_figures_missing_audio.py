@@ -3,9 +3,9 @@
 import numpy as np
 from matplotlib.colors import to_hex
 
-from ktnet_lite.figures import missing_audio
-from ktnet_lite.plots import COLOURS
-from ktnet_lite.statistics import Interval, mean_interval
+from ktnet_lite.course import missing_audio
+from ktnet_lite.measures.statistics import Interval, mean_interval
+from ktnet_lite.reporting.plots import COLOURS
 
 
 def points(axes):

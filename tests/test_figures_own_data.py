@@ -3,10 +3,10 @@
 import numpy as np
 from matplotlib.colors import to_rgba
 
+from ktnet_lite.course import own_data
 from ktnet_lite.data.schema import Dataset, Header, Split
-from ktnet_lite.figures import own_data
-from ktnet_lite.plots import COLOURS
-from ktnet_lite.statistics import Interval
+from ktnet_lite.measures.statistics import Interval
+from ktnet_lite.reporting.plots import COLOURS
 from small import make_split
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ktnet_lite.figures.results import learning_curves, panels
-from ktnet_lite.plots import COLOURS
-from ktnet_lite.statistics import Interval
+from ktnet_lite.course.results import learning_curves, panels
+from ktnet_lite.measures.statistics import Interval
+from ktnet_lite.reporting.plots import COLOURS
 
 
 def test_panels_share_their_rows_and_leave_a_gap_where_one_is_missing():

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from ktnet_lite.data import at_hand, catalogue, download, readers, synthetic
+from ktnet_lite.course import streams
+from ktnet_lite.data import catalogue, readers, synthetic
+from ktnet_lite.data.catalogue import download
+from ktnet_lite.data.catalogue import local as at_hand
 from ktnet_lite.data.readers import mosi_words
-from ktnet_lite.figures import streams
-from ktnet_lite.metrics import sentiment_metrics
+from ktnet_lite.measures.metrics import sentiment_metrics
 
 
 def texts(axes):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from ktnet_lite.figures import training as pictures
-from ktnet_lite.plots import COLOURS
+from ktnet_lite.course import training as pictures
+from ktnet_lite.reporting.plots import COLOURS
 from small import UNALIGNED, make_batch, make_model, make_objective
 
 HISTORY = [{"task": 1.5, "valid_mae": 1.2, "test_mae": 1.3}, {"task": 1.0, "valid_mae": 1.0, "test_mae": 1.4}]

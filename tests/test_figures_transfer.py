@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ktnet_lite.figures import transfer
-from ktnet_lite.plots import COLOURS
+from ktnet_lite.course import transfer
+from ktnet_lite.reporting.plots import COLOURS
 
 
 def test_two_clocks_share_the_time_of_the_clip():

@@ -3,8 +3,9 @@
 import pytest
 import yaml
 
-from ktnet_lite import grids, paper
 from ktnet_lite.errors import ConfigError
+from ktnet_lite.experiments import grids
+from ktnet_lite.reporting import paper
 
 OWN = {
     "title": "Mine",

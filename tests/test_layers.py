@@ -8,7 +8,8 @@ import torch
 
 import numpy_ktnet as reference
 from ktnet_lite.data.batching import Padded
-from ktnet_lite.layers import Attention, Dropout, Positions, Transformer, TransformerLayer, sinusoidal_positions
+from ktnet_lite.model.fast import Dropout
+from ktnet_lite.model.layers import Attention, Positions, Transformer, TransformerLayer, sinusoidal_positions
 from small import shaken
 
 

@@ -9,9 +9,10 @@ from torch.nn import functional as F
 
 import numpy_ktnet as reference
 from ktnet_lite.data.batching import Padded, collate
-from ktnet_lite.losses import (
+from ktnet_lite.model.encoder import ModalityEncoder
+from ktnet_lite.model.ktnet import KTNet
+from ktnet_lite.model.losses import (
     OUTPUTS,
-    TREATMENTS,
     AudioTarget,
     Objective,
     consistency_loss,
@@ -22,7 +23,7 @@ from ktnet_lite.losses import (
     task_loss,
     transfer_quality,
 )
-from ktnet_lite.model import KTNet, ModalityEncoder
+from ktnet_lite.names import TREATMENTS
 from small import ALIGNED, DIMS, SIZE, UNALIGNED, extended, make_batch, make_model, make_objective, make_split
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import re
-import sys
 from pathlib import Path
 
 import click
@@ -12,8 +11,6 @@ from bs4 import BeautifulSoup
 from chromium import launch
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book"))
-
 pikepdf = pytest.importorskip("pikepdf", reason="pip install pikepdf")
 pytest.importorskip("playwright", reason="pip install playwright")
 

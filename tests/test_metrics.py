@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from ktnet_lite.data.schema import EMOTIONS
 from ktnet_lite.errors import KTNetError
-from ktnet_lite.metrics import METRICS, constant_baselines, emotion_metrics, sentiment_metrics
+from ktnet_lite.measures.metrics import METRICS, constant_baselines, emotion_metrics, sentiment_metrics
+from ktnet_lite.names import EMOTIONS
 
 TARGETS = np.array([-3.0, -1.0, 0.0, 0.0, 1.0, 2.6])
 SCORES = np.array([-2.0, 0.5, -0.2, 0.4, 1.5, 4.0])

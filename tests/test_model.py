@@ -10,9 +10,12 @@ import numpy_ktnet as reference
 from ktnet_lite.data.batching import Batches, Padded, collate
 from ktnet_lite.data.schema import Split, Stream
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.layers import Positions
-from ktnet_lite.losses import OUTPUTS, TREATMENTS, predictions
-from ktnet_lite.model import VARIANTS, Combine, KTNet, ModalityEncoder
+from ktnet_lite.model.encoder import ModalityEncoder
+from ktnet_lite.model.ktnet import KTNet
+from ktnet_lite.model.layers import Positions
+from ktnet_lite.model.losses import OUTPUTS, predictions
+from ktnet_lite.model.transfer import Combine
+from ktnet_lite.names import TREATMENTS, VARIANTS
 from small import ALIGNED, DIMS, SIZE, UNALIGNED, extended, make_batch, make_model, make_objective, make_split, shaken
 
 FORMS = [(variant, "time") for variant in VARIANTS] + [("ours", "features")]

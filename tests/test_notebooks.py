@@ -12,10 +12,9 @@ import nbformat
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "notebooks"))
+import execute
 
-import execute  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 COURSE = execute.course()
 NAMES = [path.stem for path in COURSE]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ktnet_lite import paper
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.metrics import METRICS
+from ktnet_lite.measures.metrics import METRICS
+from ktnet_lite.reporting import paper
 
 
 def test_all_numbers_are_there_and_in_range():

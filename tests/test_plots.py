@@ -8,10 +8,10 @@ import torch
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from ktnet_lite import plots
 from ktnet_lite.data import synthetic
-from ktnet_lite.model import KTNet
-from ktnet_lite.statistics import Interval
+from ktnet_lite.measures.statistics import Interval
+from ktnet_lite.model.ktnet import KTNet
+from ktnet_lite.reporting import plots
 from small import UNALIGNED, make_model, make_split
 
 HISTORY = [

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ktnet_lite import build, grids, metrics, results
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.evaluation import evaluate
-from ktnet_lite.tables import Collection
-from ktnet_lite.training import fit
+from ktnet_lite.experiments import grids
+from ktnet_lite.experiments import result as results
+from ktnet_lite.measures import metrics
+from ktnet_lite.reporting.tables import Collection
+from ktnet_lite.training import build
+from ktnet_lite.training.evaluation import evaluate
+from ktnet_lite.training.loop import fit
 
 PUBLISHED = results.published()
 FOLDER = Path(__file__).resolve().parents[1] / "results"

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from ktnet_lite import runtime
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import ConfigError, KTNetError
+from ktnet_lite.training import runtime
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from ktnet_lite.errors import KTNetError
-from ktnet_lite.statistics import mean_interval, paired_difference
+from ktnet_lite.measures.statistics import mean_interval, paired_difference
 
 
 def mae(scores, targets):

@@ -15,11 +15,13 @@ import pytest
 from click.testing import CliRunner
 from distributed import Client, LocalCluster
 
-from ktnet_lite import experiments, results, sweep
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.estimate import START, Estimate
-from ktnet_lite.runtime import choose_device
+from ktnet_lite.experiments import notebook as experiments
+from ktnet_lite.experiments import result as results
+from ktnet_lite.experiments import sweep
+from ktnet_lite.experiments.estimate import START, Estimate
+from ktnet_lite.training.runtime import choose_device
 
 SIZE = {"clips": 24, "epochs": 4, "dim": 8, "heads": 2, "layers": 1, "grid": 6}
 GRID = f"""\

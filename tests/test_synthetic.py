@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from ktnet_lite.data import synthetic
-from ktnet_lite.data.schema import MODALITIES
 from ktnet_lite.errors import ConfigError
+from ktnet_lite.names import MODALITIES
 
 ALPHAS = np.logspace(-3, 4, 15)
 SUBSETS = list(chain.from_iterable(combinations(MODALITIES, n) for n in range(1, 4)))

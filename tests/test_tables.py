@@ -8,13 +8,18 @@ import pytest
 from click.testing import CliRunner
 from scipy.stats import false_discovery_control
 
-from ktnet_lite import __version__, grids, pages, report, reproduction, results, tables
+from ktnet_lite import __version__
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import DataError
-from ktnet_lite.metrics import sentiment_metrics
-from ktnet_lite.statistics import Interval
-from ktnet_lite.tables import Collection
+from ktnet_lite.experiments import grids
+from ktnet_lite.experiments import result as results
+from ktnet_lite.measures.metrics import sentiment_metrics
+from ktnet_lite.measures.statistics import Interval
+from ktnet_lite.reporting import markdown as pages
+from ktnet_lite.reporting import report, tables
+from ktnet_lite.reporting import reproduce as reproduction
+from ktnet_lite.reporting.tables import Collection
 
 CLIPS = 300
 TARGETS = np.random.default_rng(0).uniform(-3, 3, CLIPS)

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from ktnet_lite import checkpoint, training
-from ktnet_lite.build import check_fits, load_model
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.schema import Dataset, Header, Split, Stream
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError, KTNetError
-from ktnet_lite.evaluation import evaluate
-from ktnet_lite.training import fit
+from ktnet_lite.training import checkpoint
+from ktnet_lite.training import loop as training
+from ktnet_lite.training.build import check_fits, load_model
+from ktnet_lite.training.evaluation import evaluate
+from ktnet_lite.training.loop import fit
 
 TESTS = Path(__file__).resolve().parent
 SMALL = {"dim": 8, "heads": 2, "layers": 1, "dropout": 0.1, "batch_size": 8, "epochs": 3, "device": "cpu"}
@@ -314,7 +315,7 @@ def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
             sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}
             from test_training import SMALL, make_dataset
             from ktnet_lite.config import TrainConfig
-            from ktnet_lite.training import fit
+            from ktnet_lite.training.loop import fit
             config = TrainConfig(**SMALL | {{"epochs": 1, "dropout": 0.0, "batch_size": 7}}, treatment="joint")
             fit(config, make_dataset(longest=200), sys.argv[1], progress=False)
             """

@@ -1,7 +1,6 @@
 """What the book's pages weigh."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,6 @@ import pytest
 from chromium import launch
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book"))
-
 pytest.importorskip("pikepdf", reason="pip install pikepdf")
 pytest.importorskip("playwright", reason="pip install playwright")
 

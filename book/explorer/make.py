@@ -18,18 +18,19 @@ import click
 import matplotlib
 import numpy as np
 import torch
-from onnx_files import STEPS, Consistency, Predictor, export
 from torch import Tensor, nn
 
 import ktnet_lite
-from ktnet_lite.build import load_dataset
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batches
-from ktnet_lite.data.schema import MODALITIES, Dataset, Split
-from ktnet_lite.evaluation import evaluate
-from ktnet_lite.model import KTNet
-from ktnet_lite.plots import COLOURS, GREY, figure
-from ktnet_lite.training import fit
+from ktnet_lite.data.schema import Dataset, Split
+from ktnet_lite.model.ktnet import KTNet
+from ktnet_lite.names import MODALITIES
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure
+from ktnet_lite.training.build import load_dataset
+from ktnet_lite.training.evaluation import evaluate
+from ktnet_lite.training.loop import fit
+from onnx_files import STEPS, Consistency, Predictor, export
 
 BOOK = Path(__file__).resolve().parents[1]
 STATIC = BOOK / "static" / "explorer"
@@ -114,7 +115,7 @@ def disturbed(clip: Mapping[str, Any], common: Mapping[str, Any], setting: Mappi
     """The streams of a clip under a setting, (1, T_m, D_m) each.
 
     A dropped one is the training mean at as many steps as there are words, as in
-    :func:`ktnet_lite.evaluation.without_audio`.
+    :func:`ktnet_lite.training.evaluation.without_audio`.
     """
     streams = {}
     for name in MODALITIES:

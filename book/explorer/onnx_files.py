@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ktnet_lite.data.batching import Padded
-from ktnet_lite.losses import consistency_loss, predictions
-from ktnet_lite.model import KTNet, ModalityEncoder
+from ktnet_lite.model.encoder import ModalityEncoder
+from ktnet_lite.model.ktnet import KTNet
+from ktnet_lite.model.losses import consistency_loss, predictions
 
 STEPS = 64  # the most that a stream of the page may have
 
@@ -28,7 +29,7 @@ class Predictor(nn.Module):
     def forward(self, *streams: Tensor) -> tuple[Tensor, ...]:
         """(1, T_m, D_m) each -> score (1,); theta(f_V) and phi(f_L) (1, T_m, d); attention (1, T, S) of every pair.
 
-        Of a pair it gives the last layer, mean over the heads, as :func:`ktnet_lite.plots.clip_attention` does.
+        Of a pair it gives the last layer, mean over the heads, as :func:`ktnet_lite.reporting.plots.clip_attention` does.
         """
         observed = {name: Padded(values) for name, values in zip(self.inputs, streams, strict=True)}
         features, reconstructed = self.model.encode(observed)

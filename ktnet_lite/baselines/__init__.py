@@ -11,7 +11,7 @@ from ktnet_lite.baselines.mfm import MFM
 from ktnet_lite.baselines.mult import MulT
 from ktnet_lite.baselines.raven import RAVEN
 from ktnet_lite.baselines.rmfn import RMFN
-from ktnet_lite.network import Network
+from ktnet_lite.model.network import Network
 
 
 class System(NamedTuple):

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ktnet_lite.data.batching import Padded, one_time_line
-from ktnet_lite.data.schema import Modality
-from ktnet_lite.losses import sharded_mean
-from ktnet_lite.network import Network, Standardise
+from ktnet_lite.model.encoder import Standardise
+from ktnet_lite.model.losses import sharded_mean
+from ktnet_lite.model.network import Network
+from ktnet_lite.names import Modality
 
 
 class Aligned(NamedTuple):

@@ -32,11 +32,12 @@ from torch.nn import functional as F
 
 from ktnet_lite.baselines.blocks import Recurrent
 from ktnet_lite.data.batching import Batch, Padded
-from ktnet_lite.data.schema import Modality
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.layers import sinusoidal_positions
-from ktnet_lite.losses import sharded_mean
-from ktnet_lite.network import Network, Standardise
+from ktnet_lite.model.encoder import Standardise
+from ktnet_lite.model.layers import sinusoidal_positions
+from ktnet_lite.model.losses import sharded_mean
+from ktnet_lite.model.network import Network
+from ktnet_lite.names import Modality
 
 NEVER = -1e4  # logit of a word that the clip does not have
 

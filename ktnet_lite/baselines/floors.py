@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from ktnet_lite.baselines.blocks import Baseline
 from ktnet_lite.data.batching import Batches, Padded
-from ktnet_lite.data.schema import Modality, Split
-from ktnet_lite.losses import sentiment_classes, task_loss
-from ktnet_lite.network import Fill, Output
+from ktnet_lite.data.schema import Split
+from ktnet_lite.model.losses import sentiment_classes, task_loss
+from ktnet_lite.model.network import Output
+from ktnet_lite.names import Fill, Modality
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4)  # of the penalty on the weights
 ABSENT = -30.0  # logit of a class that no training clip has

@@ -36,9 +36,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ktnet_lite.baselines.blocks import Baseline, Recurrent, squared_error
 from ktnet_lite.data.batching import Batch, Padded
-from ktnet_lite.data.schema import Modality
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.network import Head
+from ktnet_lite.model.network import Head
+from ktnet_lite.names import Modality
 
 
 class Encoder(nn.Module):

@@ -36,9 +36,9 @@ from torch import Tensor, nn
 from ktnet_lite.baselines.blocks import Aligned, Baseline, Recurrent, mlp, squared_error
 from ktnet_lite.baselines.mfn import DeltaAttention, MemoryFusion
 from ktnet_lite.data.batching import Batch, Padded
-from ktnet_lite.data.schema import Modality
-from ktnet_lite.losses import task_loss
-from ktnet_lite.network import Head
+from ktnet_lite.model.losses import task_loss
+from ktnet_lite.model.network import Head
+from ktnet_lite.names import Modality
 
 
 def mmd(codes: Tensor, prior: Tensor) -> Tensor:

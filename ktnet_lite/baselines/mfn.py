@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ktnet_lite.baselines.blocks import Aligned, hold, mlp
-from ktnet_lite.data.schema import Modality
+from ktnet_lite.names import Modality
 
 
 class DeltaAttention(nn.Module):

@@ -12,7 +12,7 @@ with keys and values from the source's *embedded* steps at every layer, and a fe
 pairs, side by side, go through a self-attention transformer (the memory), and the targets' vectors through a residual
 block. The label is regressed with the L1 loss.
 
-KTNet's fusion is this one (:class:`ktnet_lite.fusion.CrossModalFusion`); what KTNet adds is self-attention inside
+KTNet's fusion is this one (:class:`ktnet_lite.model.fusion.CrossModalFusion`); what KTNet adds is self-attention inside
 each modality first, and A'.
 
 **Where we differ from the public code.** It reads the memory's last step, which with padding behind is padding, and
@@ -30,9 +30,10 @@ import torch
 from torch import Tensor, nn
 
 from ktnet_lite.data.batching import Padded
-from ktnet_lite.data.schema import Modality
-from ktnet_lite.fusion import CrossModalFusion
-from ktnet_lite.network import Embedding, Network, Output, Standardise
+from ktnet_lite.model.encoder import Embedding, Standardise
+from ktnet_lite.model.fusion import CrossModalFusion
+from ktnet_lite.model.network import Network, Output
+from ktnet_lite.names import Modality
 
 
 class MulT(Network):

@@ -30,9 +30,9 @@ from torch import Tensor, nn
 
 from ktnet_lite.baselines.blocks import Baseline, Recurrent
 from ktnet_lite.data.batching import Padded
-from ktnet_lite.data.schema import Modality
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.network import Head, Output
+from ktnet_lite.model.network import Head, Output
+from ktnet_lite.names import Modality
 
 BETA = 1.0  # largest shift, in lengths of the word's embedding
 

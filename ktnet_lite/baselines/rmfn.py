@@ -30,8 +30,8 @@ from torch import Tensor, nn
 
 from ktnet_lite.baselines.blocks import Baseline, hold, mlp
 from ktnet_lite.data.batching import Padded
-from ktnet_lite.data.schema import Modality
-from ktnet_lite.network import Head, Output
+from ktnet_lite.model.network import Head, Output
+from ktnet_lite.names import Modality
 
 STAGES = 3
 

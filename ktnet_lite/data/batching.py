@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ktnet_lite.data.schema import Modality, Split, Stream, blocks
+from ktnet_lite.data.schema import Split, Stream, blocks
 from ktnet_lite.errors import ConfigError, DataError
+from ktnet_lite.names import Modality
 
 POOL = 16  # batches that are shuffled together before their clips are sorted by length
 

@@ -12,21 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 
 from ktnet_lite.errors import DataError
+from ktnet_lite.names import EMOTIONS, MODALITIES, SENTIMENT_RANGE, Modality, Task
 
-Modality = Literal["language", "vision", "audio"]
-Task = Literal["sentiment", "emotion"]
-
-MODALITIES: tuple[Modality, ...] = ("language", "vision", "audio")
-SPLITS = ("train", "valid", "test")
-SENTIMENT_RANGE = (-3.0, 3.0)
 DROP = "leave such clips out by `ktnet-lite data convert --drop-bad-clips`"
 BLOCK = 1 << 14  # steps that are worked on together
-EMOTIONS = ("neutral", "happy", "sad", "angry")  # the order of IEMOCAP's labels in MulT's files
 
 
 def blocks(count: int) -> Iterator[slice]:

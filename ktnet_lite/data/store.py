@@ -27,18 +27,9 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from ktnet_lite.data.schema import (
-    MODALITIES,
-    Dataset,
-    Header,
-    Modality,
-    Split,
-    Stream,
-    check_agreement,
-    combined_digest,
-    split_digest,
-)
+from ktnet_lite.data.schema import Dataset, Header, Split, Stream, check_agreement, combined_digest, split_digest
 from ktnet_lite.errors import DataError
+from ktnet_lite.names import MODALITIES, Modality
 
 FORMAT = np.bytes_("ktnet-lite")
 VERSION = 1

@@ -30,8 +30,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from ktnet_lite.data.schema import SENTIMENT_RANGE, SPLITS, Dataset, Header, Modality, Split, Stream, Task
+from ktnet_lite.data.schema import Dataset, Header, Split, Stream
 from ktnet_lite.errors import ConfigError
+from ktnet_lite.names import SENTIMENT_RANGE, SPLITS, Modality, Task
 
 VALENCE = {
     **dict.fromkeys(("great", "wonderful", "brilliant", "superb"), 2.0),

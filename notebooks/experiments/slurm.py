@@ -11,8 +11,9 @@ training that was cut off goes on. When this script is stopped its jobs end; the
 import click
 from dask_jobqueue import SLURMCluster
 
-from ktnet_lite import grids, pages
-from ktnet_lite.reproduction import reproduce
+from ktnet_lite.experiments import grids
+from ktnet_lite.reporting import markdown as pages
+from ktnet_lite.reporting.reproduce import reproduce
 
 
 def start(queue: str | None, minutes: int, memory: str, cores: int, gpu: bool) -> SLURMCluster:

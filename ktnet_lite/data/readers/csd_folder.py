@@ -19,8 +19,9 @@ import numpy as np
 from ktnet_lite.data.readers.csd import Sequence, Videos, between, segments
 from ktnet_lite.data.readers.folds import mosi_split
 from ktnet_lite.data.readers.words import vectors_of, words_of
-from ktnet_lite.data.schema import SPLITS, Header, Modality, Split, Stream
+from ktnet_lite.data.schema import Header, Split, Stream
 from ktnet_lite.errors import DataError
+from ktnet_lite.names import SPLITS, Modality
 
 SOUND = ("covarep", "acoustic", "opensmile", "audio")
 

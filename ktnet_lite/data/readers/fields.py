@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ktnet_lite.data.schema import SPLITS, Modality
 from ktnet_lite.errors import DataError
+from ktnet_lite.names import SPLITS, Modality
 
 FIELDS: dict[str, Modality] = {"text": "language", "vision": "vision", "audio": "audio"}
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ktnet_lite.data.schema import Header, Modality, Split, blocks
+from ktnet_lite.data.schema import Header, Split, blocks
 from ktnet_lite.errors import DataError
+from ktnet_lite.names import Modality
 
 Splits = Iterator[tuple[str, Split]]
 Mend = Callable[[str, Split], tuple[Split, dict[str, int]]]  # to the mended split, and how much was mended where

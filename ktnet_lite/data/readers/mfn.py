@@ -24,9 +24,10 @@ import numpy as np
 
 from ktnet_lite.data.readers.fields import numbers
 from ktnet_lite.data.readers.padding import pack_all
-from ktnet_lite.data.schema import SENTIMENT_RANGE, SPLITS, Header, Modality, Split
+from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.data.store import CHUNK, GREATEST_RATIO
 from ktnet_lite.errors import DataError
+from ktnet_lite.names import SENTIMENT_RANGE, SPLITS, Modality
 
 FILES: dict[Modality, str] = {"language": "text_{}_emb.h5", "vision": "video_{}.h5", "audio": "audio_{}.h5"}
 LABELS = "y_{}.h5"

@@ -19,8 +19,9 @@ import numpy as np
 from ktnet_lite.data.readers import pickles
 from ktnet_lite.data.readers.fields import FIELDS, Content, check_clips, lengths_of, names_of, numbers, take_splits
 from ktnet_lite.data.readers.padding import declared, occupied, pack_all
-from ktnet_lite.data.schema import SPLITS, Header, Split
+from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.errors import DataError
+from ktnet_lite.names import SPLITS
 
 KNOWN = {(768, 20, 5): "mosi", (768, 35, 74): "mosei"}  # features of text, vision, audio
 

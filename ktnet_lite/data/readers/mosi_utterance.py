@@ -25,8 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from ktnet_lite.data.readers.csd import Videos, segments
-from ktnet_lite.data.schema import Header, Modality, Split, Stream
+from ktnet_lite.data.schema import Header, Split, Stream
 from ktnet_lite.errors import DataError
+from ktnet_lite.names import Modality
 
 CONTEXT = 4
 LABELS = "CMU_MOSI_Opinion_Labels.csd"

@@ -23,8 +23,9 @@ import numpy as np
 from ktnet_lite.data.readers.csd import Videos, segments
 from ktnet_lite.data.readers.folds import mosi_split
 from ktnet_lite.data.readers.words import SHIFTED, vectors_of, words_of
-from ktnet_lite.data.schema import SPLITS, Header, Split, Stream
+from ktnet_lite.data.schema import Header, Split, Stream
 from ktnet_lite.errors import DataError
+from ktnet_lite.names import SPLITS
 
 WORDS, LABELS = f"{SHIFTED}.csd", "CMU_MOSI_Opinion_Labels.csd"
 RHYTHM = ("duration", "pause before", "pause after", "characters per second", "position")

@@ -17,8 +17,9 @@ import numpy as np
 from ktnet_lite.data.readers import pickles
 from ktnet_lite.data.readers.fields import FIELDS, Content, check_clips, names_of, numbers, take_splits
 from ktnet_lite.data.readers.padding import pack_all
-from ktnet_lite.data.schema import EMOTIONS, SPLITS, Header, Split, Task
+from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.errors import DataError
+from ktnet_lite.names import EMOTIONS, SPLITS, Task
 
 # Features of text, vision, audio, and the length of a clip of text
 KNOWN = {(300, 20, 5, 50): "mosi", (300, 35, 74, 50): "mosei", (300, 35, 74, 20): "iemocap"}

@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from ktnet_lite.data.schema import Modality, Stream
+from ktnet_lite.data.schema import Stream
+from ktnet_lite.names import Modality
 
 Side = Literal["front", "back"]
 CHUNK = 256  # clips looked at together, so that nothing of the size of the whole array is made beside it

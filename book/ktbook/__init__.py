@@ -1,0 +1,24 @@
+"""The book's Sphinx extensions, and the claims of the paper that its results page judges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PARTS = (
+    "execution",
+    "ledger",
+    "paper_page",
+    "bibliography",
+    "reference",
+    "offline",
+    "pictures",
+    "explorer_page",
+    "results",
+)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Set up every part; Sphinx calls this."""
+    for part in PARTS:
+        app.setup_extension(f"{__name__}.{part}")
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

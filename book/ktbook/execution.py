@@ -1,0 +1,32 @@
+"""The table of the notebooks' runs, from what ``notebooks/execute.py`` wrote into them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from ktbook import generated
+from ktnet_lite.reporting.markdown import markdown
+
+
+def table(notebooks: Iterable[Path]) -> str:
+    """One row a notebook: how long its committed outputs took, on what."""
+    rows = [("notebook", "time", "machine, cores", "Python", "torch")]
+    for path in notebooks:
+        metadata = nbformat.read(path, as_version=4).metadata
+        run = metadata.ktnet_lite
+        chapter = f"{{doc}}`/notebooks/{path.stem}`"
+        rows.append((chapter, f"{run.seconds} s", run.machine, metadata.language_info.version, run.torch))
+    return markdown(rows) + "\n"
+
+
+def make(*_: Any) -> None:
+    generated.write("execution.md", table(sorted((generated.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))))
+
+
+def setup(app: Any) -> dict[str, bool]:
+    app.connect("config-inited", make)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

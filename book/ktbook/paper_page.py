@@ -1,0 +1,67 @@
+"""The paper in one page: the picture of its pipeline with links into the course, and its tables as printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ktbook.generated import ROOT, write
+from ktnet_lite.measures.metrics import METRICS
+from ktnet_lite.reporting import paper
+from ktnet_lite.reporting.markdown import markdown
+
+ABOUT = {
+    "I": "sentiment",
+    "II": "sentiment",
+    "III": "two emotions",
+    "IV": "the target of cross-modal attention",
+    "V": "the distance of Eq. (1)",
+}
+
+
+def pipeline() -> str:
+    """``images/pipeline.svg`` as a part of a page in book/, whose links are those of the built site."""
+    picture = (ROOT / "book" / "images" / "pipeline.svg").read_text(encoding="utf-8")
+    picture = re.sub(r'href="\.\./\.\./(notebooks/\w+)\.ipynb', r'href="../\1.html', picture)
+    return f'```{{raw}} html\n<div style="overflow-x: auto">\n{picture}</div>\n```\n'
+
+
+def printed() -> dict[str, dict[str, Any]]:
+    """The paper's tables with every number as the text that it is printed as (0.700, 0.71)."""
+    path = Path(paper.__file__).with_suffix(".yaml")
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+
+
+def heading(metric: str) -> str:
+    """A column's name, with an arrow to where it is better."""
+    label, higher_is_better = METRICS[paper.CONVENTION.get(metric, metric)]
+    return f"{label.removesuffix(' (non-zero)')} {'↑' if higher_is_better else '↓'}"
+
+
+def table(number: str, content: dict[str, Any]) -> str:
+    """One of the paper's tables under a heading; its halves one below the other."""
+    rows = [("", *map(heading, content["metrics"]))]
+    for name, half in content.items():
+        if isinstance(half, dict):
+            rows.append((f"*{name}*", *[""] * len(content["metrics"])))
+            rows += [(row.replace(" ", "\N{NO-BREAK SPACE}"), *numbers) for row, numbers in half.items()]
+    title = f"### The paper's Table {number}: {content['data']}, {ABOUT[number]}"
+    return f"(paper-table-{number.lower()})=\n{title}\n\n{markdown(rows)}"
+
+
+def tables() -> str:
+    """All of the paper's tables."""
+    return "\n\n".join(table(number, content) for number, content in printed().items()) + "\n"
+
+
+def make(*_: Any) -> None:
+    write("pipeline.md", pipeline())
+    write("paper_tables.md", tables())
+
+
+def setup(app: Any) -> dict[str, bool]:
+    app.connect("config-inited", make)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

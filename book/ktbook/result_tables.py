@@ -1,0 +1,67 @@
+"""A grid's tables as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ktbook.result_text import figure
+from ktnet_lite.measures.metrics import METRICS
+from ktnet_lite.reporting import markdown as pages
+from ktnet_lite.reporting.tables import Table
+
+
+def alt(table: Table, column: str) -> str:
+    """A picture of a column in words."""
+    metric = pages.chief(table.grid)
+    rows = [
+        f"{row} {its[metric].interval}"
+        for (row, its_column), its in table.values.items()
+        if its_column == column and metric in its
+    ]
+    return f"{METRICS[metric].label} on {table.data}, {column}, mean and 95% interval. {'; '.join(rows)}."
+
+
+def as_published(table: Table, column: str) -> str:
+    """The paper's numbers alone, where we have none."""
+    metrics = [metric for metric in table.grid.metrics if any(metric in its for its in table.printed.values())]
+    rows = [
+        (row, *(f"{its[metric]:.3f}" for metric in metrics))
+        for (row, its_column), its in table.printed.items()
+        if its_column == column
+    ]
+    return pages.markdown([("", *(METRICS[metric].label for metric in metrics)), *rows])
+
+
+def grid_page(tables: Sequence[Table], drawn: Iterable[str], level: int = 2) -> str:
+    """A grid on all its data sets; ``drawn`` are the names of the pictures that there are."""
+    drawn = set(drawn)
+    return "\n\n".join(part for table in tables for part in _on_data(table, drawn, "#" * level)) + "\n"
+
+
+def _on_data(table: Table, drawn: set[str], heading: str) -> list[str]:
+    parts = [f"{heading} On {table.data}"]
+    to_get = pages.how_to_get(table)
+    runs = [run for group in table.runs.values() for run in group]
+    if not runs:
+        if table.printed:
+            parts.append("The paper's numbers, as published; we have none of our own here.")
+            for column in table.columns:
+                parts += [f"**{column}**", as_published(table, column)]
+        return [*parts, to_get]
+    for column in table.columns:
+        if (name := pages.picture_name(table, column)) in drawn:
+            better = "higher" if METRICS[pages.chief(table.grid)].higher_is_better else "lower"
+            parts.append(
+                figure(
+                    name,
+                    alt(table, column),
+                    f"{table.data}, {column}: mean over seeds and 95% interval; {better} is better.",
+                )
+            )
+    parts += ["::::{tab-set}", ":::{tab-item} Numbers"]
+    for column in table.columns:
+        parts += [f"**{column}**", pages.values(table, column)]
+    parts += [to_get, ":::"] if to_get else [":::"]
+    if table.comparisons:
+        parts += [":::{tab-item} Compared", pages.compared(table.comparisons), ":::"]
+    return [*parts, ":::{tab-item} Runs", pages.provenance(runs), ":::", "::::"]

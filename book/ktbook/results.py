@@ -1,0 +1,125 @@
+"""The results in the book: claims, tables, pictures, run cards and numbers for its prose, made from the result files.
+
+Bootstraps take their time, so what was made is kept with a digest of all that it was made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ktbook import (
+    claims,
+    generated,
+    result_choices,
+    result_claims,
+    result_figures,
+    result_runs,
+    result_tables,
+    result_text,
+)
+from ktnet_lite.experiments import grids
+from ktnet_lite.experiments.result import published
+from ktnet_lite.reporting import markdown as pages
+from ktnet_lite.reporting import reproduce as reproduction
+from ktnet_lite.reporting.tables import Collection
+from ktnet_lite.text import duration
+
+SEEDS = 5
+STATE = "results/state.json"
+
+
+def numbers(tables: result_text.Tables, collection: Collection) -> dict[str, str]:
+    """What stands for ``{{ name }}`` in the book's pages."""
+    runs = [result for _, result in collection.found.values()]
+    ran: dict[str, bool] = {}
+    for table in (table for its in tables.values() if its[0].grid.paper for table in its):
+        ran[table.data] = ran.get(table.data, False) or any(table.runs.values())
+    missing = [name for name, there in ran.items() if not there]
+    lacking = f"**Nothing has been run on {result_text.listed(missing)}**, which are" if missing else "They hold all"
+    timed = any(run["hardware"]["gpu"] for run in runs)
+    versions = {f"ktnet-lite {run['package']} with torch {run['libraries']['torch']}" for run in runs}
+    return {
+        "results_runs": f"{len(runs):,}",
+        "results_time": duration(sum(run["seconds"] for run in runs)),
+        "results_machines": result_text.listed(sorted({result_runs.hardware(run) for run in runs})),
+        "results_versions": result_text.listed(sorted(versions)),
+        "results_data": result_text.listed(f"`{name}`" for name, there in ran.items() if there),
+        "results_not_run": lacking,
+        "results_claims": result_claims.summary(tables),
+        "results_central": result_claims.central(tables),
+        "results_boldest": result_claims.boldest(tables),
+        "results_collapse": result_choices.collapse(next(x for x in tables["treatments"] if x.data == "synthetic")),
+        "cost_gpu": "Times on a GPU stand above." if timed else "**On a GPU nothing has been timed.**",
+        "cost_assumptions": result_runs.assumptions(),
+    }
+
+
+def files(collection: Collection, address: str) -> tuple[dict[str, str | bytes], dict[str, str]]:
+    """Everything below ``generated/results`` by name, and what stands for ``{{ name }}`` in pages."""
+    tables = {name: reproduction.build(grids.load(name), collection, SEEDS) for name in grids.names()}
+    made: dict[str, str | bytes] = {}
+    for name, its in tables.items():
+        for table in its:
+            for column in table.columns if name != "noise" else ():
+                if drawn := pages.picture(table, column):
+                    made[pages.picture_name(table, column)] = result_figures.png(drawn)
+        made[f"{name}.md"] = result_tables.grid_page(its, made, level=2 if its[0].grid.paper else 3)
+    central = tables["table_1"]
+    for name, picture, grid in (
+        ("central", result_figures.comparison(central), "table_1"),
+        ("curves", result_figures.curves(central), "table_1"),
+        ("noise-map", result_figures.noise(*tables["noise"]), "noise"),
+    ):
+        made[f"{name}.md"] = f"Not drawn yet; it needs {result_text.command(grid)}.\n"
+        if picture:
+            made[f"{name}.png"] = result_figures.png(picture.figure)
+            made[f"{name}.md"] = result_text.figure(f"{name}.png", picture.alt, picture.caption) + "\n"
+    made |= {
+        "rules.md": pages.RULES + "\n",
+        "claims.md": result_claims.claims(tables),
+        "evidence.md": result_claims.evidence(tables),
+        "controls.md": result_claims.controls({table.data: claims.controls(table) for table in central}),
+        "landing.md": result_claims.landing(tables),
+        "runs.md": result_runs.cards(collection, address),
+        "times.md": result_runs.times(collection),
+        "costs.md": result_runs.counted(result_runs.costs()),
+    }
+    for name, choice in result_choices.CHOICES.items():
+        made[f"choice-{name}.md"] = result_choices.measured(choice, tables[choice.grid])
+    made = {name: result_text.unbroken(its) if isinstance(its, str) else its for name, its in made.items()}
+    return made, numbers(tables, collection)
+
+
+def digest(paths: Iterable[Path], address: str) -> str:
+    """Of all that the files are made from: results, the package, the benchmarks, this extension."""
+    folders = generated.ROOT / "ktnet_lite", generated.ROOT / "benchmarks"
+    sources = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".yaml")]
+    sources += Path(__file__).parent.glob("result*.py")
+    found = hashlib.sha256(address.encode())
+    for path in (*paths, *sorted(sources)):
+        found.update("/".join(path.parts[-3:]).encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()
+
+
+def make(_: Any, config: Any) -> None:
+    """Write what is out of date, and hand the numbers on to the pages."""
+    options = config.html_theme_options
+    address = f"{options['repository_url']}/blob/{options['repository_branch']}/results"
+    state, key = generated.FOLDER / STATE, digest(published(), address)
+    kept: Mapping = json.loads(state.read_text(encoding="utf-8")) if state.is_file() else {}
+    if kept.get("digest") != key or not all((state.parent / name).is_file() for name in kept["files"]):
+        made, told = files(Collection(published()), address)
+        for name, content in made.items():
+            generated.write(f"results/{name}", content)
+        kept = {"digest": key, "files": list(made), "numbers": told}
+        generated.write(STATE, json.dumps(kept, indent=1))
+    config.myst_substitutions = {**kept["numbers"], **config.myst_substitutions}
+
+
+def setup(app: Any) -> dict[str, bool]:
+    app.connect("config-inited", make)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,172 @@
+"""From a data set's name to its numbers: fetched, built into a store on first use, and read.
+
+Nothing is redistributed here. ``<data folder>/<name>.h5`` is built from the raw files by a reader, and built again
+when the recipe or the raw files have changed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import warnings
+from collections import ChainMap
+from dataclasses import replace
+from pathlib import Path
+
+from ktnet_lite.data import readers, store, synthetic
+from ktnet_lite.data.catalogue import download
+from ktnet_lite.data.catalogue.entries import ENTRIES, Entry
+from ktnet_lite.data.readers import csd_folder
+from ktnet_lite.data.schema import Dataset
+from ktnet_lite.errors import ConfigError, DataError
+
+
+def find(name: str) -> Entry:
+    """The entry of that name.
+
+    Raises
+    ------
+    ConfigError
+        There is none; the message names the nearest.
+    """
+    if name not in ENTRIES:
+        near = difflib.get_close_matches(name, ["synthetic", *ENTRIES], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(
+            f"{name!r} is neither a data set nor a file{hint}\nthe data sets are: synthetic, {', '.join(ENTRIES)}"
+        )
+    return ENTRIES[name]
+
+
+def home(folder: Path | str | None = None) -> Path:
+    """The data folder: the one given, else ``KTNET_DATA_HOME``, else ``data`` under the current folder."""
+    return Path(folder or os.environ.get("KTNET_DATA_HOME") or "data")
+
+
+def fetch(name: str, folder: Path | str | None = None, local: Path | str | None = None) -> Path:
+    """Bring the raw files of a data set together; return the file or the folder that its reader takes.
+
+    Parameters
+    ----------
+    name : str
+    folder : path, optional
+        The data folder (:func:`home`); raw files go to ``raw/<name>`` in it.
+    local : path, optional
+        Take the files from anywhere below this folder instead of downloading them.
+
+    Raises
+    ------
+    ConfigError
+        No such data set.
+    DataError
+        No public link, a dead one, or a file with another content; says where and under which licence to get it.
+    """
+    entry = find(name)
+    raw = home(folder) / "raw" / name
+    if local is None:
+        if not entry.public:
+            raise DataError(f"{name} has no public link that can be relied on\n{entry.remedy}")
+        for file in entry.files:
+            target = raw / file.name
+            if not (target.is_file() and download.sha256_of(target) == file.sha256):
+                download.download(file, target, entry.remedy)
+        return raw
+    if not Path(local).is_dir():
+        raise DataError(f"no folder {local}\n{entry.remedy}")
+    if not entry.files:
+        return Path(local)
+    found = download.locate(entry.files, Path(local), entry.remedy)
+    if len(found) == 1:  # it may be large: read where it lies
+        return next(iter(found.values()))
+    for path in found.values():
+        download.copy(path, raw / path.name)
+    return raw
+
+
+def build(name: str, folder: Path | str | None = None, local: Path | str | None = None, verify: bool = False) -> Path:
+    """The stored file of a data set, built first when there is none, or when recipe or raw files are others.
+
+    A damaged one is built again, as far as its beginning shows it; with ``verify`` all of it is read to find out.
+    Parameters and errors as of :func:`fetch`; :class:`DataError` also where the raw files are not sound.
+    """
+    entry = find(name)
+    path = home(folder) / f"{name}.h5"
+    try:
+        if _is_fresh(entry, path, folder, local):
+            if verify:
+                store.read(path, splits=(), verify=True)
+            return path
+    except DataError as error:
+        warnings.warn(f"{error}\n{name} is built again", stacklevel=2)
+    source = fetch(name, folder, local)
+    header, splits = readers.open_source(source, entry.reader)
+    ours = {"recipe": str(entry.recipe), **_fingerprint(entry, source)}
+    about = ChainMap(ours, header.provenance, {"licence": entry.licence})  # a view: readers may add to theirs
+    with readers.naming(source):
+        store.write(path, replace(header, name=name, provenance=about), splits)
+    return path
+
+
+def load(name_or_path: str | Path, folder: Path | str | None = None, local: Path | str | None = None) -> Dataset:
+    """The data set of that name, fetched and built on first use; or that of a file, in whatever known format.
+
+    Parameters as of :func:`fetch`; errors too, and those of the readers.
+    """
+    if name_or_path == "synthetic":
+        return synthetic.make().dataset
+    if str(name_or_path) in ENTRIES or not Path(name_or_path).exists():
+        path = build(str(name_or_path), folder, local)
+        try:
+            return store.read(path)
+        except DataError:
+            return store.read(build(str(name_or_path), folder, local, verify=True))
+    with readers.naming(name_or_path):
+        return Dataset.collect(*readers.open_source(Path(name_or_path)))
+
+
+def _raw_files(entry: Entry, source: Path) -> list[Path]:
+    if not entry.files:
+        return csd_folder.raw_files(source)
+    return [source / file.name if source.is_dir() else source for file in entry.files]
+
+
+def _fingerprint(entry: Entry, source: Path) -> dict[str, str]:
+    """What tells these raw files from others: the SHA-256 of each and, where it is not known beforehand, its stamp."""
+    if known := _known_hashes(entry):
+        return {"raw": known}
+    return {"raw": _hashes(entry, source), "raw sizes and times": _stamps(entry, source)}
+
+
+def _known_hashes(entry: Entry) -> str:
+    """The SHA-256 of every raw file when all are known beforehand, else nothing."""
+    hashes = [file.sha256 for file in entry.files]
+    return " ".join(hashes) if all(hashes) else ""
+
+
+def _hashes(entry: Entry, source: Path) -> str:
+    return " ".join(map(download.sha256_of, _raw_files(entry, source)))
+
+
+def _stamps(entry: Entry, source: Path) -> str:
+    return " ".join(f"{(s := path.stat()).st_size}@{s.st_mtime_ns}" for path in _raw_files(entry, source))
+
+
+def _is_fresh(entry: Entry, path: Path, folder: Path | str | None, local: Path | str | None) -> bool:
+    """Whether the stored file is of this recipe and, as far as can be told, of these raw files."""
+    if not path.is_file():
+        return False
+    noted = store.info(path).header.provenance
+    if noted.get("recipe") != str(entry.recipe):
+        return False
+    if known := _known_hashes(entry):
+        return noted.get("raw") == known
+    if local is None:
+        return True
+    try:
+        source = fetch(entry.name, folder, local)
+    except DataError as error:
+        warnings.warn(f"{error}\n{path}, built earlier, is used", stacklevel=3)
+        return True
+    if noted.get("raw sizes and times") == _stamps(entry, source):
+        return True
+    return noted.get("raw") == _hashes(entry, source)  # moved or touched, perhaps not changed

@@ -1,0 +1,155 @@
+"""Grids of trainings: one readable file a table, which names rows, columns, data sets and what they fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.errors import ConfigError
+from ktnet_lite.measures.metrics import METRICS
+
+FOLDER = Path(__file__).resolve().parent
+PARTS = ("title", "about", "paper", "metrics", "rows", "columns", "data", "without", "compare")
+
+Parameters = Mapping[str, Any]
+
+
+class Cell(NamedTuple):
+    """One row on one column of one data set: the same training from several seeds."""
+
+    row: str
+    column: str
+    parameters: dict[str, Any]  # what the grid sets; the rest is TrainConfig's
+
+    def configs(self, seeds: Sequence[int], **more: Any) -> list[TrainConfig]:
+        """One training for each seed; ``more`` says where and on what they run."""
+        return [TrainConfig.build({**self.parameters, **more, "seed": seed}) for seed in seeds]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table's trainings.
+
+    Parameters
+    ----------
+    name, title, about : str
+    metrics : tuple of str
+        Of the test split, as :data:`ktnet_lite.measures.metrics.METRICS` names them.
+    rows : dict
+        Row -> the parameters that make it.
+    columns : dict
+        Column -> the rows that it has.
+    data : dict
+        Data set of the table -> column -> parameters. Where ``paper`` is set the first is the paper's.
+    without : dict
+        Data set -> rows that it cannot have.
+    compare : tuple of (str, str)
+        Rows whose difference is tested, in each column that has both.
+    paper : str or None
+        The table of the paper (:mod:`ktnet_lite.reporting.paper`) that stands beside.
+
+    Raises
+    ------
+    ConfigError
+        A part, a row, a column, a metric or a parameter that does not exist; the message names it.
+    """
+
+    name: str
+    title: str
+    about: str
+    metrics: tuple[str, ...]
+    rows: Mapping[str, Parameters]
+    columns: Mapping[str, Sequence[str]]
+    data: Mapping[str, Mapping[str, Parameters]]
+    without: Mapping[str, Sequence[str]]
+    compare: tuple[tuple[str, str], ...]
+    paper: str | None = None
+
+    def __post_init__(self):
+        def known(what: str, names, among) -> None:
+            for name in names:
+                if name not in among:
+                    raise ConfigError(f"grid {self.name}: {name!r} is no {what} of it: {', '.join(among)}")
+
+        known("metric", self.metrics, METRICS)
+        known("row", [row for rows in self.columns.values() for row in rows], self.rows)
+        known("row", [row for rows in self.without.values() for row in rows], self.rows)
+        known("row", [row for pair in self.compare for row in pair], self.rows)
+        known("data set", self.without, self.data)
+        for name, columns in self.data.items():
+            known("column", columns, self.columns)
+            for cell in self.cells(name):
+                cell.configs([0])
+
+    def cells(self, data: str) -> list[Cell]:
+        """The cells of one data set, column by column. What a row sets goes before what its column does.
+
+        Raises
+        ------
+        ConfigError
+            The grid has no such data set.
+        """
+        if data not in self.data:
+            raise ConfigError(f"{self.name} has no data set {data!r}; it has {', '.join(self.data)}")
+        return [
+            Cell(row, column, {**parameters, **self.rows[row]})
+            for column, parameters in self.data[data].items()
+            for row in self.columns[column]
+            if row not in self.without.get(data, ())
+        ]
+
+
+def names() -> list[str]:
+    """The grids that come with the package: the paper's tables first."""
+    return sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: (name[:6] != "table_", name))
+
+
+def load(name_or_path: str | Path) -> Grid:
+    """A grid by its name (``table_1``; ``1`` and ``I`` name the paper's tables too), or from a file of yours.
+
+    Raises
+    ------
+    ConfigError
+        No such grid or file, or one that is not as a grid must be.
+    """
+    paper = {numeral: f"table_{i}" for i, numeral in enumerate(("I", "II", "III", "IV", "V"), start=1)}
+    name = str(name_or_path)
+    name = paper.get(name.upper(), f"table_{name}" if name.isdigit() else name)
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"no grid {str(name_or_path)!r}{hint}\nthe grids are: {', '.join(names())}, or a .yaml file")
+    try:
+        parts = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+    return _grid(path, parts)
+
+
+def _grid(path: Path, parts: Any) -> Grid:
+    needed = {"title", "about", "metrics", "rows", "columns", "data"}
+    if not isinstance(parts, dict) or not needed <= parts.keys() <= set(PARTS):
+        raise ConfigError(
+            f"{path}: a grid has the parts {', '.join(PARTS)} (paper, without and compare may be left out)"
+        )
+    rows = parts["rows"]
+    columns = {column: list(rows) if which == "all" else which for column, which in parts["columns"].items()}
+    return Grid(
+        path.stem,
+        parts["title"],
+        parts["about"],
+        tuple(parts["metrics"]),
+        rows,
+        columns,
+        parts["data"],
+        parts.get("without", {}),
+        tuple(map(tuple, parts.get("compare", ()))),
+        parts.get("paper"),
+    )

@@ -1,0 +1,1 @@
+"""Metrics by the field's definitions, and how sure they are."""

@@ -1,0 +1,205 @@
+"""The field's metrics, by their exact published definitions. Fractions, not percent.
+
+Acc7, Acc5, Acc2, F1, MAE and Corr as in MulT (Tsai et al. 2019), whose code the published tables come from; what is
+different here, and why, is said where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import pearsonr
+from sklearn.metrics import accuracy_score, f1_score
+
+from ktnet_lite.errors import KTNetError
+from ktnet_lite.names import EMOTIONS, SENTIMENT_RANGE
+
+
+class Metric(NamedTuple):
+    """How a metric is shown, and which way is better."""
+
+    label: str
+    higher_is_better: bool
+
+
+METRICS: dict[str, Metric] = {
+    "acc7": Metric("Acc7", True),
+    "acc7_argmax": Metric("Acc7 (arg max)", True),
+    "acc5": Metric("Acc5", True),
+    "acc2_nonzero": Metric("Acc2 (non-zero)", True),
+    "f1_nonzero": Metric("F1 (non-zero)", True),
+    "acc2_has_zero": Metric("Acc2 (has-zero)", True),
+    "f1_has_zero": Metric("F1 (has-zero)", True),
+    "f1_nonzero_mult": Metric("F1 (non-zero, MulT-compatible)", True),
+    "f1_has_zero_mult": Metric("F1 (has-zero, MulT-compatible)", True),
+    "mae": Metric("MAE", False),
+    "corr": Metric("Corr", True),
+    **{f"accuracy_{emotion}": Metric(f"Acc {emotion}", True) for emotion in EMOTIONS},
+    **{f"f1_{emotion}": Metric(f"F1 {emotion}", True) for emotion in EMOTIONS},
+    "accuracy_mean": Metric("Acc (mean)", True),
+    "f1_mean": Metric("F1 (mean)", True),
+}
+
+
+SAME = 1e-6  # scores that differ by less are one score and rounding: what they correlate with is noise
+
+
+class Metrics(NamedTuple):
+    """Values by name; an undefined one is None, with its reason in ``undefined``."""
+
+    values: dict[str, float | None]
+    undefined: dict[str, str]
+
+
+def sentiment_metrics(scores: np.ndarray, targets: np.ndarray, classes: np.ndarray | None = None) -> Metrics:
+    """Metrics of MOSI and MOSEI.
+
+    - ``acc7``, ``acc5``: agreement after clipping to [-3, 3] or [-2, 2] and rounding halves to even, as NumPy does.
+    - ``acc2_nonzero``, ``f1_nonzero``: positive against negative, clips with target 0 left out (score > 0).
+    - ``acc2_has_zero``, ``f1_has_zero``: non-negative against negative (score >= 0).
+    - F1 is weighted by the true classes. MulT and MISA hand prediction and truth over in the wrong order, which
+      weights by the predicted ones; the published numbers may be of that kind, so ``..._mult`` stands beside it.
+
+    Parameters
+    ----------
+    scores, targets : arrays of shape (N,)
+    classes : int array of shape (N,), optional
+        Arg max of the seven classes as -3 to 3, for ``acc7_argmax``.
+
+    Raises
+    ------
+    KTNetError
+        A number is not finite, the shapes differ, or a class is none of -3 to 3; the message names the index.
+    """
+    scores, targets = _checked(scores, targets, clip_shape=())
+    values: dict[str, float | None] = {}
+    undefined: dict[str, str] = {}
+    for bound, name in ((3, "acc7"), (2, "acc5")):
+        values[name] = accuracy_score(*(np.clip(x, -bound, bound).round().astype(int) for x in (targets, scores)))
+    if classes is not None:
+        classes, _ = _checked(classes, targets, clip_shape=(), allowed=range(-3, 4))
+        values["acc7_argmax"] = accuracy_score(np.clip(targets, -3, 3).round().astype(int), classes.astype(int))
+    nonzero = targets != 0
+    for name, truth, predicted in (
+        ("nonzero", targets[nonzero] > 0, scores[nonzero] > 0),
+        ("has_zero", targets >= 0, scores >= 0),
+    ):
+        names = f"acc2_{name}", f"f1_{name}", f"f1_{name}_mult"
+        if len(np.unique(truth)) < 2:
+            reason = "every target is of one class" if len(truth) else "every target is zero"
+            values |= dict.fromkeys(names)
+            undefined |= dict.fromkeys(names, reason)
+            continue
+        values[names[0]] = accuracy_score(truth, predicted)
+        values[names[1]] = _weighted_f1(truth, predicted)
+        values[names[2]] = _weighted_f1(predicted, truth)
+    values["mae"] = float(np.abs(scores - targets).mean())
+    constant = [name for name, x in (("prediction", scores), ("target", targets)) if np.ptp(x) < SAME]
+    if constant:
+        values["corr"] = None
+        undefined["corr"] = f"every {' and '.join(constant)} is the same"
+    else:
+        values["corr"] = float(pearsonr(scores, targets).statistic)
+    return Metrics({name: value if value is None else float(value) for name, value in values.items()}, undefined)
+
+
+def emotion_metrics(predicted: np.ndarray, targets: np.ndarray) -> Metrics:
+    """IEMOCAP: binary accuracy and weighted F1 of each emotion, in the order of ``EMOTIONS``, and their means.
+
+    Parameters
+    ----------
+    predicted, targets : arrays of zeros and ones, shape (N, 4)
+
+    Raises
+    ------
+    KTNetError
+        Something else than 0 and 1 (probabilities, logits), or another shape; the message names the index.
+    """
+    predicted, targets = _checked(predicted, targets, clip_shape=(len(EMOTIONS),), allowed=(0, 1))
+    _checked(targets, targets, clip_shape=(len(EMOTIONS),), allowed=(0, 1))
+    values: dict[str, float | None] = {}
+    undefined: dict[str, str] = {}
+    for i, emotion in enumerate(EMOTIONS):
+        truth, guess = targets[:, i].astype(int), predicted[:, i].astype(int)
+        for name, function in (("accuracy", accuracy_score), ("f1", _weighted_f1)):
+            if len(np.unique(truth)) < 2:
+                values[f"{name}_{emotion}"] = None
+                undefined[f"{name}_{emotion}"] = "every clip has the same label"
+            else:
+                values[f"{name}_{emotion}"] = float(function(truth, guess))
+    for name in ("accuracy", "f1"):
+        known = [values[f"{name}_{emotion}"] for emotion in EMOTIONS if values[f"{name}_{emotion}"] is not None]
+        values[f"{name}_mean"] = float(np.mean(known)) if known else None
+        if not known:
+            undefined[f"{name}_mean"] = "no emotion has both labels"
+    return Metrics(values, undefined)
+
+
+def constant_baselines(train: np.ndarray, test: np.ndarray) -> dict[str, dict[str, float | None]]:
+    """Metrics on the test targets of predicting one constant: what every table should print first.
+
+    - ``training median`` (sentiment): the constant of least training MAE.
+    - ``majority sign``, ``majority label``: the training split's, as a score of 1 or -1, and of each emotion. The test
+      split's may be another: on MOSI most training clips are positive and most test clips negative.
+    - ``best constant``: for each metric the best that any constant reaches on these very targets. A model that is not
+      above it has shown nothing.
+
+    Parameters
+    ----------
+    train, test : arrays of shape (N,), or (N, 4) of zeros and ones
+        Labels of the two splits, each with its own N.
+    """
+    if train.ndim == 2:
+        labels = {"majority label": train, "best constant": test}
+        guesses = {name: np.tile(known.mean(axis=0) > 0.5, (len(test), 1)) for name, known in labels.items()}
+        return {name: emotion_metrics(guess, test).values for name, guess in guesses.items()}
+
+    def constant(score: float) -> dict[str, float | None]:
+        return sentiment_metrics(np.full(len(test), score), test).values
+
+    low, high = SENTIMENT_RANGE
+    rows = [constant(score) for score in (*np.arange(low, high + 1), np.median(test))]
+    return {
+        "training median": constant(np.median(train)),
+        "majority sign": constant(1.0 if (train > 0).sum() > (train < 0).sum() else -1.0),
+        "best constant": {name: _best(name, [row[name] for row in rows]) for name in rows[0]},
+    }
+
+
+def _best(name: str, values: list[float | None]) -> float | None:
+    return (max if METRICS[name].higher_is_better else min)(values) if values[0] is not None else None
+
+
+def _weighted_f1(truth: Any, predicted: Any) -> float:
+    return f1_score(truth, predicted, average="weighted", zero_division=0)
+
+
+def _checked(
+    predicted: Any, targets: Any, clip_shape: tuple[int, ...], allowed: Sequence[int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float arrays of shape (N, *clip_shape), N > 0, finite; predictions among the allowed ones, if any."""
+    predicted, targets = np.asarray(predicted, dtype=float), np.asarray(targets, dtype=float)
+    if predicted.shape != targets.shape or targets.shape[1:] != clip_shape or targets.size == 0:
+        expected = f"({', '.join(('N', *map(str, clip_shape)))}{'' if clip_shape else ','})"
+        raise KTNetError(
+            f"predictions of shape {predicted.shape} cannot be measured against targets of shape {targets.shape}; "
+            f"both must be {expected}"
+        )
+    for name, array, remedy in (
+        ("prediction", predicted, "the model diverged or its input is damaged"),
+        ("target", targets, "drop clips without a label"),
+    ):
+        if not (finite := np.isfinite(array)).all():
+            raise KTNetError(f"the {name} at index {_first(~finite)} is not a number; {remedy}")
+    if allowed is not None and (wrong := ~np.isin(predicted, allowed)).any():
+        index = _first(wrong)
+        raise KTNetError(
+            f"{predicted[tuple(index)]:g} at index {index} is no class; the classes are {', '.join(map(str, allowed))}"
+        )
+    return predicted, targets
+
+
+def _first(mask: np.ndarray) -> list[int]:
+    return np.argwhere(mask)[0].tolist()

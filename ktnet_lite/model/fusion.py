@@ -1,0 +1,94 @@
+"""Cross-modal attention between all pairs of streams, Eq. (3) and (4), and what makes a prediction of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ktnet_lite.data.batching import Padded
+from ktnet_lite.errors import ConfigError
+from ktnet_lite.model.layers import Transformer
+from ktnet_lite.model.network import Head
+from ktnet_lite.names import Modality, Pooling
+
+
+class CrossModalFusion(nn.Module):
+    """Streams f_m (B, T_m, d) -> logits, ``(B, *outputs)``, as MulT does (Tsai et al. 2019, section 3).
+
+    For each target: one cross-modal transformer from every other stream; their outputs side by side through a
+    self-attention transformer (the decoder); one vector of it. The targets' vectors together go into the head.
+
+    Parameters
+    ----------
+    streams : sequence of str
+        Names of the streams.
+    outputs : tuple of int
+        Shape of one clip's logits.
+    dim, heads, layers, dropout
+        Width d, attention heads, layers in each transformer, dropout.
+    targets : sequence of str, optional
+        Target streams (Table IV); all by default.
+    pooling : {"mean", "last"}
+        How a target stream becomes one vector: over its valid steps.
+
+    Raises
+    ------
+    ConfigError
+        A target that is no stream, or named twice, or none at all.
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[Modality],
+        outputs: tuple[int, ...],
+        *,
+        dim: int,
+        heads: int,
+        layers: int,
+        dropout: float,
+        targets: Sequence[Modality] | None = None,
+        pooling: Pooling = "mean",
+    ):
+        super().__init__()
+        self.streams, self.pooling = tuple(streams), pooling
+        self.targets = self.streams if targets is None else tuple(targets)
+        for target in self.targets:
+            if target not in self.streams:
+                raise ConfigError(f"target {target!r} is no stream here: {', '.join(self.streams)}")
+        if not self.targets or len(set(self.targets)) < len(self.targets):
+            raise ConfigError(f"targets {self.targets}: give at least one stream, and each once")
+
+        def transformer(width: int) -> Transformer:
+            return Transformer(width, heads, layers, dropout)
+
+        self.cross_modal = nn.ModuleDict(
+            {f"{source}_to_{target}": transformer(dim) for target in self.targets for source in self._sources(target)}
+        )
+        widths = {target: dim * max(1, len(self._sources(target))) for target in self.targets}
+        self.decoders = nn.ModuleDict({target: transformer(width) for target, width in widths.items()})
+        self.head = Head(sum(widths.values()), outputs, dropout)
+
+    def _sources(self, target: Modality) -> list[Modality]:
+        return [name for name in self.streams if name != target]
+
+    def forward(self, features: Mapping[Modality, Padded]) -> Tensor:
+        pooled = []
+        for target in self.targets:
+            attended = [
+                self.cross_modal[f"{source}_to_{target}"](features[target], features[source]).values
+                for source in self._sources(target)
+            ] or [features[target].values]  # a lone modality has no pair
+            decoded = self.decoders[target](Padded(torch.cat(attended, dim=-1), features[target].mask))
+            pooled.append(decoded.mean() if self.pooling == "mean" else decoded.last())
+        return self.head(torch.cat(pooled, dim=-1))  # from (B, sum of widths)
+
+    @torch.no_grad()
+    def attention_maps(self, features: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:
+        """Weights of every pair and layer, ``{"vision_to_language": [(B, h, T_L, T_V) of each layer], ...}``."""
+        maps = {}
+        for pair, block in self.cross_modal.items():
+            source, target = pair.split("_to_")
+            maps[pair] = block.attention_weights(features[target], features[source])
+        return maps

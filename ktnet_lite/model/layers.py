@@ -1,0 +1,151 @@
+"""Positions, attention, and the transformer that every part of the model is made of.
+
+Shapes: ``B`` clips, ``T`` target steps, ``S`` source steps, ``d`` width, ``h`` heads.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ktnet_lite.data.batching import Padded
+from ktnet_lite.model.fast import Dropout, attend
+
+
+def sinusoidal_positions(steps: int, dim: int) -> Tensor:
+    """Sine and cosine positions, shape (steps, dim), as in Vaswani et al. (2017), section 3.5."""
+    frequency = torch.exp(torch.arange(0, dim, 2) * (-math.log(10000.0) / dim))  # (ceil(dim / 2),)
+    angle = torch.arange(steps)[:, None] * frequency
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :dim]
+
+
+class Positions(nn.Module):
+    """Scale by sqrt(d) and add sinusoidal positions: (B, T, d) -> (B, T, d)."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.scale = math.sqrt(dim)
+        self.register_buffer("table", sinusoidal_positions(64, dim), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps, dim = x.shape[1:]
+        if steps > len(self.table):  # grow by doubling, so that long streams do not rebuild it often
+            self.table = sinusoidal_positions(max(steps, 2 * len(self.table)), dim).to(self.table)
+        return x * self.scale + self.table[:steps]
+
+
+class Attention(nn.Module):
+    """Multi-head attention CM(target, source), Eq. (3); self-attention when the source is the target.
+
+    Queries, keys and values come from one fused projection; ``d_k`` is the head's width, d / h. The kernel is
+    torch's ``scaled_dot_product_attention``; it never builds the T x S weights, which ``weights`` does for pictures.
+
+    Parameters
+    ----------
+    dim, heads : int
+        Width d and heads h.
+
+    Raises
+    ------
+    ValueError
+        h does not divide d.
+    """
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"width {dim} is not a multiple of {heads} heads")
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        nn.init.xavier_uniform_(self.qkv.weight)
+        nn.init.zeros_(self.qkv.bias)
+
+    def forward(self, target: Tensor, source: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """(B, T, d), source (B, S, d), mask (B, S) of valid source steps -> (B, T, d)."""
+        q, k, v = self._project(target, source)
+        return self.out(attend(q, k, v, mask).transpose(1, 2).flatten(2))  # from (B, h, T, d / h)
+
+    def weights(self, target: Tensor, source: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """The attention weights themselves, shape (B, h, T, S); every row adds up to 1."""
+        q, k, _ = self._project(target, source)
+        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, None, :], -torch.inf)
+        return scores.softmax(-1)
+
+    def _project(self, target: Tensor, source: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, h, T, d / h), keys and values (B, h, S, d / h)."""
+        if source is None:
+            q, k, v = self.qkv(target).chunk(3, dim=-1)
+        else:
+            dim = target.shape[-1]
+            weight, bias = self.qkv.weight, self.qkv.bias
+            q = F.linear(target, weight[:dim], bias[:dim])
+            k, v = F.linear(source, weight[dim:], bias[dim:]).chunk(2, dim=-1)
+        return tuple(x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))
+
+
+class TransformerLayer(nn.Module):
+    """Pre-norm layer: attention and a feed-forward net of 4d, each with a residual, Eq. (4): (B, T, d) -> (B, T, d).
+
+    With a ``source`` (B, S, d) the attention is cross-modal, Eq. (3); ``mask`` (B, S) is True at its valid steps.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        self.attention = Attention(dim, heads)
+        self.attention_norm = nn.LayerNorm(dim)
+        self.feed_forward = nn.Sequential(nn.Linear(dim, 4 * dim), nn.ReLU(), nn.Linear(4 * dim, dim))
+        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, source: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        x = x + self.dropout(self.attention(*self.normed(x, source), mask))  # m' = m' + Z'_m, Eq. (4)
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+
+    def normed(self, x: Tensor, source: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What the attention of this layer sees; as in MulT one norm serves target and source."""
+        return self.attention_norm(x), None if source is None else self.attention_norm(source)
+
+
+class Transformer(nn.Module):
+    """A set of transformer blocks and a final norm: self-attention, or cross-modal when given a source.
+
+    In a cross-modal stack every layer's queries come from the target as it develops and its keys and values from
+    the same source features (Tsai et al. 2019, section 3.2).
+
+    Parameters
+    ----------
+    dim, heads, layers : int
+        Width d, attention heads, and how many blocks (3 in the paper).
+    dropout : float
+        On both residual branches of every block.
+    """
+
+    def __init__(self, dim: int, heads: int, layers: int, dropout: float = 0.0):
+        super().__init__()
+        self.layers = nn.ModuleList(TransformerLayer(dim, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, target: Padded, source: Padded | None = None) -> Padded:
+        """(B, T, d) and perhaps (B, S, d) -> (B, T, d); the target keeps its mask."""
+        x, keys = target.values, None if source is None else source.values
+        mask = target.mask if source is None else source.mask
+        for layer in self.layers:
+            x = layer(x, keys, mask)
+        return Padded(self.norm(x), target.mask)
+
+    @torch.no_grad()
+    def attention_weights(self, target: Padded, source: Padded | None = None) -> list[Tensor]:
+        """The weights of every layer, each (B, h, T, S)."""
+        x, keys = target.values, None if source is None else source.values
+        mask = target.mask if source is None else source.mask
+        weights = []
+        for layer in self.layers:
+            weights.append(layer.attention.weights(*layer.normed(x, keys), mask))
+            x = layer(x, keys, mask)
+        return weights

@@ -1,0 +1,260 @@
+"""Eq. (1), (5) and (6): consistency losses, task losses, and the objective that training minimises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ktnet_lite.data.batching import Batch, Padded
+from ktnet_lite.model.encoder import ModalityEncoder
+from ktnet_lite.model.ktnet import KTNetOutput
+from ktnet_lite.model.network import Network
+from ktnet_lite.names import Consistency, Modality, TaskLoss, Treatment
+
+OUTPUTS: dict[TaskLoss, tuple[int, ...]] = {"cross_entropy": (7,), "l1": (1,), "emotion": (4, 2)}
+
+
+def process_mean(value: Tensor) -> Tensor:
+    """The mean of a number over the processes of a distributed run; the number itself in a lone process."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    value = value.clone()
+    dist.all_reduce(value)
+    return value / dist.get_world_size()
+
+
+def sharded_mean(total: Tensor, count: Tensor | float) -> Tensor:
+    """``total / count``; under DistributedDataParallel, so that the average over processes is the global mean.
+
+    DDP averages gradients over processes. Dividing each process's sum by the *mean* count makes that average equal
+    to the gradient of the mean over the whole batch, however the clips and steps were dealt out.
+    """
+    count = process_mean(torch.as_tensor(count, dtype=total.dtype, device=total.device))
+    return total / count.clamp(min=1e-9)  # no valid step at all: the sum is 0, and so is the mean
+
+
+def resample(features: Tensor, lengths: Tensor, new_lengths: Tensor, steps: int) -> Tensor:
+    """Linear interpolation in normalised clip time: (B, T, d) of ``lengths`` -> (B, steps, d) of ``new_lengths``.
+
+    All streams span the same clip, so step j of n covers the stretch around (j + 1/2) / n of it, as in
+    ``torch.nn.functional.interpolate(align_corners=False)``. Equal lengths give the features back unchanged.
+    Steps past a new length repeat the last one; callers mask them.
+    """
+    old, new = lengths[:, None], new_lengths[:, None]  # (B, 1)
+    step = torch.arange(steps, device=features.device)  # (steps,)
+    position = ((2 * step + 1) * old - new) / (2 * new)  # exact integers above the line
+    position = position.clamp(min=torch.zeros_like(old), max=old - 1)  # (B, steps)
+    below = position.floor().long()
+    above = torch.minimum(below + 1, old - 1)
+    fraction = (position - below).unsqueeze(-1).to(features.dtype)
+
+    def at(index: Tensor) -> Tensor:
+        return features.gather(1, index.unsqueeze(-1).expand(-1, -1, features.shape[-1]))
+
+    return torch.lerp(at(below), at(above), fraction)
+
+
+def consistency_loss(
+    reconstructed: Padded, audio: Padded, present: Tensor | None = None, kind: Consistency = "l2"
+) -> Tensor:
+    """l_c of Eq. (1): mean over valid steps and dimensions of the squared (l2) or absolute (l1) difference, a scalar.
+
+    The reconstruction (B, T_m, d) lies on its source's time line; the audio features (B, T_A, d) are resampled to
+    it. Clips whose audio is missing in training too (``present`` False) do not count. "l2" is the squared Euclidean
+    distance divided by d, so that its size does not depend on the width.
+    """
+    target = resample(audio.values, audio.lengths, reconstructed.lengths, reconstructed.values.shape[1])
+    difference = reconstructed.values.float() - target.float()  # (B, T_m, d)
+    distance = difference.square() if kind == "l2" else difference.abs()
+    weight = reconstructed.full_mask().to(distance.dtype)  # (B, T_m)
+    if present is not None:
+        weight = weight * present[:, None]
+    # Not an einsum: autocast would take that sum in half precision, where it overflows.
+    return sharded_mean((distance.sum(-1) * weight).sum(), weight.sum() * distance.shape[-1])
+
+
+def sentiment_classes(scores: Tensor) -> Tensor:
+    """Scores in [-3, 3] -> classes 0 to 6, rounding halves to even as the field's Acc7 does."""
+    return scores.clamp(-3, 3).round().long() + 3
+
+
+def task_loss(logits: Tensor, targets: Tensor, kind: TaskLoss, present: Tensor | None = None) -> Tensor:
+    """L_e of Eq. (5): cross entropy over 7 classes or over 4 binary emotions; or MulT's L1 regression.
+
+    The mean over the clips, or over those that are ``present`` (B,): a scalar.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (B, 7), (B, 4, 2) or (B, 1)
+        For ``"cross_entropy"``, ``"emotion"`` and ``"l1"``.
+    targets : Tensor, shape (B,) or (B, 4)
+        Scores in [-3, 3], or zeros and ones.
+    """
+    if kind == "l1":
+        losses = (logits.float().squeeze(-1) - targets).abs()
+    elif kind == "cross_entropy":
+        losses = F.cross_entropy(logits.float(), sentiment_classes(targets), reduction="none")
+    else:
+        losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten().long(), reduction="none")
+        losses = losses.view(targets.shape).mean(1)
+    weight = torch.ones_like(losses) if present is None else present.to(losses.dtype)  # (B,)
+    return sharded_mean((losses * weight).sum(), weight.sum())
+
+
+def predictions(logits: Tensor, kind: TaskLoss) -> Tensor:
+    """What the metrics need: scores (B,), or the probability of each emotion (B, 4).
+
+    With cross entropy the score is the expected value of the class distribution, so that MAE and Corr exist; ``logits``
+    are as :func:`task_loss` takes them.
+    """
+    if kind == "l1":
+        return logits.float().squeeze(-1)
+    probabilities = logits.float().softmax(-1)
+    if kind == "emotion":
+        return probabilities[..., 1]
+    return probabilities @ torch.arange(-3.0, 4.0, device=logits.device)
+
+
+class AudioTarget(nn.Module):
+    """The audio encoder that gives f_A of Eq. (1) in training, under one of four treatments of the collapse.
+
+    Nothing in the prediction holds f_A up, so Eq. (1) alone is minimised by a constant audio encoder:
+
+    - ``naive``: gradients through both sides; shown to collapse.
+    - ``joint``: f_A is detached in Eq. (1); the encoder is kept informative by its own auxiliary sentiment head.
+    - ``random``: untrained and frozen.
+    - ``teacher``: the audio encoder of a trained full-modality model, frozen (knowledge transfer proper).
+
+    ``outputs`` is the shape of a clip's logits, for the head of ``joint``. The paper leaves the treatment open.
+    """
+
+    def __init__(self, encoder: ModalityEncoder, treatment: Treatment, outputs: tuple[int, ...]):
+        super().__init__()
+        self.encoder, self.treatment, self.outputs = encoder, treatment, outputs
+        self.frozen = treatment in ("random", "teacher")
+        if self.frozen:
+            encoder.requires_grad_(False).eval()
+        if treatment == "joint":
+            self.head = nn.Linear(encoder.embedding.project.out_features, int(torch.tensor(outputs).prod()))
+
+    def train(self, mode: bool = True) -> AudioTarget:
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()  # a frozen target has no dropout
+        return self
+
+    def forward(self, audio: Padded) -> tuple[Padded, Tensor | None]:
+        """Audio (B, T_A, D_A) -> target features (B, T_A, d), and the auxiliary logits of ``joint``."""
+        features = self.encoder(audio)
+        if self.treatment == "naive":
+            return features, None
+        logits = self.head(features.mean()).unflatten(-1, self.outputs) if self.treatment == "joint" else None
+        return Padded(features.values.detach(), features.mask), logits
+
+
+class Objective(nn.Module):
+    """Eq. (6), L = L_e + lambda_1 L_V->A + lambda_2 L_L->A, as one module: batch -> terms.
+
+    One module, so that DistributedDataParallel and torch.compile see the whole step. The terms are named ``loss``
+    (what is minimised), ``task``, ``vision_to_audio``, ``language_to_audio`` and, for ``joint``, ``audio_task``.
+    Variants other than "ours" have the task loss alone; other systems add their own terms
+    (:meth:`ktnet_lite.model.network.Network.auxiliary`).
+
+    Parameters
+    ----------
+    model : Network
+    loss : {"cross_entropy", "l1", "emotion"}
+    audio_target : AudioTarget, for "ours"
+    weights : dict of float
+        lambda_1 for vision, lambda_2 for language.
+    consistency : {"l2", "l1"}
+        Table V.
+
+    Raises
+    ------
+    ValueError
+        An audio target without "ours" or the other way round, or a source without its lambda.
+    """
+
+    def __init__(
+        self,
+        model: Network,
+        loss: TaskLoss,
+        audio_target: AudioTarget | None = None,
+        weights: Mapping[Modality, float] | None = None,
+        consistency: Consistency = "l2",
+    ):
+        super().__init__()
+        if model.reconstructs != (audio_target is not None):
+            raise ValueError('the variant "ours", and no other, needs an audio target')
+        self.model, self.loss, self.audio_target = model, loss, audio_target
+        if audio_target is not None and (missing := set(model.observed) - set(weights or {})):
+            raise ValueError(f"weights has no lambda for {', '.join(sorted(missing))}")
+        self.weights, self.consistency = dict(weights or {}), consistency
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What a training batch must hold; a test batch needs ``model.observed`` alone."""
+        return self.model.trained_on if self.audio_target is None else (*self.model.trained_on, "audio")
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        output = self.model(batch.streams)
+        terms = {"task": task_loss(output.logits, batch.targets, self.loss)}
+        total = terms["task"]
+        for name, term in self.model.auxiliary(output, batch, self.loss).items():
+            terms[name] = term
+            total = total + self.model.weights[name] * term
+        if self.audio_target is not None:
+            audio, logits = self.audio_target(batch.streams["audio"])
+            for source, reconstructed in output.reconstructed.items():
+                term = consistency_loss(reconstructed, audio, batch.present["audio"], self.consistency)
+                terms[f"{source}_to_audio"] = term
+                total = total + self.weights[source] * term
+            if logits is not None:
+                terms["audio_task"] = task_loss(logits, batch.targets, self.loss, batch.present["audio"])
+                total = total + terms["audio_task"]
+        return {"loss": total, **terms}
+
+    @torch.no_grad()
+    def transfer_moments(self, output: KTNetOutput, batch: Batch) -> dict[str, Tensor]:
+        """Sums over valid steps from which :func:`transfer_quality` tells how good the reconstruction is.
+
+        Each is of shape (d,): ``<source>_error`` (sum of squared differences to f_A on the source's time line),
+        ``<source>_sum``, ``<source>_square`` (of that f_A), and the number of steps ``<source>_count``.
+        """
+        audio, _ = self.audio_target(batch.streams["audio"])
+        moments = {}
+        for source, reconstructed in output.reconstructed.items():
+            target = resample(audio.values, audio.lengths, reconstructed.lengths, reconstructed.values.shape[1])
+            valid = reconstructed.full_mask() & batch.present["audio"][:, None]
+            target, predicted = target[valid].cpu().double(), reconstructed.values[valid].cpu().double()  # (steps, d)
+            moments |= {
+                f"{source}_error": (predicted - target).square().sum(0),
+                f"{source}_sum": target.sum(0),
+                f"{source}_square": target.square().sum(0),
+                f"{source}_count": valid.sum().cpu().double(),
+            }
+        return moments
+
+
+def transfer_quality(moments: Mapping[str, Tensor]) -> dict[str, float]:
+    """Reconstruction error, std(f_A) and R2 for each source, from summed :meth:`Objective.transfer_moments`.
+
+    A low error alone means nothing: a collapsed f_A (std near 0) is easy to hit. R2 compares with predicting the
+    mean of f_A; it is left out where f_A has no variance at all, as is everything where no clip has audio.
+    """
+    quality = {}
+    for source in ("vision", "language"):
+        if not moments.get(f"{source}_count", 0):
+            continue
+        error, total, square, count = (moments[f"{source}_{key}"] for key in ("error", "sum", "square", "count"))
+        variance = (square / count - (total / count).square()).clamp(min=0)  # (d,)
+        quality[f"{source}_error"] = (error.mean() / count).item()
+        quality["audio_std"] = variance.sqrt().mean().item()
+        if variance.sum() > 0:
+            quality[f"{source}_r2"] = (1 - error.sum() / (variance.sum() * count)).item()
+    return quality

@@ -1,0 +1,100 @@
+"""The interface of every system to training and evaluation, and the head that turns features into predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from ktnet_lite.data.batching import Batch, Padded
+from ktnet_lite.data.schema import Split
+from ktnet_lite.model.encoder import Standardise
+from ktnet_lite.names import Fill, Modality
+
+
+class Head(nn.Module):
+    """MulT's last block: a residual net of two layers, and a linear map, ``(B, width) -> (B, *outputs)``."""
+
+    def __init__(self, width: int, outputs: tuple[int, ...], dropout: float):
+        super().__init__()
+        self.outputs = outputs
+        self.residual = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width))
+        self.out = nn.Linear(width, math.prod(outputs))
+
+    def forward(self, joint: Tensor) -> Tensor:
+        return self.out(joint + self.residual(joint)).unflatten(-1, self.outputs)
+
+
+class Output(NamedTuple):
+    """The least that a forward pass gives."""
+
+    logits: Tensor  # (B, 7), (B, 1) or (B, 4, 2): see losses.OUTPUTS
+
+
+class Network(nn.Module):
+    """A system that predicts sentiment from padded streams.
+
+    ``forward(streams)`` takes the ``observed`` modalities, each (B, T_m, D_m), and returns a NamedTuple with
+    ``logits``, ``(B, *outputs)``. A subclass sets ``observed``, ``outputs`` and ``inputs``.
+
+    Attributes
+    ----------
+    observed : tuple of str
+        What a prediction needs.
+    outputs : tuple of int
+        Shape of one clip's logits.
+    weights : dict of float
+        Of the terms that :meth:`auxiliary` adds to the task loss.
+    infers_audio : bool
+        Whether ``forward`` also takes clips without audio, and works out itself what it would have said.
+    reconstructs : bool
+        Whether training needs a target for reconstructed audio, Eq. (1).
+    aligned_only : bool
+        Whether every stream must lie on the words' time line.
+    """
+
+    observed: tuple[Modality, ...]
+    outputs: tuple[int, ...]
+    weights: Mapping[str, float] = MappingProxyType({})
+    infers_audio = False
+    reconstructs = False
+    aligned_only = False
+
+    @property
+    def inputs(self) -> Mapping[Modality, Standardise]:
+        """The first layer of each modality that the network has any use for, in training or later."""
+        raise NotImplementedError
+
+    @property
+    def trained_on(self) -> tuple[Modality, ...]:
+        """What a training batch must hold."""
+        return tuple(self.inputs)
+
+    @property
+    def fills(self) -> tuple[Fill, ...]:
+        """The ways to predict clips whose audio is gone; none where the network does not observe audio."""
+        if "audio" not in self.observed:
+            return ()
+        return ("inferred",) if self.infers_audio else ("zero", "mean")
+
+    def fit_statistics(self, split: Split) -> None:
+        """Take each feature's mean and scale from the training split.
+
+        Raises
+        ------
+        DataError
+            No clip of it has a step of a modality that the network uses.
+        """
+        for name, layer in self.inputs.items():
+            layer.fit(split.streams[name])
+
+    def auxiliary(self, output: NamedTuple, batch: Batch, loss: str) -> dict[str, Tensor]:
+        """Terms of the training objective besides the task loss (whose name is ``loss``), without their ``weights``."""
+        return {}
+
+    def attention_maps(self, streams: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:
+        """Weights of the cross-modal attention for pictures, ``{"vision_to_language": [(B, h, T_L, T_V), ...]}``."""
+        return {}

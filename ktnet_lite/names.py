@@ -1,0 +1,66 @@
+"""The names that parameters and files use: every choice that the package offers is a Literal here."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+Modality = Literal["language", "vision", "audio"]
+Task = Literal["sentiment", "emotion"]
+Model = Literal[
+    "ktnet",
+    "mult",
+    "mctn",
+    "mfm",
+    "raven",
+    "rmfn",
+    "graph_mfn",
+    "ctc_mctn",
+    "ctc_raven",
+    "linear",
+    "constant",
+]
+Variant = Literal["full", "vision", "language", "language_vision", "ours"]
+TaskLoss = Literal["cross_entropy", "l1", "emotion"]
+Consistency = Literal["l2", "l1"]
+Treatment = Literal["naive", "joint", "random", "teacher"]
+Concat = Literal["time", "features"]
+Pooling = Literal["mean", "last"]
+Fill = Literal["zero", "mean", "inferred"]  # in place of missing audio: raw zeros, the training mean, the network's own
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["float32", "bf16", "fp16"]
+
+TREATMENTS: tuple[Treatment, ...] = get_args(Treatment)
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+SPLITS = ("train", "valid", "test")
+SENTIMENT_RANGE = (-3.0, 3.0)
+EMOTIONS = ("neutral", "happy", "sad", "angry")  # the order of IEMOCAP's labels in MulT's files
+
+# The modalities that each variant of the paper's Tables I to III observes, in training and at test.
+VARIANTS: dict[Variant, tuple[Modality, ...]] = {
+    "full": ("language", "vision", "audio"),
+    "vision": ("vision",),
+    "language": ("language",),
+    "language_vision": ("language", "vision"),
+    "ours": ("language", "vision"),  # and A', reconstructed from them
+}
+FILLS = {"zero": "audio = 0", "mean": "audio = mean", "inferred": "audio inferred"}  # and how tables label them
+
+
+class System(NamedTuple):
+    """A trained model as a row of a table: what was trained, and how it was tested without audio, if it was."""
+
+    model: Model
+    variant: Variant
+    fill: Fill | None = None
+
+    def __str__(self) -> str:
+        """Return KTNet's variant or the model's name, with its variant unless it observes everything, and the fill."""
+        name = self.variant if self.model == "ktnet" else self.model
+        if self.model != "ktnet" and self.variant != "full":
+            name = f"{self.model}-{self.variant}"
+        return f"{name}, {FILLS[self.fill]}" if self.fill else name
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Sort key of tables: KTNet's variants first, then the other models."""
+        return get_args(Model).index(self.model), get_args(Variant).index(self.variant)

@@ -1,0 +1,168 @@
+"""Tables as Markdown pages: for the terminal, for GitHub and for the book."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.data.catalogue.entries import ENTRIES
+from ktnet_lite.experiments import result as results
+from ktnet_lite.experiments.grids import Grid
+from ktnet_lite.measures.metrics import METRICS
+from ktnet_lite.reporting.tables import SURE, Comparison, Table
+from ktnet_lite.text import duration
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RULES = f"""\
+Each number is the mean over seeds with its 95% bootstrap interval. Where the paper has a number on the same data, it
+stands behind ours as (paper, ours minus paper, verdict), and alone where we have none: *level* when it lies in our
+interval, else *better* or *worse*. Comparisons are paired on seeds and clips; p is corrected for their number
+(Benjamini & Hochberg). Below {SURE:g} a difference counts as shown: the paper's sign *holds* or is *reversed*, or,
+where the paper has none, ours is *better* or *worse*."""
+
+
+def page(tables: Sequence[Table]) -> str:
+    """A grid on all its data sets."""
+    grid = tables[0].grid
+    sections = [f"# {grid.title}", grid.about, RULES]
+    for table in tables:
+        sections.append(f"## On {table.data}")
+        sections += _section(table)
+    return "\n\n".join(sections) + "\n"
+
+
+def _section(table: Table) -> list[str]:
+    parts = []
+    for column in table.columns:
+        parts += [f"**{column}**", values(table, column)]
+    if table.lacking:
+        parts.append(how_to_get(table))
+    if table.comparisons:
+        parts += ["**Compared**", compared(table.comparisons)]
+    if runs := [run for group in table.runs.values() for run in group]:
+        parts.append(provenance(runs))
+    return parts
+
+
+def how_to_get(table: Table) -> str:
+    """What a table's cells lack, and the commands that fill them; empty where nothing lacks."""
+    return "\n".join(f"- {_how_to_get(name, table)}" for name in sorted(set(table.lacking.values())))
+
+
+def _how_to_get(name: str, table: Table) -> str:
+    run = f"`ktnet-lite reproduce {table.grid.name} --data {table.data}`"
+    if name not in ENTRIES:
+        return f"not run yet: {run}"
+    fetch = f"`ktnet-lite data fetch {name}{'' if ENTRIES[name].public else ' --from FOLDER'}`"
+    return f"needs {name}: get it by {fetch}, then {run}"
+
+
+def values(table: Table, column: str) -> str:
+    """A column's rows by metrics: ours with intervals, the paper's beside them."""
+    metrics = table.grid.metrics
+    lines = [("", *(METRICS[name].label for name in metrics), "runs")]
+    for row, its in table.runs:
+        if its == column:
+            lines.append(
+                (row, *(_cell(table, (row, column), name) for name in metrics), str(len(table.runs[row, its])))
+            )
+    return markdown(lines)
+
+
+def _cell(table: Table, place: tuple[str, str], metric: str) -> str:
+    if not table.runs[place]:
+        name = table.lacking[place]
+        what = f"needs {name}" if name in ENTRIES and not ENTRIES[name].public else "not run"
+        theirs = table.printed.get(place, {}).get(metric)
+        return what if theirs is None else f"{what} ({theirs:.3f})"
+    value = table.values[place].get(metric)
+    if value is None:
+        return "undefined"
+    text = str(value.interval)
+    if value.paper is None:
+        return text
+    return f"{text} ({value.paper:.3f}, {value.difference:+.3f}, *{value.verdict(metric)}*)"
+
+
+def compared(comparisons: Sequence[Comparison]) -> str:
+    """Paired differences with what they say, one a line."""
+    lines = [("", "", "metric", "difference", "p", "seeds", "paper", "verdict")]
+    for found in comparisons:
+        lines.append(
+            (
+                f"{found.ours} - {found.other}",
+                found.column,
+                METRICS[found.metric].label,
+                str(found.difference),
+                f"{found.p:.3f}",
+                str(found.difference.runs),
+                "" if found.paper is None else f"{found.paper:+.3f}",
+                found.verdict,
+            )
+        )
+    return markdown(lines)
+
+
+def provenance(runs: Sequence[dict]) -> str:
+    """In a sentence, on what some runs were made, from which data, and how long they took."""
+    machines = sorted({run["hardware"]["gpu"] or f"{run['hardware']['cpu']} CPU" for run in runs})
+    torch = sorted({run["libraries"]["torch"] for run in runs})
+    versions = sorted({run["package"] for run in runs})
+    checksums = sorted({run["dataset"]["checksum"][:12] for run in runs})
+    seconds = [run["seconds"] for run in runs]
+    return (
+        f"{len(runs)} runs on {', '.join(machines)}; ktnet-lite {', '.join(versions)}, torch {', '.join(torch)}; data "
+        f"{', '.join(checksums)}; median training {duration(statistics.median(seconds))}, all {duration(sum(seconds))}."
+    )
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is its heading, in columns that also line up as plain text."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    return "\n".join(lines)
+
+
+def settings(config: TrainConfig) -> dict[str, Any]:
+    """What is not the default, beyond what the run's name says."""
+    told, default = {"dataset", "model", "variant", "seed"}, TrainConfig(model=config.model).as_dict()
+    science = results.science(config.as_dict()).items()
+    return {name: value for name, value in science if name not in told and value != default[name]}
+
+
+def chief(grid: Grid) -> str:
+    """The metric that a grid's pictures show."""
+    return "mae" if "mae" in grid.metrics else grid.metrics[0]
+
+
+def picture(table: Table, column: str) -> Figure | None:
+    """A column's rows by its chief metric; None where nothing has run."""
+    from ktnet_lite.reporting.plots import comparison
+
+    metric = chief(table.grid)
+    places = [place for place in table.values if place[1] == column and metric in table.values[place]]
+    rows = {row: table.values[row, column][metric].interval for row, _ in places}
+    return comparison(rows, metric) if rows else None
+
+
+def pictures(tables: Sequence[Table], folder: Path) -> list[Path]:
+    """Draw every column that has runs into the folder."""
+    drawn = []
+    for table in tables:
+        for column in table.columns:
+            if figure := picture(table, column):
+                path = folder / picture_name(table, column)
+                figure.savefig(path, dpi=150, bbox_inches="tight")
+                drawn.append(path)
+    return drawn
+
+
+def picture_name(table: Table, column: str) -> str:
+    """The file of a column's picture."""
+    return f"{table.grid.name}-{table.data}-{column}.png".replace(" ", "-").replace(",", "")

@@ -1,0 +1,235 @@
+"""What the notebooks show: one look for the whole project, each picture from plain numbers.
+
+Colours are those of Okabe & Ito, safe for the colour-blind, and mean the same everywhere. Backgrounds are transparent
+and lines mid-grey, so that every figure reads on a light page and on a dark one.
+"""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import seaborn as sns
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import confusion_matrix
+
+from ktnet_lite.data.batching import collate
+from ktnet_lite.data.schema import Dataset, Split
+from ktnet_lite.measures.metrics import METRICS
+from ktnet_lite.measures.statistics import Interval
+from ktnet_lite.model.network import Network
+from ktnet_lite.names import EMOTIONS
+
+COLOURS = {
+    "language": "#0072B2",
+    "vision": "#E69F00",
+    "audio": "#009E73",
+    "reconstructed": "#CC79A7",
+    "missing": "#999999",
+    "valid": "#D55E00",
+}
+GREY = "#737373"
+TERMS = {
+    "loss": ("L, Eq. (6)", GREY),
+    "task": ("task, Eq. (5)", COLOURS["valid"]),
+    "vision_to_audio": ("vision → audio, Eq. (1)", COLOURS["vision"]),
+    "language_to_audio": ("language → audio, Eq. (1)", COLOURS["language"]),
+    "audio_task": ("audio head", COLOURS["audio"]),
+}
+
+
+def figure(columns: int = 1, height: float = 3.2, rows: int = 1) -> tuple[Figure, np.ndarray]:
+    """An empty figure of book width in the project's look; axes come as an array of shape (rows * columns,)."""
+    style = {
+        "axes.edgecolor": GREY,
+        "axes.labelcolor": GREY,
+        "text.color": GREY,
+        "xtick.color": GREY,
+        "ytick.color": GREY,
+        "grid.color": GREY,
+        "grid.alpha": 0.25,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "savefig.facecolor": "none",
+        "legend.frameon": False,
+    }
+    with sns.axes_style("whitegrid", style), matplotlib.rc_context(style):
+        drawn = Figure(figsize=(8, height), layout="constrained")
+        axes = drawn.subplots(rows, columns, squeeze=False).ravel()
+    sns.despine(drawn)
+    return drawn, axes
+
+
+def show(drawn: Figure, alt: str, path: Path | None = None) -> None:
+    """Display a figure in a notebook, with its text for those who cannot see it, and save it when given a path."""
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    picture = {"image/png": b64encode(buffer.getvalue()).decode()}
+    # not Image(alt=...), which Colab's IPython does not know
+    display(picture, raw=True, metadata={"image/png": {"alt": alt, "width": 8 * 96}})
+    if path is not None:
+        path.write_bytes(buffer.getvalue())
+
+
+def describe(dataset: Dataset) -> str:
+    """Sizes of a data set as a small text table."""
+    header = dataset.header
+    lines = [f"{header.name}: {header.task}, {'aligned' if header.aligned else 'unaligned'}, {dataset.checksum[:12]}"]
+    lines.append(f"{'split':7}{'clips':>7}  {'stream':10}{'features':>9}  steps (median, least to most)")
+    for name in dataset:
+        split = dataset[name]
+        for i, (modality, stream) in enumerate(split.streams.items()):
+            first = f"{name:7}{len(split):7}" if i == 0 else " " * 14
+            steps = f"{int(np.median(stream.lengths))}, {stream.lengths.min()} to {stream.lengths.max()}"
+            lines.append(f"{first}  {modality:10}{stream.dim:9}  {steps}")
+    return "\n".join(lines)
+
+
+def metrics_table(rows: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Systems by metrics as text, two systems or more below each other; an undefined metric is a dash."""
+    names = [name for name in next(iter(rows.values())) if name in METRICS]
+    width = max(len(METRICS[name].label) for name in names)
+    lines = [" " * width + "".join(f"{system:>18}" for system in rows)]
+    for name in names:
+        cells = (row.get(name) for row in rows.values())
+        numbers = "".join(f"{'-' if value is None else format(value, '.3f'):>18}" for value in cells)
+        lines.append(f"{METRICS[name].label:<{width}}{numbers}")
+    return "\n".join(lines)
+
+
+def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int | None = None) -> Figure:
+    """Training terms on the left, valid metrics on the right; a line marks the epoch whose weights were kept.
+
+    ``history`` and ``best_epoch`` are those of a :class:`ktnet_lite.training.loop.Run`.
+    """
+    drawn, (left, right) = figure(2)
+    epochs = np.arange(1, len(history) + 1)
+    terms = [name for name in history[0] if not name.startswith("valid_") and name != "seconds"]
+    if not terms:
+        left.text(0.5, 0.5, "solved, not trained", ha="center", va="center", transform=left.transAxes, color=GREY)
+    for term in terms:
+        label, colour = TERMS.get(term, (term.replace("_", " "), None))
+        left.plot(epochs, [entry[term] for entry in history], label=label, color=colour)
+    for metric, colour in (("mae", COLOURS["valid"]), ("corr", COLOURS["language"]), ("f1_mean", COLOURS["audio"])):
+        values = [entry.get(f"valid_{metric}", np.nan) for entry in history]
+        if np.isfinite(values).any():
+            right.plot(epochs, values, label=METRICS[metric].label, color=colour)
+    left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
+    right.set(xlabel="epoch", ylabel="valid split")
+    if best_epoch is not None:
+        right.axvline(best_epoch + 1, color=GREY, linestyle=":", label="kept")
+    for axes in (left, right):
+        _legend(axes)
+    return drawn
+
+
+def predictions(predicted: np.ndarray, targets: np.ndarray) -> Figure:
+    """Sentiment: scores against labels, and the confusion of the seven classes. Emotion: confusion of each of four.
+
+    Both arrays are (N,) scores, or (N, 4): probabilities, and zeros and ones.
+    """
+    if targets.ndim == 2:
+        drawn, axes = figure(4, height=2.4)
+        for i, (panel, emotion) in enumerate(zip(axes, EMOTIONS, strict=True)):
+            _confusion(panel, targets[:, i], predicted[:, i] > 0.5, [0, 1])
+            panel.set_title(emotion)
+        return drawn
+    drawn, (left, right) = figure(2, height=3.6)
+    left.plot([-3, 3], [-3, 3], color=GREY, linestyle=":")
+    left.scatter(targets, predicted, s=8, alpha=0.5, color=COLOURS["language"], linewidths=0)
+    left.set(xlabel="label", ylabel="predicted score", xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), aspect="equal")
+    classes = [np.clip(x, -3, 3).round().astype(int) for x in (targets, predicted)]
+    _confusion(right, *classes, list(range(-3, 4)))
+    return drawn
+
+
+def reconstruction_over_time(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Reconstruction error and R2 of each source, and the spread of f_A, on the valid split over the epochs."""
+    drawn, (left, middle, right) = figure(3, height=2.8)
+    epochs = np.arange(1, len(history) + 1)
+    for source in ("vision", "language"):
+        for axes, key in ((left, "error"), (middle, "r2")):
+            values = [entry.get(f"valid_{source}_{key}", np.nan) for entry in history]
+            if np.isfinite(values).any():
+                axes.plot(epochs, values, color=COLOURS[source], label=f"{source} → audio")
+    right.plot(epochs, [entry["valid_audio_std"] for entry in history], color=COLOURS["audio"])
+    left.set(xlabel="epoch", ylabel="squared error", ylim=(0, None))
+    middle.set(xlabel="epoch", ylabel="$R^2$ of the reconstruction")
+    middle.axhline(0, color=GREY, linestyle=":")
+    right.set(xlabel="epoch", ylabel="std of $f_A$", ylim=(0, None))
+    _legend(left)
+    return drawn
+
+
+def clip_attention(model: Network, split: Split, clip: int = 0) -> Figure | None:
+    """Cross-modal attention of one clip in the last block of each pair, mean over heads; None without pairs."""
+    device = next(model.parameters()).device
+    batch = collate(split, [clip], model.observed).to(device)
+    maps = model.eval().attention_maps(batch.streams)
+    if not maps:
+        return None
+    rows = -(-len(maps) // 3)
+    drawn, axes = figure(min(len(maps), 3), height=2.8 * rows, rows=rows)
+    for spare in axes[len(maps) :]:
+        spare.remove()
+    for panel, (pair, layers) in zip(axes, maps.items(), strict=False):
+        source, target = pair.split("_to_")
+        weights = layers[-1][0].mean(0).cpu().numpy()  # (T, S)
+        panel.imshow(weights, aspect="auto", cmap="viridis", vmin=0)
+        reconstructed = "audio" if model.reconstructs else None
+        labels = ["A'" if name == reconstructed else name for name in (source, target)]
+        panel.set(xlabel=labels[0], ylabel=labels[1], title=" → ".join(labels))
+        panel.grid(False)
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
+        if split.words is not None:
+            words = split.words[clip]
+            if target == "language":
+                panel.set_yticks(range(len(words)), words, fontsize=8)
+            if source == "language":
+                panel.set_xticks(range(len(words)), words, fontsize=8, rotation=90)
+    drawn.suptitle(f"clip {split.ids[clip]}", color=GREY)
+    return drawn
+
+
+def comparison(rows: Mapping[str, Interval], metric: str, floor: tuple[str, float] | None = None) -> Figure:
+    """One metric of several systems: a point for the mean over seeds, a line for its 95% interval.
+
+    ``floor`` is the name and the value of a prediction that knows nothing, drawn as a dotted line.
+    """
+    drawn, (axes,) = figure(1, height=1.0 + 0.4 * len(rows))
+    if floor is not None:
+        axes.axvline(floor[1], color=GREY, linestyle=":")
+        place = {"xycoords": axes.get_xaxis_transform(), "xytext": (0, 4), "textcoords": "offset points"}
+        axes.annotate(floor[0], (floor[1], 1), **place, ha="center", fontsize=9, color=GREY)
+    for y, (name, interval) in enumerate(rows.items()):
+        colour = COLOURS["missing"] if ", audio" in name or name.startswith("best possible") else COLOURS["language"]
+        colour = COLOURS["reconstructed"] if name.lower().startswith("ours") else colour
+        if interval.low is not None:
+            axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=3, alpha=0.5)
+        axes.plot(interval.mean, y, "o", color=colour)
+    better = "higher is better" if METRICS[metric].higher_is_better else "lower is better"
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set(xlabel=f"{METRICS[metric].label} ({better})", ylim=(len(rows) - 0.5, -0.5))
+    return drawn
+
+
+def _confusion(axes: Axes, targets: np.ndarray, predicted: np.ndarray, labels: list[int]) -> None:
+    counts = confusion_matrix(targets, predicted, labels=labels)
+    sns.heatmap(counts, annot=True, fmt="d", cbar=False, cmap="viridis", ax=axes, annot_kws={"size": 8})
+    axes.set_xticklabels(labels)
+    axes.set_yticklabels(labels)
+    axes.set(xlabel="predicted", ylabel="label")
+
+
+def _legend(axes: Axes) -> None:
+    """A legend whose text is grey like the rest, where there is anything to name."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, labelcolor=GREY, frameon=False)
