@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from scipy.stats import rankdata
 
 from ktnet_lite.measures.statistics import Interval
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 SHADES = ("missing", "reconstructed", "vision", "language", "audio", "valid")  # of the groups, in order
 
@@ -120,5 +120,5 @@ def seeds_needed(differences: Sequence[float], curves: Mapping[str, Sequence[flo
     axes.set_ylim(bottom=1)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(ScalarFormatter())
-    axes.legend(fontsize=8, labelcolor=GREY, frameon=False)
+    legend(axes)
     return drawn

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ktnet_lite.data import synthetic
 from ktnet_lite.names import MODALITIES
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 # From "ours is better" over "no difference" to "the real audio is better".
 WHO_WINS = LinearSegmentedColormap.from_list("who_wins", [COLOURS["reconstructed"], "#f2f2f2", COLOURS["audio"]])
@@ -91,7 +91,7 @@ def laughter(
         name = "full, same laughter in training"
         axes[1].plot(list(points), list(points.values()), "o", color=STYLES[name][0], label=name)
     for panel in axes:
-        panel.legend(fontsize=8, labelcolor=GREY, frameon=False)
+        legend(panel)
     return drawn
 
 
@@ -118,7 +118,7 @@ def knobs(redundancy: float, laughter: float, clip: int = 0) -> Figure:
     voice.set(xlabel="time in the clip", ylabel="voice")
     low, high = voice.get_ylim()
     voice.set_ylim(low, high + 0.4 * (high - low))  # room for the legend
-    voice.legend(fontsize=8, labelcolor=GREY, frameon=False)
+    legend(voice)
 
     factors, targets = made.factors["test"], made.dataset["test"].targets
     best = {name: synthetic.ceiling(factors, observed, redundancy, laughter) for name, observed in SETS.items()}

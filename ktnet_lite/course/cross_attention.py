@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ktnet_lite.data.batching import collate
 from ktnet_lite.data.schema import Split
 from ktnet_lite.model.ktnet import KTNet
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 PLACES = {"language": (0.0, 0.0), "vision": (1.0, 0.0), "audio": (0.5, 0.85)}
 
@@ -29,8 +29,7 @@ def scale(
         axes.set_xticklabels([str(width) for width in widths])
     panels[0].set(ylabel="largest weight of a step", ylim=(0, 1))
     panels[1].set(ylabel="size of the softmax's gradient")
-    legend = panels[0].legend(fontsize=8, labelcolor=GREY, title="scores divided by", title_fontsize=8, frameon=False)
-    legend.get_title().set_color(GREY)
+    legend(panels[0], title="scores divided by", title_fontsize=8)
     return drawn
 
 
@@ -45,7 +44,7 @@ def residual(kept: Mapping[str, Sequence[float]], gradient: Mapping[str, Sequenc
     panels[0].axhline(0, color=GREY, linestyle=":")
     panels[0].set(ylabel="$R^2$ of the target from the output", ylim=(-0.1, 1.05))
     panels[1].set(ylabel="gradient at the target", yscale="log")
-    panels[0].legend(fontsize=8, labelcolor=GREY, loc="center right", frameon=False)
+    legend(panels[0], loc="center right")
     return drawn
 
 
@@ -111,7 +110,7 @@ def words(shares: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> 
     for axes in panels:
         axes.set_ylim(0, top)
     panels[0].set(ylabel="attention, 1 is even")
-    panels[0].legend(fontsize=8, labelcolor=GREY, loc="lower right", frameon=False)
+    legend(panels[0], loc="lower right")
     return drawn
 
 

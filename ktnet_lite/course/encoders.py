@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 
 def scale_of_scores(widths: Sequence[int], spread: Mapping[str, np.ndarray], top: Mapping[str, np.ndarray]) -> Figure:
@@ -28,7 +28,7 @@ def scale_of_scores(widths: Sequence[int], spread: Mapping[str, np.ndarray], top
         axes.xaxis.set_minor_locator(NullLocator())
     left.set(xlabel="$d_k$", ylabel="std of a score", ylim=(0, None))
     right.set(xlabel="$d_k$", ylabel="largest weight", ylim=(0, 1.02))
-    left.legend(fontsize=8, labelcolor=GREY, frameon=False)
+    legend(left)
     return drawn
 
 
@@ -43,7 +43,7 @@ def positions(table: np.ndarray, steps: Sequence[int]) -> Figure:
         distance = np.arange(len(table)) - step
         right.plot(distance, table @ table[step], color=colour, linewidth=width, label=f"from step {step}")
     right.set(xlabel="distance in steps", ylabel="dot product of positions")
-    right.legend(fontsize=8, labelcolor=GREY, frameon=False)
+    legend(right)
     return drawn
 
 
@@ -102,5 +102,5 @@ def by_modality(
     axes.set_yticks(range(len(best)), list(best))
     axes.set(xlabel=label, ylim=(len(best) - 0.5, -0.5))
     place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": len(handles)}
-    axes.legend(handles=handles, fontsize=8, labelcolor=GREY, frameon=False, **place)
+    legend(axes, handles=handles, **place)
     return drawn

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import Interval, mean_interval
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 SHADES = ("missing", "reconstructed", "vision", "language", "audio")  # of the lines of one panel, in order
 
@@ -102,7 +102,7 @@ def power(differences: Sequence[float], curves: Mapping[str, Sequence[float]], m
     if marked is not None:
         axes.axvline(marked, color=GREY, linestyle=":")
     axes.set(xlabel="true difference, in points of Acc2", ylabel="share of experiments that see it", ylim=(0, 1.02))
-    axes.legend(fontsize=8, labelcolor=GREY, frameon=False)
+    legend(axes)
     return drawn
 
 

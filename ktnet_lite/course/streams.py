@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ktnet_lite.data import synthetic
 from ktnet_lite.data.schema import Split
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 CLASSES = np.arange(-3, 4)
 SETS = {
@@ -121,7 +121,7 @@ def always_negative(marks: Mapping[str, float]) -> Figure:
         panel.axvline(share, color=GREY, linestyle=":")
         panel.annotate(name, (share, 0.02), xytext=(4, 0), textcoords="offset points", fontsize=9, color=GREY)
     panel.set(xlabel="p, share of negative clips", ylabel="score of knowing nothing", xlim=(0, 1), ylim=(0, 1))
-    panel.legend(fontsize=8, labelcolor=GREY, frameon=False)
+    legend(panel)
     return drawn
 
 
@@ -142,7 +142,7 @@ def testbed(redundancy: float, noise: float) -> Figure:
     right.axvline(redundancy, color=GREY, alpha=0.3, linewidth=4, ymax=0.7)
     right.set(xlabel="redundancy", ylabel="best possible MAE", ylim=(0, 1.9))
     for panel in (left, right):
-        panel.legend(fontsize=8, labelcolor=GREY, frameon=False, ncols=2, loc="upper center")
+        legend(panel, ncols=2, loc="upper center")
     return drawn
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from ktnet_lite.data.batching import Batch
 from ktnet_lite.model.losses import Objective
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 CYCLE = [COLOURS[name] for name in ("language", "vision", "audio", "reconstructed", "valid")]
 
@@ -117,7 +117,7 @@ def over_steps(
     if mark is not None:
         axes.axhline(mark[1], color=GREY, linestyle=":", label=mark[0])
     axes.set(xlabel="step", ylabel=ylabel, ylim=(0, top))
-    axes.legend(fontsize=8, labelcolor=GREY, frameon=False)
+    legend(axes)
     return drawn
 
 
@@ -135,7 +135,7 @@ def curves(runs: Mapping[str, Sequence[Mapping[str, float]]], floor: float, top:
         axes.set(xlabel="epoch", title=name, ylim=(0, top))
         axes.title.set_color(GREY)
     panels[0].set(ylabel="mean absolute error")
-    panels[0].legend(fontsize=8, labelcolor=GREY, frameon=False)
+    legend(panels[0])
     for axes in panels[1:]:
         axes.set_yticklabels([])
     return drawn
@@ -154,7 +154,7 @@ def padding(lengths: np.ndarray, orders: Mapping[str, Sequence[np.ndarray]]) -> 
         axes.title.set_color(GREY)
         axes.grid(False)
     panels[0].set(ylabel="clip, in the order of the batches")
-    panels[0].legend(fontsize=8, labelcolor=GREY, frameon=False, loc="lower right")
+    legend(panels[0], loc="lower right")
     return drawn
 
 
@@ -175,5 +175,5 @@ def selection(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     for axes in panels:
         axes.set_ylim(low, high)
     panels[0].set(ylabel="mean absolute error")
-    panels[0].legend(fontsize=8, labelcolor=GREY, frameon=False)
+    legend(panels[0])
     return drawn

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 TREATMENT = {"naive": COLOURS["valid"], "joint": "#56B4E9", "random": COLOURS["missing"], "teacher": COLOURS["audio"]}
 WATCHED = {"error": "squared error, Eq. (1)", "std": "std of $f_A$", "r2": "$R^2$"}
@@ -24,7 +24,7 @@ def two_clocks(values: Sequence[float], resampled: Sequence[float]) -> Figure:
         axes.plot(time, series, marker="o", linestyle=line, linewidth=1, color=COLOURS[name], label=label)
     axes.set(xlabel="time in the clip", ylabel="feature", xlim=(0, 1))
     axes.grid(False)
-    axes.legend(fontsize=8, labelcolor=GREY, frameon=False)
+    legend(axes)
     return drawn
 
 
@@ -42,7 +42,7 @@ def best_constant(low: float, high: float, share: float) -> Figure:
         axes.plot(guesses[best], loss[best], "o", color=colour)
     axes.bar([low, high], [1 - share, share], width=0.08, color=COLOURS["audio"], label="target, share of cases")
     axes.set(xlabel="constant guess", ylabel="mean loss", ylim=(0, None))
-    axes.legend(fontsize=8, labelcolor=GREY, frameon=False)
+    legend(axes)
     return drawn
 
 
@@ -63,7 +63,7 @@ def collapse(curves: Mapping[str, Sequence[Mapping[str, Sequence[float]]]]) -> F
     for panel, (key, label) in zip(axes, WATCHED.items(), strict=True):
         panel.set(xlabel="step", ylabel=label, ylim=None if key == "r2" else (0, None))
     axes[2].axhline(0, color=GREY, linestyle=":")
-    axes[1].legend(fontsize=8, labelcolor=GREY, frameon=False, loc="center right")
+    legend(axes[1], loc="center right")
     return drawn
 
 
@@ -76,7 +76,7 @@ def variances(real: Sequence[float], explained: Mapping[str, Sequence[float]]) -
     for source, values in explained.items():
         axes.plot(place, np.asarray(values)[order], "o", markersize=4, color=COLOURS[source], label=f"from {source}")
     axes.set(xlabel="dimension of $f_A$, largest first", ylabel="variance over steps", ylim=(0, None))
-    axes.legend(fontsize=8, labelcolor=GREY, frameon=False)
+    legend(axes)
     return drawn
 
 
@@ -93,7 +93,7 @@ def retrieval(ranks: Mapping[str, Sequence[int]], clips: int) -> Figure:
         label = f"{name}, median rank {np.median(found):.0f}"
         axes.plot(first, within, color=COLOURS.get(name, COLOURS["missing"]), label=label)
     axes.set(xlabel=f"first k of {clips} clips", ylabel="right clip among them", ylim=(0, 1), xlim=(1, clips))
-    axes.legend(fontsize=8, labelcolor=GREY, frameon=False, loc="lower right")
+    legend(axes, loc="lower right")
     return drawn
 
 
@@ -105,5 +105,5 @@ def one_clip(real: Sequence[float], rebuilt: Mapping[str, Sequence[float]]) -> F
         label = "$f_A$" if name == "audio" else f"from {name}"
         axes.plot(time, series, marker="o", markersize=3, linewidth=1.2, color=COLOURS[name], label=label)
     axes.set(xlabel="time in the clip", ylabel="feature", xlim=(0, 1))
-    axes.legend(fontsize=8, labelcolor=GREY, frameon=False)
+    legend(axes)
     return drawn

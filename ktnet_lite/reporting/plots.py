@@ -10,6 +10,7 @@ import io
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -65,6 +66,13 @@ def figure(columns: int = 1, height: float = 3.2, rows: int = 1) -> tuple[Figure
         axes = drawn.subplots(rows, columns, squeeze=False).ravel()
     sns.despine(drawn)
     return drawn, axes
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """Draw a small grey legend if anything is labelled; the options are those of matplotlib's ``Axes.legend``."""
+    if "handles" in options or axes.get_legend_handles_labels()[0]:
+        drawn = axes.legend(fontsize=8, labelcolor=GREY, frameon=False, **options)
+        drawn.get_title().set_color(GREY)
 
 
 def show(drawn: Figure, alt: str, path: Path | None = None) -> None:
@@ -126,7 +134,7 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int | None =
     if best_epoch is not None:
         right.axvline(best_epoch + 1, color=GREY, linestyle=":", label="kept")
     for axes in (left, right):
-        _legend(axes)
+        legend(axes)
     return drawn
 
 
@@ -164,7 +172,7 @@ def reconstruction_over_time(history: Sequence[Mapping[str, float]]) -> Figure:
     middle.set(xlabel="epoch", ylabel="$R^2$ of the reconstruction")
     middle.axhline(0, color=GREY, linestyle=":")
     right.set(xlabel="epoch", ylabel="std of $f_A$", ylim=(0, None))
-    _legend(left)
+    legend(left)
     return drawn
 
 
@@ -227,9 +235,3 @@ def _confusion(axes: Axes, targets: np.ndarray, predicted: np.ndarray, labels: l
     axes.set_xticklabels(labels)
     axes.set_yticklabels(labels)
     axes.set(xlabel="predicted", ylabel="label")
-
-
-def _legend(axes: Axes) -> None:
-    """A legend whose text is grey like the rest, where there is anything to name."""
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8, labelcolor=GREY, frameon=False)
