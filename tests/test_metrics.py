@@ -200,5 +200,10 @@ def test_every_metric_has_a_label_and_a_direction():
     emotion = emotion_metrics(np.eye(4), np.eye(4)).values
     assert set(METRICS) == set(sentiment) | set(emotion)
     assert [name for name, metric in METRICS.items() if not metric.higher_is_better] == ["mae"]
+    for name, better, worse in (("mae", 0.5, 0.9), ("corr", 0.9, 0.5)):
+        metric = METRICS[name]
+        assert metric.best([worse, better]) == better and metric.gain(better - worse) > 0
+        assert metric.sign == (1 if metric.direction == "higher is better" else -1)
+        assert metric.arrow == {"mae": "↓", "corr": "↑"}[name]
     assert METRICS["acc2_nonzero"].label == "Acc2 (non-zero)"
     assert len({metric.label for metric in METRICS.values()}) == len(METRICS)

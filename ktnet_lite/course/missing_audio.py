@@ -46,9 +46,8 @@ def runs(values: Mapping[str, Sequence[float]], metric: str, marks: Mapping[str,
         interval = mean_interval(seeds)
         _bar(axes, y, interval.low, interval.high, interval.mean, _colour(system))
         axes.plot(seeds, np.full(len(seeds), y), "o", color=_colour(system), markerfacecolor="none", alpha=0.8)
-    better = "higher is better" if METRICS[metric].higher_is_better else "lower is better"
     axes.set_yticks(range(len(values)), list(values))
-    axes.set(xlabel=f"{METRICS[metric].label} ({better})", ylim=(len(values) - 0.5, -0.5))
+    axes.set(xlabel=f"{METRICS[metric].label} ({METRICS[metric].direction})", ylim=(len(values) - 0.5, -0.5))
     return drawn
 
 

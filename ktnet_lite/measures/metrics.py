@@ -6,7 +6,7 @@ different here, and why, is said where it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +18,34 @@ from ktnet_lite.names import EMOTIONS, SENTIMENT_RANGE
 
 
 class Metric(NamedTuple):
-    """How a metric is shown, and which way is better."""
+    """A metric's label and direction."""
 
     label: str
     higher_is_better: bool
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, else -1."""
+        return 1 if self.higher_is_better else -1
+
+    @property
+    def direction(self) -> str:
+        """The direction in words: "higher is better" or "lower is better"."""
+        return "higher is better" if self.higher_is_better else "lower is better"
+
+    @property
+    def arrow(self) -> str:
+        """The direction as a sign, ↑ or ↓."""
+        return "↑" if self.higher_is_better else "↓"
+
+    @property
+    def best(self) -> Callable[[Iterable[float]], float]:
+        """The function that chooses the best of several values, ``max`` or ``min``."""
+        return max if self.higher_is_better else min
+
+    def gain(self, difference: float) -> float:
+        """Return the difference with the sign that makes an improvement positive."""
+        return self.sign * difference
 
 
 METRICS: dict[str, Metric] = {
@@ -130,9 +154,10 @@ def emotion_metrics(predicted: np.ndarray, targets: np.ndarray) -> Metrics:
             else:
                 values[f"{name}_{emotion}"] = float(function(truth, guess))
     for name in ("accuracy", "f1"):
-        known = [values[f"{name}_{emotion}"] for emotion in EMOTIONS if values[f"{name}_{emotion}"] is not None]
-        values[f"{name}_mean"] = float(np.mean(known)) if known else None
-        if not known:
+        emotions = (values[f"{name}_{emotion}"] for emotion in EMOTIONS)
+        defined = [value for value in emotions if value is not None]
+        values[f"{name}_mean"] = float(np.mean(defined)) if defined else None
+        if not defined:
             undefined[f"{name}_mean"] = "no emotion has both labels"
     return Metrics(values, undefined)
 
@@ -169,7 +194,8 @@ def constant_baselines(train: np.ndarray, test: np.ndarray) -> dict[str, dict[st
 
 
 def _best(name: str, values: list[float | None]) -> float | None:
-    return (max if METRICS[name].higher_is_better else min)(values) if values[0] is not None else None
+    defined = [value for value in values if value is not None]
+    return METRICS[name].best(defined) if defined else None
 
 
 def _weighted_f1(truth: Any, predicted: Any) -> float:
