@@ -1,20 +1,29 @@
-"""Errors written for people: what was wrong, where, and what to do about it."""
+"""Errors written for people: what is wrong, where, and what to do about it."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class KTNetError(Exception):
-    """Base of every error that this package raises on purpose.
+    """Base class of every error that this package raises on purpose.
 
-    The command line prints its message without a traceback and exits with status 1.
+    The command line prints the message without a traceback and exits with status 1.
     """
 
 
 class DataError(KTNetError):
-    """A data file or array is not what it should be. Names the file, the field and the index."""
+    """A data file or array is invalid. The message names the file, the field and the index."""
 
 
 class ConfigError(KTNetError):
-    """A parameter is unknown, ill-typed or out of range. Names the nearest right one."""
+    """A parameter is unknown, of the wrong type or out of range. The message names the nearest valid one."""
 
 
 class CheckpointError(KTNetError):
     """A checkpoint is damaged, or belongs to another configuration or data set."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` with the known name nearest to ``name``, or nothing if none is near."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
