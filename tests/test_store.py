@@ -12,6 +12,7 @@ import pytest
 from ktnet_lite.data import store, synthetic
 from ktnet_lite.data.schema import Header, Split, Stream
 from ktnet_lite.errors import DataError
+from ktnet_lite.files import replacing
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,19 @@ def same(a: Split, b: Split) -> bool:
 
 def run(script: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+
+
+def test_any_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with replacing(path) as partial:
+        partial.write_text("first", encoding="utf-8")
+        assert not path.exists()
+    with pytest.raises(ZeroDivisionError), replacing(path) as partial:
+        partial.write_text("second", encoding="utf-8")
+        raise ZeroDivisionError
+    with pytest.raises(OSError), replacing(path):
+        pass  # nothing was written
+    assert path.read_text(encoding="utf-8") == "first" and list(path.parent.iterdir()) == [path]
 
 
 def test_what_is_read_is_what_was_written(data, path):

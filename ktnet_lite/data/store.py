@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from tqdm import tqdm
 
 from ktnet_lite.data.schema import Dataset, Header, Split, Stream, check_agreement, combined_digest, split_digest
 from ktnet_lite.errors import DataError
+from ktnet_lite.files import replacing
 from ktnet_lite.names import MODALITIES, Modality
 
 FORMAT = np.bytes_("ktnet-lite")
@@ -73,22 +73,15 @@ def write(path: Path | str, header: Header, splits: Iterable[tuple[str, Split]],
         A split is not sound, or the disk is full or read-only.
     """
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _Output(partial, "w+") as output:
+        with replacing(path) as partial, _Output(partial, "w+") as output:
             with h5py.File(output, "w", libver="latest") as file:
                 file.attrs.update(format=FORMAT, version=VERSION)
                 checksum = _write_content(file, header, iter(splits), output, progress)
             output.check()
-            os.fsync(output.fileno())
-        os.replace(partial, path)
     except OSError as error:
         kept = f"; the previous {path.name} is intact" if path.is_file() else ""
         raise DataError(f"cannot write {path}: {error}{kept}; free some space or choose another folder") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
     return checksum
 
 

@@ -14,6 +14,7 @@ import requests
 from tqdm import tqdm
 
 from ktnet_lite.errors import DataError
+from ktnet_lite.files import replacing
 
 BLOCK = 1 << 20  # bytes
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds without a byte
@@ -77,12 +78,10 @@ def locate(files: Iterable[RawFile], folder: Path, remedy: str) -> dict[str, Pat
 
 def copy(source: Path, target: Path) -> None:
     """Copy a file whole or not at all. Raises :class:`DataError` when the disk is full or read-only."""
-    partial = target.with_name(target.name + ".partial")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         if not (target.exists() and target.samefile(source)):
-            shutil.copyfile(source, partial)
-            os.replace(partial, target)
+            with replacing(target) as partial:
+                shutil.copyfile(source, partial)
     except OSError as error:
         raise DataError(f"cannot save {target}: {error}; free some space or choose another folder") from error
 
