@@ -15,6 +15,7 @@ import pytest
 
 from ktnet_lite.data import catalogue, readers, store, synthetic
 from ktnet_lite.data.catalogue import download
+from ktnet_lite.data.catalogue import local as at_hand
 from ktnet_lite.data.catalogue.download import RawFile
 from ktnet_lite.data.catalogue.entries import ENTRIES, Entry
 from ktnet_lite.data.schema import Split
@@ -23,6 +24,11 @@ from ktnet_lite.errors import ConfigError, DataError
 CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 REMEDY = "licence: for research"
+
+
+@pytest.fixture(autouse=True)
+def no_folder_of_raw_files(monkeypatch):
+    monkeypatch.delenv("KTNET_DATA", raising=False)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -307,14 +313,79 @@ def test_a_csd_folder_is_known_by_all_files_that_are_read(real_data, tmp_path):
 def test_public_files_are_downloaded_into_the_data_folder(server, tmp_path, monkeypatch):
     entry = Entry("net", "", "somewhere", "for research", "store", (raw_file(server, "/file"),))
     monkeypatch.setitem(ENTRIES, "net", entry)
-    monkeypatch.setenv("KTNET_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
     folder = catalogue.fetch("net")
-    assert folder == tmp_path / "home" / "raw" / "net" and (folder / "raw.bin").read_bytes() == CONTENT
+    assert folder == Path("data", "raw", "net") and (folder / "raw.bin").read_bytes() == CONTENT
     catalogue.fetch("net")
     assert len(server.requests) == 1  # what is whole is not fetched again
     (folder / "raw.bin").write_bytes(b"damaged")
     catalogue.fetch("net")
     assert len(server.requests) == 2 and (folder / "raw.bin").read_bytes() == CONTENT
+
+
+def test_raw_files_below_the_folder_of_the_environment_are_not_downloaded(server, tmp_path, monkeypatch):
+    entry = Entry("net", "", "somewhere", "for research", "store", (raw_file(server, "/file"),))
+    monkeypatch.setitem(ENTRIES, "net", entry)
+    monkeypatch.setenv("KTNET_DATA", str(tmp_path / "mine"))
+    mine = tmp_path / "mine" / "deep" / "raw.bin"
+    mine.parent.mkdir(parents=True)
+    for content, fetched in ((CONTENT, mine), (CONTENT[:-1], tmp_path / "home" / "raw" / "net")):  # whole, cut off
+        mine.write_bytes(content)
+        assert catalogue.fetch("net", tmp_path / "home") == fetched
+    assert len(server.requests) == 1
+    mine.write_bytes(CONTENT[:-1] + b"!")  # the right size only: rather an error than a silent download
+    with pytest.raises(DataError, match=r"raw\.bin is not the file that is expected"):
+        catalogue.fetch("net", tmp_path / "home")
+
+
+def test_what_is_here_is_known_without_hashing_and_loaded_without_a_download(entries, raw, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    for module, function in ((download, "sha256_of"), (download, "download")):
+        monkeypatch.setattr(module, function, lambda *_: pytest.fail("hashed or downloaded"))
+    assert at_hand.is_here("synthetic") and at_hand.is_here(str(raw / "deep" / "one.h5"))
+    assert not at_hand.is_here("pair", home) and not at_hand.is_here("no such set")
+    assert at_hand.load("pair", home) is None
+    assert at_hand.is_here("pair", home, local=raw) and not at_hand.is_here("pair", home, local=home)
+    monkeypatch.setenv("KTNET_DATA", str(raw))
+    assert at_hand.is_here("pair", home) and not at_hand.is_here("pair", home, local=home)
+    monkeypatch.undo()
+    assert at_hand.load("synthetic").header.name == "synthetic"
+
+
+def test_what_is_here_is_loaded_from_its_raw_files_or_its_built_file(entries, raw, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    monkeypatch.setattr(download, "download", lambda *_: pytest.fail("downloaded"))
+    monkeypatch.setenv("KTNET_DATA", str(raw))
+    built = at_hand.load("pair", home)
+    monkeypatch.delenv("KTNET_DATA")
+    monkeypatch.setitem(ENTRIES, "pair", replace(ENTRIES["pair"], recipe=2))  # nothing here to build it again from
+    assert at_hand.load("pair", home).checksum == built.checksum and len(entries) == 1
+
+
+def test_a_folder_of_csd_files_is_here_under_the_name_of_its_data_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("KTNET_DATA", str(tmp_path))
+    (tmp_path / "mosi-csd").mkdir()
+    assert not at_hand.is_here("mosi-csd", tmp_path)
+    (tmp_path / "mosi-csd" / "words.csd").touch()
+    assert at_hand.is_here("mosi-csd", tmp_path) and not at_hand.is_here("mosei-csd", tmp_path)
+    assert catalogue.fetch("mosi-csd", tmp_path) == tmp_path / "mosi-csd"
+
+
+def test_a_fingerprint_identifies_the_data_without_building_it_where_the_raw_files_are_known(
+    entries, raw, tmp_path, monkeypatch
+):
+    home = tmp_path / "home"
+    first = catalogue.fingerprint("pair", home)
+    assert len(first) == 64 and not entries
+    monkeypatch.setitem(ENTRIES, "pair", replace(ENTRIES["pair"], recipe=2))
+    assert catalogue.fingerprint("pair", home) != first
+    with pytest.raises(DataError, match=r"free\.h5 does not exist or is out of date; run `ktnet-lite data fetch free`"):
+        catalogue.fingerprint("free", home)
+    built = catalogue.load("free", home, raw)
+    assert catalogue.fingerprint("free", home) == catalogue.fingerprint("free", home, raw) == built.checksum
+    os.replace(raw / "deep" / "two.h5", raw / "deep" / "one.h5")
+    with pytest.raises(DataError, match="out of date"):
+        catalogue.fingerprint("free", home, raw)
 
 
 def test_what_has_no_public_link_says_where_to_ask(tmp_path):

@@ -6,7 +6,7 @@ when the recipe or the raw files have changed.
 
 from __future__ import annotations
 
-import difflib
+import hashlib
 import os
 import warnings
 from collections import ChainMap
@@ -18,7 +18,7 @@ from ktnet_lite.data.catalogue import download
 from ktnet_lite.data.catalogue.entries import ENTRIES, Entry
 from ktnet_lite.data.readers import csd_folder
 from ktnet_lite.data.schema import Dataset
-from ktnet_lite.errors import ConfigError, DataError
+from ktnet_lite.errors import ConfigError, DataError, did_you_mean
 
 
 def find(name: str) -> Entry:
@@ -30,17 +30,41 @@ def find(name: str) -> Entry:
         There is none; the message names the nearest.
     """
     if name not in ENTRIES:
-        near = difflib.get_close_matches(name, ["synthetic", *ENTRIES], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(
-            f"{name!r} is neither a data set nor a file{hint}\nthe data sets are: synthetic, {', '.join(ENTRIES)}"
-        )
+        known = ["synthetic", *ENTRIES]
+        hint = did_you_mean(name, known)
+        raise ConfigError(f"{name!r} is neither a data set nor a file{hint}\nthe data sets are: {', '.join(known)}")
     return ENTRIES[name]
 
 
 def home(folder: Path | str | None = None) -> Path:
-    """The data folder: the one given, else ``KTNET_DATA_HOME``, else ``data`` under the current folder."""
-    return Path(folder or os.environ.get("KTNET_DATA_HOME") or "data")
+    """Return the data folder, of built files and downloads: ``folder``, or ``data`` under the current folder."""
+    return Path(folder or "data")
+
+
+def stored(name: str, folder: Path | str | None = None) -> Path:
+    """Return the path of a data set's built file in the data folder, whether or not it exists."""
+    return home(folder) / f"{name}.h5"
+
+
+def raw_folder(name: str, local: Path | str | None = None) -> Path | None:
+    """Return the folder below which all raw files of a data set exist already, or None.
+
+    Files are recognised by name and, where it is known, size; nothing is hashed. The .csd files of a data set without
+    fixed files are those in a folder of its name.
+
+    Parameters
+    ----------
+    name : str
+    local : path, optional
+        The folder to search; by default the one that the environment variable ``KTNET_DATA`` names, if it is set.
+    """
+    entry = find(name)
+    if not (searched := local or os.environ.get("KTNET_DATA")):
+        return None
+    if not entry.files:
+        folder = Path(searched, name)
+        return folder if csd_folder.raw_files(folder) else None
+    return Path(searched) if download.are_below(entry.files, Path(searched)) else None
 
 
 def fetch(name: str, folder: Path | str | None = None, local: Path | str | None = None) -> Path:
@@ -52,7 +76,8 @@ def fetch(name: str, folder: Path | str | None = None, local: Path | str | None 
     folder : path, optional
         The data folder (:func:`home`); raw files go to ``raw/<name>`` in it.
     local : path, optional
-        Take the files from anywhere below this folder instead of downloading them.
+        Take the files from anywhere below this folder instead of downloading them; by default from the folder that
+        ``KTNET_DATA`` names, if it holds them all (:func:`raw_folder`).
 
     Raises
     ------
@@ -63,6 +88,7 @@ def fetch(name: str, folder: Path | str | None = None, local: Path | str | None 
     """
     entry = find(name)
     raw = home(folder) / "raw" / name
+    local = local or raw_folder(name)
     if local is None:
         if not entry.public:
             raise DataError(f"{name} has no public link that can be relied on\n{entry.remedy}")
@@ -90,7 +116,7 @@ def build(name: str, folder: Path | str | None = None, local: Path | str | None 
     Parameters and errors as of :func:`fetch`; :class:`DataError` also where the raw files are not sound.
     """
     entry = find(name)
-    path = home(folder) / f"{name}.h5"
+    path = stored(name, folder)
     try:
         if _is_fresh(entry, path, folder, local):
             if verify:
@@ -100,7 +126,7 @@ def build(name: str, folder: Path | str | None = None, local: Path | str | None 
         warnings.warn(f"{error}\n{name} is built again", stacklevel=2)
     source = fetch(name, folder, local)
     header, splits = readers.open_source(source, entry.reader)
-    ours = {"recipe": str(entry.recipe), **_fingerprint(entry, source)}
+    ours = {"recipe": str(entry.recipe), **_raw_provenance(entry, source)}
     about = ChainMap(ours, header.provenance, {"licence": entry.licence})  # a view: readers may add to theirs
     with readers.naming(source):
         store.write(path, replace(header, name=name, provenance=about), splits)
@@ -124,13 +150,35 @@ def load(name_or_path: str | Path, folder: Path | str | None = None, local: Path
         return Dataset.collect(*readers.open_source(Path(name_or_path)))
 
 
+def fingerprint(name: str, folder: Path | str | None = None, local: Path | str | None = None) -> str:
+    """Identify the data of an entry without building the data set.
+
+    The fingerprint comes from the recipe and the SHA-256 of the raw files where all of them are known beforehand, and
+    is the checksum of the built file elsewhere. Parameters as in :func:`fetch`.
+
+    Raises
+    ------
+    ConfigError
+        There is no such data set.
+    DataError
+        The fingerprint needs the built file, and there is none or it is damaged or out of date.
+    """
+    entry = find(name)
+    if known := _known_hashes(entry):
+        return hashlib.sha256(f"{entry.recipe} {known}".encode()).hexdigest()
+    path = stored(name, folder)
+    if not _is_fresh(entry, path, folder, local):
+        raise DataError(f"{path} does not exist or is out of date; run `ktnet-lite data fetch {name}` first")
+    return store.info(path).checksum
+
+
 def _raw_files(entry: Entry, source: Path) -> list[Path]:
     if not entry.files:
         return csd_folder.raw_files(source)
     return [source / file.name if source.is_dir() else source for file in entry.files]
 
 
-def _fingerprint(entry: Entry, source: Path) -> dict[str, str]:
+def _raw_provenance(entry: Entry, source: Path) -> dict[str, str]:
     """What tells these raw files from others: the SHA-256 of each and, where it is not known beforehand, its stamp."""
     if known := _known_hashes(entry):
         return {"raw": known}
@@ -160,7 +208,7 @@ def _is_fresh(entry: Entry, path: Path, folder: Path | str | None, local: Path |
         return False
     if known := _known_hashes(entry):
         return noted.get("raw") == known
-    if local is None:
+    if local is None and raw_folder(entry.name) is None:
         return True
     try:
         source = fetch(entry.name, folder, local)

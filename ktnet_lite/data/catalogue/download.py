@@ -66,14 +66,18 @@ def locate(files: Iterable[RawFile], folder: Path, remedy: str) -> dict[str, Pat
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}\n{remedy}")
-    wanted = {file.name: file for file in files}
-    there: dict[str, list[Path]] = {name: [] for name in wanted}
-    for parent, _, names in os.walk(folder):
-        for name in wanted.keys() & set(names):
-            there[name].append(Path(parent, name))
-    if missing := [name for name, paths in there.items() if not paths]:
+    candidates = _candidates(files, folder)
+    if missing := [file.name for file, paths in candidates.items() if not paths]:
         raise DataError(f"not found below {folder}: {', '.join(missing)}\n{remedy}")
-    return {name: _matching(wanted[name], sorted(paths), remedy) for name, paths in there.items()}
+    return {file.name: _matching(file, paths, remedy) for file, paths in candidates.items()}
+
+
+def are_below(files: Iterable[RawFile], folder: Path) -> bool:
+    """Whether every file exists below ``folder``, by name and, where it is known, size; nothing is hashed."""
+    return all(
+        any(file.size in (0, path.stat().st_size) for path in paths)
+        for file, paths in _candidates(files, folder).items()
+    )
 
 
 def copy(source: Path, target: Path) -> None:
@@ -138,6 +142,16 @@ def _transfer(file: RawFile, partial: Path) -> None:
                     return  # more than was promised
     if (size := partial.stat().st_size) < file.size:
         raise requests.ConnectionError(f"the transfer ended after {size} of {file.size} bytes")
+
+
+def _candidates(files: Iterable[RawFile], folder: Path) -> dict[RawFile, list[Path]]:
+    """Find all paths below ``folder`` that have the name of each file."""
+    candidates: dict[RawFile, list[Path]] = {file: [] for file in files}
+    for parent, _, names in os.walk(folder):
+        for file, paths in candidates.items():
+            if file.name in names and Path(parent, file.name).is_file():
+                paths.append(Path(parent, file.name))
+    return {file: sorted(paths) for file, paths in candidates.items()}
 
 
 def _matching(file: RawFile, paths: list[Path], remedy: str) -> Path:

@@ -1,26 +1,37 @@
-"""Real data where it is already, so that a chapter can show it and still runs where it is not."""
+"""Data sets that are on this machine already: whether one is here, and how to load it without a download."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ktnet_lite.data import catalogue, store
+from ktnet_lite.data.catalogue.entries import ENTRIES
 from ktnet_lite.data.schema import Dataset
 
 
-def load(name: str, folder: Path | str | None = None) -> Dataset | None:
-    """The data set of that name without any download; None where it is not at hand.
+def is_here(name: str, folder: Path | str | None = None, local: Path | str | None = None) -> bool:
+    """Whether a data set, or a file, can be loaded without a download.
 
-    It is, when its raw files lie below the folder that ``KTNET_DATA`` names, or when it was built earlier in the data
-    folder (:func:`ktnet_lite.data.catalogue.home`).
+    A data set of the catalogue can if its built file is in the data folder ``folder``
+    (:func:`ktnet_lite.data.catalogue.home`) or if its raw files are below ``local``
+    (:func:`ktnet_lite.data.catalogue.raw_folder`).
+    """
+    if name not in ENTRIES:
+        return name == "synthetic" or Path(name).exists()
+    return catalogue.stored(name, folder).is_file() or catalogue.raw_folder(name, local) is not None
+
+
+def load(name: str, folder: Path | str | None = None) -> Dataset | None:
+    """Load a data set or file that is here, without any download; return None if it is not.
 
     Raises
     ------
     DataError
-        ``KTNET_DATA`` is set and its folder lacks the raw files, or the file is damaged.
+        A file is damaged, or a raw file has another content than its name promises.
     """
-    if local := os.environ.get("KTNET_DATA"):
-        return catalogue.load(name, folder, local)
-    built = catalogue.home(folder) / f"{name}.h5"
-    return store.read(built) if built.is_file() else None
+    if not is_here(name, folder):
+        return None
+    raw = catalogue.raw_folder(name) if name in ENTRIES else None
+    if name in ENTRIES and raw is None:
+        return store.read(catalogue.stored(name, folder))
+    return catalogue.load(name, folder, raw)
