@@ -102,7 +102,7 @@ def build(shape: Shape, variant: str) -> Objective:
     dims = {name: getattr(shape, name)[1] for name in MODALITIES}
     model = KTNet(dims, (7,), variant)
     audio = AudioTarget(ModalityEncoder(dims["audio"], 40, 8, 3, 0.1), "random", (7,)) if variant == "ours" else None
-    return Objective(model, "cross_entropy", audio, {"vision": 1.0, "language": 1.0})
+    return Objective(model, audio, {"vision": 1.0, "language": 1.0})
 
 
 def sides(shape: Shape, variant: str, settings: Settings) -> dict[str, Objective]:

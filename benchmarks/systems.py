@@ -18,11 +18,9 @@ from typing import Any
 import click
 import torch
 
-from ktnet_lite.baselines import SYSTEMS
-from ktnet_lite.baselines.floors import Floor
+from ktnet_lite.baselines import BASELINES
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batch
-from ktnet_lite.data.schema import Header
 from ktnet_lite.model.losses import Objective
 from ktnet_lite.names import MODALITIES
 from ktnet_lite.training.build import build_model
@@ -39,19 +37,19 @@ def systems_for(shape: Shape) -> list[str]:
     aligned = is_aligned(shape)
     return [
         name
-        for name, system in SYSTEMS.items()
-        if not issubclass(system.network, Floor) and (not system.ctc if aligned else system.unaligned)
+        for name, system in BASELINES.items()
+        if not system.network.closed_form and (not system.ctc if aligned else system.unaligned)
     ]
 
 
 def objective_of(name: str, shape: Shape) -> Objective:
     """One of KTNet's variants, or another system, with default parameters."""
-    if name not in SYSTEMS:
+    if name not in BASELINES:
         return build(shape, name)
     torch.manual_seed(0)
     config = TrainConfig(model=name)
     dims = {modality: getattr(shape, modality)[1] for modality in MODALITIES}
-    return Objective(build_model(config, Header("", "sentiment", aligned=is_aligned(shape)), dims), config.task_loss)
+    return Objective(build_model(config, "sentiment", dims))
 
 
 def measure(name: str, shape: Shape, batch: Batch, repeats: int, settings: Settings) -> dict[str, Any]:

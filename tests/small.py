@@ -53,12 +53,12 @@ def make_model(variant: str, loss: str = "cross_entropy", **options) -> KTNet:
     return shaken(model).eval()
 
 
-def make_objective(model: KTNet, treatment: str = "naive", loss: str = "cross_entropy", **options) -> Objective:
+def make_objective(model: KTNet, treatment: str = "naive", **options) -> Objective:
     if model.variant != "ours":
-        return Objective(model, loss)
+        return Objective(model)
     encoder = shaken(ModalityEncoder(DIMS["audio"], **SIZE, dropout=options.pop("audio_dropout", 0.0)), seed=1)
     options = {"weights": {"vision": 0.1, "language": 0.1}} | options
-    return Objective(model, loss, AudioTarget(encoder, treatment, OUTPUTS[loss]), **options)
+    return Objective(model, AudioTarget(encoder, treatment, model.outputs), **options)
 
 
 def extended(padded: Padded, steps: int, value: float) -> Padded:

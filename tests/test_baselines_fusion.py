@@ -179,7 +179,7 @@ def test_padding_changes_nothing(network, names):
 def test_gradients_reach_every_parameter(network, loss):
     model = make(network, outputs=OUTPUTS[loss], dim=8)
     batch = make_batch({name: [3, 5, 4, 2, 5] for name in NAMES}, "emotion" if loss == "emotion" else "sentiment")
-    Objective(model, loss)(batch)["loss"].backward()
+    Objective(model)(batch)["loss"].backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, f"{name} is not used"
         assert parameter.grad.abs().max() > 1e-9, f"{name} is dead"
@@ -462,7 +462,7 @@ def test_every_term_that_mfm_trains_against_numpy(loss, lengths, monkeypatch):
         return torch.from_numpy(draws[-1]).to(dtype)
 
     monkeypatch.setattr(torch, "randn_like", randn_like)
-    terms = Objective(model, loss)(collate(split, range(4), NAMES))
+    terms = Objective(model)(collate(split, range(4), NAMES))
 
     codes, task, surrogate = [], 0.0, 0.0
     errors = {m: [] for m in (*NAMES, "surrogate")}  # of every step and feature
@@ -500,7 +500,7 @@ def test_audio_that_is_absent_does_not_count_as_generated():
         for shift in (0.0, 10.0):
             model.generators["audio"].out.bias.data += shift
             output = model(batch.streams)
-            terms.append([model.auxiliary(output, b, "cross_entropy")[name].item() for b in (batch, none)])
+            terms.append([model.auxiliary(output, b)[name].item() for b in (batch, none)])
             model.generators["audio"].out.bias.data -= shift
         (counted, _), (moved, _) = terms
         assert terms[0][1] == pytest.approx(terms[1][1], rel=1e-6) and abs(moved - counted) > 1
@@ -544,7 +544,7 @@ def test_mfm_has_no_surrogate_where_there_is_no_audio_or_nothing_else(names):
     model, batch = make(MFM, names), make_batch(ALIGNED)
     assert not model.infers_audio and not hasattr(model, "surrogate") and "inferred" not in model.fills
     output = model({name: batch.streams[name] for name in names})
-    assert set(model.auxiliary(output, batch, "cross_entropy")) == {"generation", "prior"}
+    assert set(model.auxiliary(output, batch)) == {"generation", "prior"}
 
 
 # The floors
@@ -557,7 +557,7 @@ def with_targets(split: Split, targets, dtype=np.float32) -> Split:
 def solved(network, train: Split, valid: Split, loss: str):
     model = network(DIMS, OUTPUTS[loss], dim=DIM, dropout=0.0)
     model.fit_statistics(train)
-    model.solve(train, valid, loss)
+    model.solve(train, valid)
     return model
 
 
@@ -567,7 +567,7 @@ def solved(network, train: Split, valid: Split, loss: str):
 def test_the_constant_for_l1_is_the_training_median(targets, median):
     train = with_targets(make_split({"language": [1] * len(targets)}), targets)
     model = Constant({"language": 5}, (1,))
-    model.solve(train, with_targets(train, [3.0] * len(targets)), "l1")
+    model.solve(train, with_targets(train, [3.0] * len(targets)))
     logits = model(make_batch(UNALIGNED).streams).logits
     assert logits.shape == (4, 1) and logits.flatten().tolist() == pytest.approx([median] * 4)
 

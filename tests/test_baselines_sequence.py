@@ -222,7 +222,7 @@ def check_mctn(model: MCTN, lengths: dict[str, list[int]]) -> None:
         for name, (translated, truth) in terms.items():
             if lengths[needs[name]][i]:
                 errors[name].append(((translated - truth) ** 2).flatten())
-    terms = model.auxiliary(output, batch, "l1")
+    terms = model.auxiliary(output, batch)
     assert set(terms) == set(needs) == set(model.weights) & set(terms)
     for name, term in terms.items():
         assert float(term.detach()) == pytest.approx(np.concatenate(errors[name]).mean(), rel=1e-5)
@@ -242,7 +242,7 @@ def test_mctn_of_two_modalities_has_one_level():
 
 def test_mctn_adds_its_translations_with_a_tenth_each():
     model = make(MCTN, outputs=(1,))
-    terms = {name: term.detach() for name, term in Objective(model, "l1")(padded_batch(make_split(GAPS))).items()}
+    terms = {name: term.detach() for name, term in Objective(model)(padded_batch(make_split(GAPS))).items()}
     errors = terms["translation"] + terms["cycle"] + terms["second_translation"]
     assert float(terms["loss"]) == pytest.approx(float(terms["task"] + 0.1 * errors), rel=1e-6)
 
@@ -256,7 +256,7 @@ def test_mctn_predicts_the_same_from_the_source_alone():
 def test_mctn_translates_from_the_source_and_not_from_the_truth():
     model, batch = make(MCTN), padded_batch(make_split(UNALIGNED))
     truth = {name: batch.streams[name].values.requires_grad_() for name in ("vision", "audio")}
-    terms = model.auxiliary(model(batch.streams), batch, "l1")
+    terms = model.auxiliary(model(batch.streams), batch)
     assert torch.autograd.grad(terms["cycle"], [*truth.values()], retain_graph=True, allow_unused=True) == (None, None)
     # d mean (x - t)^2 / dt is linear in t where x does not depend on t
     gradient = torch.autograd.grad(terms["translation"], truth["vision"], create_graph=True)[0].sum()
@@ -524,8 +524,8 @@ def test_the_terms_of_alignment_are_the_inner_systems_and_one_ctc_for_each_strea
     model, split = make_aligned(system, (1,)), make_split(GAPS)
     batch = padded_batch(split)
     output, w = model(batch.streams), reference.weights_of(model)
-    terms = model.auxiliary(output, batch, "l1")
-    inner = model.network.auxiliary(output.inner, batch._replace(streams=output.streams), "l1")
+    terms = model.auxiliary(output, batch)
+    inner = model.network.auxiliary(output.inner, batch._replace(streams=output.streams))
     assert set(terms) == {*inner, "vision_ctc", "audio_ctc"} == set(model.weights)
     for name, term in inner.items():
         assert torch.equal(terms[name], term)
@@ -533,7 +533,7 @@ def test_the_terms_of_alignment_are_the_inner_systems_and_one_ctc_for_each_strea
     for name, counted in {"vision": [0, 1], "audio": [0, 2, 3]}.items():
         expected = np.mean([enumerated(tables[i][name]) for i in counted])
         assert float(terms[f"{name}_ctc"].detach()) == pytest.approx(expected, rel=1e-5)
-    total = Objective(model, "l1")(batch)
+    total = Objective(model)(batch)
     expected = total["task"] + 0.1 * sum(terms.values())
     assert float(total["loss"].detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
 
@@ -541,10 +541,10 @@ def test_the_terms_of_alignment_are_the_inner_systems_and_one_ctc_for_each_strea
 def test_the_inner_system_reconstructs_detached_streams(monkeypatch):
     model, batch = make_aligned(MCTN), padded_batch(make_split(UNALIGNED))
     output, seen = model(batch.streams), []
-    monkeypatch.setattr(model.network, "auxiliary", lambda inner, batch, loss: seen.append((inner, batch, loss)) or {})
-    assert set(model.auxiliary(output, batch, "emotion")) == {"vision_ctc", "audio_ctc"}
-    (inner, given, loss), *rest = seen
-    assert inner is output.inner and loss == "emotion" and not rest
+    monkeypatch.setattr(model.network, "auxiliary", lambda inner, batch: seen.append((inner, batch)) or {})
+    assert set(model.auxiliary(output, batch)) == {"vision_ctc", "audio_ctc"}
+    (inner, given), *rest = seen
+    assert inner is output.inner and not rest
     assert given.present is batch.present and given.targets is batch.targets
     for name in DIMS:
         assert torch.equal(given.streams[name].values, output.streams[name].values)
@@ -562,7 +562,7 @@ def test_gradients_reach_the_aligners_from_ctc_and_the_label_but_not_from_recons
 
     batch = padded_batch(make_split(ALIGNED))
     model = make_aligned(MCTN)
-    terms = model.auxiliary(model(batch.streams), batch, "l1")
+    terms = model.auxiliary(model(batch.streams), batch)
     for name in model.network.weights:
         assert reached(terms[name]) == set()
     for name in ("vision", "audio"):

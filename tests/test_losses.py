@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import numpy_ktnet as reference
 from ktnet_lite.data.batching import Padded, collate
+from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import (
@@ -250,11 +251,21 @@ def test_other_variants_have_the_task_loss_alone(variant):
 def test_an_objective_that_cannot_be_is_an_error():
     target = AudioTarget(ModalityEncoder(3, **SIZE), "random", (7,))
     with pytest.raises(ValueError, match="needs an audio target"):
-        Objective(make_model("ours"), "cross_entropy")
+        Objective(make_model("ours"))
     with pytest.raises(ValueError, match="and no other"):
-        Objective(make_model("full"), "cross_entropy", target)
+        Objective(make_model("full"), target)
     with pytest.raises(ValueError, match="no lambda for vision"):
-        Objective(make_model("ours"), "cross_entropy", target, {"language": 1.0})
+        Objective(make_model("ours"), target, {"language": 1.0})
+
+
+@pytest.mark.parametrize("loss", OUTPUTS)
+def test_the_shape_of_the_logits_implies_the_task_loss(loss):
+    assert make_model("full", loss).loss == loss
+
+
+def test_logits_of_another_shape_have_no_task_loss():
+    with pytest.raises(ConfigError, match=r"KTNet has outputs = \(3,\); no task loss .* only \(7,\), \(1,\), \(4, 2\)"):
+        KTNet(DIMS, (3,), "full", **SIZE).loss  # noqa: B018
 
 
 def test_language_alone_can_be_transferred():
@@ -336,7 +347,7 @@ def garbage(batch, steps: int):
 @pytest.mark.parametrize(("concat", "lengths"), [("time", UNALIGNED), ("time", ALIGNED), ("features", ALIGNED)])
 @pytest.mark.parametrize("kind", ["l2", "l1"])
 def test_padding_changes_no_term_and_no_quality(loss, concat, lengths, kind):
-    objective = make_objective(make_model("ours", loss, concat=concat), "joint", loss, consistency=kind).eval()
+    objective = make_objective(make_model("ours", loss, concat=concat), "joint", consistency=kind).eval()
     batch = make_batch(lengths, "emotion" if loss == "emotion" else "sentiment")
     expected = {name: term.item() for name, term in objective(batch).items()}
     quality = transfer_quality(objective.transfer_moments(objective.model(batch.streams), batch))

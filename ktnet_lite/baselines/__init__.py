@@ -12,10 +12,11 @@ from ktnet_lite.baselines.mult import MulT
 from ktnet_lite.baselines.raven import RAVEN
 from ktnet_lite.baselines.rmfn import RMFN
 from ktnet_lite.model.network import Network
+from ktnet_lite.names import Model
 
 
-class System(NamedTuple):
-    """What a system is, and what data it can take."""
+class Entry(NamedTuple):
+    """A baseline, its source, and the data that it can take."""
 
     network: type[Network]
     label: str
@@ -29,16 +30,16 @@ class System(NamedTuple):
 FILLED = "filled: zero or mean"
 FILLED_IN_TRAINING = "counts as zeros"
 
-SYSTEMS: dict[str, System] = {
-    "mult": System(MulT, "MulT", "Tsai et al., ACL 2019", "by cross-modal attention", FILLED, FILLED_IN_TRAINING),
-    "mctn": System(
+BASELINES: dict[Model, Entry] = {
+    "mult": Entry(MulT, "MulT", "Tsai et al., ACL 2019", "by cross-modal attention", FILLED, FILLED_IN_TRAINING),
+    "mctn": Entry(
         MCTN, "MCTN", "Pham et al., AAAI 2019", "by translation", "needs language alone", "left out of its loss"
     ),
-    "mfm": System(MFM, "MFM", "Tsai et al., ICLR 2019", "", "inferred", "counts as zeros, left out of its loss"),
-    "raven": System(RAVEN, "RAVEN", "Wang et al., AAAI 2019", "frames dealt to words", FILLED, FILLED_IN_TRAINING),
-    "rmfn": System(RMFN, "RMFN", "Liang et al., EMNLP 2018", "", FILLED, FILLED_IN_TRAINING),
-    "graph_mfn": System(GraphMFN, "Graph-MFN", "Zadeh et al., ACL 2018", "", FILLED, FILLED_IN_TRAINING),
-    "ctc_mctn": System(
+    "mfm": Entry(MFM, "MFM", "Tsai et al., ICLR 2019", "", "inferred", "counts as zeros, left out of its loss"),
+    "raven": Entry(RAVEN, "RAVEN", "Wang et al., AAAI 2019", "frames dealt to words", FILLED, FILLED_IN_TRAINING),
+    "rmfn": Entry(RMFN, "RMFN", "Liang et al., EMNLP 2018", "", FILLED, FILLED_IN_TRAINING),
+    "graph_mfn": Entry(GraphMFN, "Graph-MFN", "Zadeh et al., ACL 2018", "", FILLED, FILLED_IN_TRAINING),
+    "ctc_mctn": Entry(
         MCTN,
         "CTC + MCTN",
         "Graves et al., ICML 2006",
@@ -47,11 +48,11 @@ SYSTEMS: dict[str, System] = {
         "left out of its loss",
         ctc=True,
     ),
-    "ctc_raven": System(
+    "ctc_raven": Entry(
         RAVEN, "CTC + RAVEN", "Graves et al., ICML 2006", "by learned alignment", FILLED, FILLED_IN_TRAINING, ctc=True
     ),
-    "linear": System(Linear, "ridge / logistic", "scikit-learn", "by averaging", FILLED, FILLED_IN_TRAINING),
-    "constant": System(Constant, "constant", "", "looks at nothing", "looks at nothing", "looks at nothing"),
+    "linear": Entry(Linear, "ridge / logistic", "scikit-learn", "by averaging", FILLED, FILLED_IN_TRAINING),
+    "constant": Entry(Constant, "constant", "", "looks at nothing", "looks at nothing", "looks at nothing"),
 }
 
 HEADINGS = ("--model", "system", "by", "aligned", "unaligned", "no audio at test", "no audio in training")
@@ -61,7 +62,7 @@ def capabilities() -> list[tuple[str, ...]]:
     """What data each system takes, KTNet first, as rows of a table under ``HEADINGS``."""
     ktnet = "yes", "by cross-modal attention", "reconstructed (ours); filled (full)", "left out of Eq. (1)"
     rows = [("ktnet", "KTNet", "Liu & Zhan", *ktnet)]
-    for name, system in SYSTEMS.items():
-        takes = "yes", system.unaligned or "no", system.missing_at_test, system.missing_in_training
-        rows.append((name, system.label, system.source, *takes))
+    for name, entry in BASELINES.items():
+        takes = "yes", entry.unaligned or "no", entry.missing_at_test, entry.missing_in_training
+        rows.append((name, entry.label, entry.source, *takes))
     return rows

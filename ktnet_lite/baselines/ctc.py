@@ -130,10 +130,10 @@ class CTCAligned(Network):
         total = weights.sum(1).clamp(min=1e-9).unsqueeze(-1)  # (B, L, 1)
         return Padded(weights.transpose(1, 2) @ frames.values / total, words.mask), log_probabilities
 
-    def auxiliary(self, output: CTCOutput, batch: Batch, loss: str) -> dict[str, Tensor]:
+    def auxiliary(self, output: CTCOutput, batch: Batch) -> dict[str, Tensor]:
         # What the system behind is to reconstruct must not be made easy by a worse alignment.
         detached = {name: Padded(padded.values.detach(), padded.mask) for name, padded in output.streams.items()}
-        terms = self.network.auxiliary(output.inner, batch._replace(streams=detached), loss)
+        terms = self.network.auxiliary(output.inner, batch._replace(streams=detached))
         words = batch.streams["language"].lengths
         for name, log_probabilities in output.log_probabilities.items():
             frames = batch.streams[name].lengths

@@ -1,6 +1,6 @@
 """Two floors that every table needs: what is known without looking, and a linear model of averages.
 
-Their weights are solved for, not trained: ``fit`` calls :meth:`Floor.solve` in place of its epochs.
+Their weights have a closed form: ``fit`` calls :meth:`~ktnet_lite.model.network.Network.solve` in place of epochs.
 """
 
 from __future__ import annotations
@@ -19,26 +19,20 @@ from ktnet_lite.data.batching import Batches, Padded
 from ktnet_lite.data.schema import Split
 from ktnet_lite.model.losses import sentiment_classes, task_loss
 from ktnet_lite.model.network import Output
-from ktnet_lite.names import Fill, Modality
+from ktnet_lite.names import Fill, Modality, TaskLoss
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4)  # of the penalty on the weights
 ABSENT = -30.0  # logit of a class that no training clip has
 
 
-class Floor(Baseline):
-    """A model whose weights come from a formula or a solver."""
-
-    def solve(self, train: Split, valid: Split, loss: str) -> None:
-        """Set the weights."""
-        raise NotImplementedError
-
-
-class Constant(Floor):
+class Constant(Baseline):
     """The prediction for every clip that is best for the training labels under the loss.
 
     L1: their median. Cross entropy: their frequencies, so that the arg max is the majority class and the score the
     mean of the classes. Emotions: the frequency of each.
     """
+
+    closed_form = True
 
     def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], **_: object):
         super().__init__(dims, outputs)
@@ -53,11 +47,11 @@ class Constant(Floor):
         return Output(self.logits.expand(clips, *self.outputs))
 
     @torch.no_grad()
-    def solve(self, train: Split, valid: Split, loss: str) -> None:
+    def solve(self, train: Split, valid: Split) -> None:
         targets = torch.from_numpy(np.asarray(train.targets))
-        if loss == "l1":
+        if self.loss == "l1":
             best = targets.float().quantile(0.5)[None]
-        elif loss == "cross_entropy":
+        elif self.loss == "cross_entropy":
             best = log_frequencies(sentiment_classes(targets), 7)
         else:
             best = torch.stack([log_frequencies(column.long(), 2) for column in targets.T])
@@ -69,11 +63,13 @@ def log_frequencies(classes: Tensor, count: int) -> Tensor:
     return (torch.bincount(classes, minlength=count) / len(classes)).log().clamp(min=ABSENT)
 
 
-class Linear(Floor):
+class Linear(Baseline):
     """Ridge (L1 loss: regression) or logistic regression on each modality's mean over its steps, by scikit-learn.
 
     The penalty's strength is the one whose loss on the valid split is least.
     """
+
+    closed_form = True
 
     def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], **_: object):
         super().__init__(dims, outputs)
@@ -87,15 +83,15 @@ class Linear(Floor):
         return Output(self.linear(self.pooled(streams)).unflatten(-1, self.outputs))
 
     @torch.no_grad()
-    def solve(self, train: Split, valid: Split, loss: str) -> None:
+    def solve(self, train: Split, valid: Split) -> None:
         (x, y), (valid_x, valid_y) = (self._table(split) for split in (train, valid))
         best = np.inf
         for strength in STRENGTHS:
-            weight, bias = solution(x, y, strength, loss)
+            weight, bias = solution(x, y, strength, self.loss)
             logits = torch.from_numpy(valid_x @ weight.T + bias).float().unflatten(-1, self.outputs)
-            found = task_loss(logits, torch.from_numpy(valid_y), loss).item()
-            if found < best:
-                best = found
+            error = task_loss(logits, torch.from_numpy(valid_y), self.loss).item()
+            if error < best:
+                best = error
                 self.linear.weight.copy_(torch.from_numpy(weight))
                 self.linear.bias.copy_(torch.from_numpy(bias))
 
@@ -108,7 +104,7 @@ class Linear(Floor):
         return pooled.double().numpy(), np.asarray(split.targets)
 
 
-def solution(x: np.ndarray, y: np.ndarray, strength: float, loss: str) -> tuple[np.ndarray, np.ndarray]:
+def solution(x: np.ndarray, y: np.ndarray, strength: float, loss: TaskLoss) -> tuple[np.ndarray, np.ndarray]:
     """Weight (outputs, features) and bias (outputs,) of the linear model for this loss."""
     if loss == "l1":
         model = Ridge(alpha=strength).fit(x, y)

@@ -114,7 +114,7 @@ class MCTN(Baseline):
             encoded.append(encoder(encoded[-1]))
         return MCTNOutput(self.head(self.recurrent(encoded[-1]).last()), encoded[1:])
 
-    def auxiliary(self, output: MCTNOutput, batch: Batch, loss: str) -> dict[str, Tensor]:
+    def auxiliary(self, output: MCTNOutput, batch: Batch) -> dict[str, Tensor]:
         truth = {name: self.standardised(batch.streams, name) for name in self.standardise}
         first, present = self.targets[0], batch.present[self.targets[0]]
         translated = self.out[first](self.decoders[0](output.encoded[0], truth[first].values.shape[1]))

@@ -138,7 +138,7 @@ class MFM(Baseline):
         factors = torch.cat([self.label_factor(codes.label), self.own_factors[name](codes.own[name])], dim=-1)
         return self.generators[name](factors.relu(), steps)
 
-    def auxiliary(self, output: MFMOutput, batch: Batch, loss: str) -> dict[str, Tensor]:
+    def auxiliary(self, output: MFMOutput, batch: Batch) -> dict[str, Tensor]:
         _, codes, (values, mask) = output
 
         def generation(codes: Codes, name: Modality) -> Tensor:
@@ -152,6 +152,6 @@ class MFM(Baseline):
         }
         if self.infers_audio:
             inferred = self.surrogate_codes(output.aligned)
-            label = task_loss(self.predict(inferred), batch.targets, loss)
+            label = task_loss(self.predict(inferred), batch.targets, self.loss)
             terms["surrogate"] = label + self.weights["generation"] * generation(inferred, "audio")
         return terms

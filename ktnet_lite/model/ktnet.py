@@ -23,7 +23,7 @@ from ktnet_lite.names import MODALITIES, VARIANTS, Concat, Modality, Pooling, Va
 class KTNetOutput(NamedTuple):
     """What a forward pass gives."""
 
-    logits: Tensor  # (B, 7), (B, 1) or (B, 4, 2): see losses.OUTPUTS
+    logits: Tensor  # (B, 7), (B, 1) or (B, 4, 2): see network.OUTPUTS
     reconstructed: dict[Modality, Padded]  # theta(f_V) (B, T_V, d) and phi(f_L) (B, T_L, d); empty unless "ours"
 
 

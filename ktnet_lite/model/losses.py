@@ -12,10 +12,9 @@ from torch.nn import functional as F
 from ktnet_lite.data.batching import Batch, Padded
 from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.ktnet import KTNetOutput
+from ktnet_lite.model.network import OUTPUTS as OUTPUTS
 from ktnet_lite.model.network import Network
 from ktnet_lite.names import Consistency, Modality, TaskLoss, Treatment
-
-OUTPUTS: dict[TaskLoss, tuple[int, ...]] = {"cross_entropy": (7,), "l1": (1,), "emotion": (4, 2)}
 
 
 def process_mean(value: Tensor) -> Tensor:
@@ -167,7 +166,7 @@ class Objective(nn.Module):
     Parameters
     ----------
     model : Network
-    loss : {"cross_entropy", "l1", "emotion"}
+        Its ``outputs`` imply the task loss.
     audio_target : AudioTarget, for "ours"
     weights : dict of float
         lambda_1 for vision, lambda_2 for language.
@@ -183,7 +182,6 @@ class Objective(nn.Module):
     def __init__(
         self,
         model: Network,
-        loss: TaskLoss,
         audio_target: AudioTarget | None = None,
         weights: Mapping[Modality, float] | None = None,
         consistency: Consistency = "l2",
@@ -191,7 +189,7 @@ class Objective(nn.Module):
         super().__init__()
         if model.reconstructs != (audio_target is not None):
             raise ValueError('the variant "ours", and no other, needs an audio target')
-        self.model, self.loss, self.audio_target = model, loss, audio_target
+        self.model, self.audio_target = model, audio_target
         if audio_target is not None and (missing := set(model.observed) - set(weights or {})):
             raise ValueError(f"weights has no lambda for {', '.join(sorted(missing))}")
         self.weights, self.consistency = dict(weights or {}), consistency
@@ -203,9 +201,9 @@ class Objective(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         output = self.model(batch.streams)
-        terms = {"task": task_loss(output.logits, batch.targets, self.loss)}
+        terms = {"task": task_loss(output.logits, batch.targets, self.model.loss)}
         total = terms["task"]
-        for name, term in self.model.auxiliary(output, batch, self.loss).items():
+        for name, term in self.model.auxiliary(output, batch).items():
             terms[name] = term
             total = total + self.model.weights[name] * term
         if self.audio_target is not None:
@@ -215,7 +213,7 @@ class Objective(nn.Module):
                 terms[f"{source}_to_audio"] = term
                 total = total + self.weights[source] * term
             if logits is not None:
-                terms["audio_task"] = task_loss(logits, batch.targets, self.loss, batch.present["audio"])
+                terms["audio_task"] = task_loss(logits, batch.targets, self.model.loss, batch.present["audio"])
                 total = total + terms["audio_task"]
         return {"loss": total, **terms}
 

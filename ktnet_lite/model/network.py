@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from ktnet_lite.data.batching import Batch, Padded
 from ktnet_lite.data.schema import Split
+from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.encoder import Standardise
-from ktnet_lite.names import Fill, Modality
+from ktnet_lite.names import Fill, Modality, TaskLoss
+
+# Shape of one clip's logits under each task loss: 7 sentiment classes, 1 score, 4 binary emotions.
+OUTPUTS: dict[TaskLoss, tuple[int, ...]] = {"cross_entropy": (7,), "l1": (1,), "emotion": (4, 2)}
 
 
 class Head(nn.Module):
@@ -31,7 +35,7 @@ class Head(nn.Module):
 class Output(NamedTuple):
     """The least that a forward pass gives."""
 
-    logits: Tensor  # (B, 7), (B, 1) or (B, 4, 2): see losses.OUTPUTS
+    logits: Tensor  # (B, 7), (B, 1) or (B, 4, 2): see OUTPUTS
 
 
 class Network(nn.Module):
@@ -54,6 +58,8 @@ class Network(nn.Module):
         Whether training needs a target for reconstructed audio, Eq. (1).
     aligned_only : bool
         Whether every stream must lie on the words' time line.
+    closed_form : bool
+        Whether :meth:`solve` sets the weights, in place of training epochs.
     """
 
     observed: tuple[Modality, ...]
@@ -62,6 +68,22 @@ class Network(nn.Module):
     infers_audio = False
     reconstructs = False
     aligned_only = False
+    closed_form = False
+
+    @property
+    def loss(self) -> TaskLoss:
+        """The task loss, Eq. (5), that ``outputs`` implies.
+
+        Raises
+        ------
+        ConfigError
+            No task loss takes logits of this shape.
+        """
+        for loss, outputs in OUTPUTS.items():
+            if outputs == self.outputs:
+                return loss
+        shapes = ", ".join(map(str, OUTPUTS.values()))
+        raise ConfigError(f"{type(self).__name__} has outputs = {self.outputs}; no task loss takes them, only {shapes}")
 
     @property
     def inputs(self) -> Mapping[Modality, Standardise]:
@@ -91,8 +113,12 @@ class Network(nn.Module):
         for name, layer in self.inputs.items():
             layer.fit(split.streams[name])
 
-    def auxiliary(self, output: NamedTuple, batch: Batch, loss: str) -> dict[str, Tensor]:
-        """Terms of the training objective besides the task loss (whose name is ``loss``), without their ``weights``."""
+    def solve(self, train: Split, valid: Split) -> None:
+        """Set the weights by a formula or solver instead of training epochs; see ``closed_form``."""
+        raise NotImplementedError(f"{type(self).__name__} has no closed form; train it in epochs")
+
+    def auxiliary(self, output: Any, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms that training adds to the task loss, by name, before they are weighted."""
         return {}
 
     def attention_maps(self, streams: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:
