@@ -336,6 +336,20 @@ def test_a_frozen_target_has_no_dropout_in_training(treatment):
     assert objective.model.training and objective.audio_target.training
 
 
+@pytest.mark.parametrize("treatment", ["random", "teacher"])
+def test_a_frozen_target_leaves_the_callers_encoder_as_it_was(treatment):
+    encoder = ModalityEncoder(3, **SIZE, dropout=0.5).train()
+    target = AudioTarget(encoder, treatment, (7,)).train()
+    assert encoder.training and all(parameter.requires_grad for parameter in encoder.parameters())
+    assert not any(parameter.requires_grad for parameter in target.parameters())
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter += 1.0
+    for name, tensor in target.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
 # --- padding, and how good the reconstruction is
 
 

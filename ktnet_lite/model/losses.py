@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import torch
@@ -125,18 +126,17 @@ class AudioTarget(nn.Module):
 
     - ``naive``: gradients through both sides; shown to collapse.
     - ``joint``: f_A is detached in Eq. (1); the encoder is kept informative by its own auxiliary sentiment head.
-    - ``random``: untrained and frozen.
-    - ``teacher``: the audio encoder of a trained full-modality model, frozen (knowledge transfer proper).
+    - ``random``: a frozen copy of an untrained encoder.
+    - ``teacher``: a frozen copy of a trained full-modality model's audio encoder (knowledge transfer proper).
 
     ``outputs`` is the shape of a clip's logits, for the head of ``joint``. The paper leaves the treatment open.
     """
 
     def __init__(self, encoder: ModalityEncoder, treatment: Treatment, outputs: tuple[int, ...]):
         super().__init__()
-        self.encoder, self.treatment, self.outputs = encoder, treatment, outputs
+        self.treatment, self.outputs = treatment, outputs
         self.frozen = treatment in ("random", "teacher")
-        if self.frozen:
-            encoder.requires_grad_(False).eval()
+        self.encoder = copy.deepcopy(encoder).requires_grad_(False).eval() if self.frozen else encoder
         if treatment == "joint":
             self.head = nn.Linear(encoder.embedding.project.out_features, int(torch.tensor(outputs).prod()))
 
