@@ -321,5 +321,5 @@ def test_no_clip_is_in_train_and_test(real_data, tmp_path):
 
 @pytest.mark.parametrize("module", [mosi_words, mosi_utterance])
 def test_a_missing_file_is_named(module, tmp_path):
-    with pytest.raises(DataError, match=r"no .* in it; `ktnet-lite data fetch mosi-"):
+    with pytest.raises(DataError, match=r"no .* in it; run `ktnet-lite data fetch mosi-"):
         Dataset.collect(*module.read(tmp_path))

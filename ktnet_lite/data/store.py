@@ -274,13 +274,18 @@ def _read_split(group: h5py.Group, modalities: Iterable[Modality]) -> Split:
     return Split(streams, _read_array(group, "targets"), tuple(_read_json(group, "ids")), words)
 
 
+def read_array(dataset: h5py.Dataset) -> np.ndarray:
+    """Read an array of an HDF5 file of any origin. Raises :class:`ValueError` if it is larger than its file allows."""
+    if dataset.nbytes > GREATEST_RATIO * dataset.id.get_storage_size() + CHUNK:
+        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes, which so small a file cannot hold")
+    return dataset[()]
+
+
 def _read_array(group: h5py.Group, name: str) -> np.ndarray:
     dataset = group[name]
     if not dataset.fletcher32:
         raise ValueError(f"{dataset.name} has no checksum")
-    if dataset.nbytes > GREATEST_RATIO * dataset.id.get_storage_size() + CHUNK:
-        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes, which so small a file cannot hold")
-    return dataset[()]
+    return read_array(dataset)
 
 
 def _read_json(group: h5py.Group, name: str) -> Any:

@@ -25,7 +25,7 @@ import numpy as np
 from ktnet_lite.data.readers.fields import numbers
 from ktnet_lite.data.readers.padding import pack_all
 from ktnet_lite.data.schema import Header, Split
-from ktnet_lite.data.store import CHUNK, GREATEST_RATIO
+from ktnet_lite.data.store import read_array
 from ktnet_lite.errors import DataError
 from ktnet_lite.names import SENTIMENT_RANGE, SPLITS, Modality
 
@@ -103,13 +103,7 @@ def _labels(folder: Path, name: str) -> np.ndarray:
 
 
 def _array(path: Path, name: str, dimensions: int) -> np.ndarray:
-    return numbers(path, name, ARRAY, _opened(path, _whole), dimensions)
-
-
-def _whole(array: h5py.Dataset) -> np.ndarray:
-    if array.nbytes > GREATEST_RATIO * array.id.get_storage_size() + CHUNK:
-        raise ValueError(f"{ARRAY} claims {array.nbytes} bytes, which so small a file cannot hold")
-    return array[()]
+    return numbers(path, name, ARRAY, _opened(path, read_array), dimensions)
 
 
 def _shape(path: Path) -> tuple[int, ...]:

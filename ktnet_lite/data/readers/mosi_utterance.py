@@ -25,14 +25,16 @@ from pathlib import Path
 import numpy as np
 
 from ktnet_lite.data.readers.csd import Videos, segments
+from ktnet_lite.data.readers.folder import find
 from ktnet_lite.data.schema import Header, Split, Stream
 from ktnet_lite.errors import DataError
 from ktnet_lite.names import Modality
 
+NAME = "mosi-utterance"
 CONTEXT = 4
 LABELS = "CMU_MOSI_Opinion_Labels.csd"
 FILES: dict[Modality, str] = {"language": "text", "vision": "video", "audio": "audio"}
-FETCH = "fetch it again: `ktnet-lite data fetch mosi-utterance`"
+FETCH = f"fetch it again: `ktnet-lite data fetch {NAME}`"
 VALID_EVERY = 6  # of the training videos in the order of their names, every sixth is for validation
 
 
@@ -51,12 +53,12 @@ def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
         "caution": "features are partly label-supervised; own split only; not comparable with the official MOSI tables",
         "context": f"{CONTEXT} clips on either side; the last feature marks the clip itself",
     }
-    return Header("mosi-utterance", "sentiment", True, provenance), _splits(folder)
+    return Header(NAME, "sentiment", True, provenance), _splits(folder)
 
 
 def _splits(folder: Path) -> Iterator[tuple[str, Split]]:
-    names = [row[0] for row in _rows(_find(folder, "transcripts.csv"))]
-    scores = {clip: score for clip, (_, _, _, score) in segments(Videos(_find(folder, LABELS))).items()}
+    names = [row[0] for row in _rows(find(folder, "transcripts.csv", NAME))]
+    scores = {clip: score for clip, (_, _, _, score) in segments(Videos(find(folder, LABELS, NAME))).items()}
     train, test = (_load(folder, part, names, scores) for part in ("train", "test"))
     if both := sorted(train.keys() & test.keys()):
         raise DataError(f"{folder}: {len(both)} clips are in train and in test, the first {both[0]}; {FETCH}")
@@ -69,9 +71,9 @@ def _splits(folder: Path) -> Iterator[tuple[str, Split]]:
 
 def _load(folder: Path, part: str, names: list[str], scores: dict[str, float]) -> dict[str, dict[Modality, np.ndarray]]:
     """The vectors of each clip of one part, by clip id."""
-    paths = {modality: _find(folder, f"{file}_{part}0.csv") for modality, file in FILES.items()}
+    paths = {modality: find(folder, f"{file}_{part}0.csv", NAME) for modality, file in FILES.items()}
     arrays = {modality: _numbers(path) for modality, path in paths.items()}
-    index_file = _find(folder, f"text_{part}.csv")
+    index_file = find(folder, f"text_{part}.csv", NAME)
     index = _whole(index_file, _numbers(index_file), 0)
     for modality, path in paths.items():
         if len(arrays[modality]) != len(index):
@@ -159,10 +161,3 @@ def _rows(path: Path) -> list[list[str]]:
     if not rows:
         raise DataError(f"{path} is empty; {FETCH}")
     return rows
-
-
-def _find(folder: Path, name: str) -> Path:
-    found = sorted(folder.rglob(name)) if folder.is_dir() else []
-    if not found:
-        raise DataError(f"{folder}: no {name} in it; `ktnet-lite data fetch mosi-utterance` gets it")
-    return found[0]

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ktnet_lite.data.readers.csd import Videos, segments
+from ktnet_lite.data.readers.folder import find
 from ktnet_lite.data.readers.folds import mosi_split
 from ktnet_lite.data.readers.words import SHIFTED, vectors_of, words_of
 from ktnet_lite.data.schema import Header, Split, Stream
@@ -39,7 +40,7 @@ def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
     DataError
         A file is missing or damaged, or a labelled video has no words.
     """
-    words, labels = (Videos(_find(Path(folder), name)) for name in (WORDS, LABELS))
+    words, labels = (Videos(find(Path(folder), name, "mosi-words")) for name in (WORDS, LABELS))
     clips = segments(labels)
     for video in labels:
         if video not in words:
@@ -81,10 +82,3 @@ def _splits(videos: Videos, clips: dict[str, tuple]) -> Iterator[tuple[str, Spli
         streams = {"language": Stream.from_clips(texts), "audio": Stream.from_clips(voices)}
         scores = np.array([about[3] for about in chosen.values()], dtype=np.float32)
         yield name, Split(streams, scores, tuple(chosen), tuple(said))
-
-
-def _find(folder: Path, name: str) -> Path:
-    found = sorted(folder.rglob(name)) if folder.is_dir() else []
-    if not found:
-        raise DataError(f"{folder}: no {name} in it; `ktnet-lite data fetch mosi-words` gets it")
-    return found[0]
