@@ -1,26 +1,87 @@
-"""The parameters of one training run: one frozen dataclass that papermill, the command line and Python share."""
+"""The parameters of one training run: one frozen dataclass that papermill, the command line and Python share.
+
+A new parameter is one field: its type gives its choices, its metadata says what it means and which runs use it. The
+command line, the notebook's parameters, run names, teachers and the book's reference follow from that.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import json
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from ktnet_lite.baselines import SYSTEMS
-from ktnet_lite.errors import ConfigError
-from ktnet_lite.names import MODALITIES, TREATMENTS, VARIANTS
+from ktnet_lite.errors import ConfigError, did_you_mean
+from ktnet_lite.names import (
+    MODALITIES,
+    VARIANTS,
+    Concat,
+    Consistency,
+    Device,
+    Modality,
+    Model,
+    Pooling,
+    Precision,
+    SentimentLoss,
+    System,
+    Task,
+    Treatment,
+    Variant,
+)
 
-NOT_SCIENCE = {"out", "data_from", "device", "teacher"}  # where things lie, not what is computed
+Use = Callable[["TrainConfig"], bool]
 
 
-def parameter(default: Any, about: str, *, unit: str = "", choices: tuple = (), low: float | None = None, high=None):
-    """A dataclass field that also says what it means, in which unit, and which values it may take."""
-    metadata = {"about": about, "unit": unit, "choices": tuple(choices), "low": low, "high": high}
-    return dataclasses.field(default=default, metadata=metadata)
+def _ours(config: TrainConfig) -> bool:
+    return config.variant == "ours"
+
+
+def _attends(config: TrainConfig) -> bool:
+    return config.model in ("ktnet", "mult")
+
+
+def _trains(config: TrainConfig) -> bool:
+    return config.model not in ("linear", "constant")  # they have a closed form
+
+
+def _synthetic(config: TrainConfig) -> bool:
+    return config.dataset == "synthetic"
+
+
+def _scores(config: TrainConfig) -> bool:
+    return not (_synthetic(config) and config.task == "emotion")  # emotions have one loss
+
+
+def parameter(
+    default: Any,
+    about: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    identity: bool = True,
+    used: Use | None = None,
+    shared: bool = True,
+) -> Any:
+    """Declare a field of :class:`TrainConfig`. A default of "auto" is resolved when the config is built.
+
+    Parameters
+    ----------
+    about, unit, low, high
+        Its meaning, and the values that it may take.
+    identity : bool
+        Whether it changes what is computed, and so belongs to a run's name; False for places and devices.
+    used : function of a config, optional
+        Whether that run uses the parameter; by default every run does.
+    shared : bool
+        Whether a teacher has the same value as its student, where it uses the parameter at all.
+    """
+    metadata = {"about": about, "unit": unit, "low": low, "high": high, "identity": identity, "shared": shared}
+    return dataclasses.field(default=default, metadata={**metadata, "used": used or (lambda config: True)})
 
 
 @dataclass(frozen=True)
@@ -30,130 +91,168 @@ class TrainConfig:
     Raises
     ------
     ConfigError
-        A value of the wrong type, out of range, or none of the choices; the message names the parameter.
+        A value has the wrong type, is out of range, or is not one of the choices; the message names the parameter.
     """
 
     dataset: str = parameter("synthetic", "name in the catalogue, or path of a data file")
-    data_from: str = parameter("", "folder that holds the raw files already; empty: download what is missing")
-    out: str = parameter("runs", "folder under which each run gets a folder of its own")
-    model: str = parameter("ktnet", "the system", choices=("ktnet", *SYSTEMS))
-    variant: str = parameter(
-        "auto", "what the model observes; auto: ours for ktnet, else full", choices=("auto", *VARIANTS)
+    data_from: str = parameter(
+        "", "folder that holds the raw files already; empty: download what is missing", identity=False
     )
+    out: str = parameter("runs", "folder under which each run gets a folder of its own", identity=False)
+    model: Model = parameter("ktnet", "the system")
+    variant: Variant = parameter("auto", "what the model observes; auto: ours for ktnet, else full")
     seed: int = parameter(0, "seed of weights, batch order and dropout", low=0, high=2**32 - 1)
 
-    epochs: int = parameter(40, "passes over the training split (paper: 40)", low=1)
-    batch_size: int = parameter(24, "over all processes", unit="clips", low=1)
-    learning_rate: float = parameter(1e-3, "Adam's, constant (paper: 1e-3)", low=0.0)
-    clip_norm: float = parameter(0.8, "largest norm of the gradient (MulT: 0.8)", low=1e-6)
-    task_loss: str = parameter(
-        "auto",
-        "Eq. (5), or MulT's regression; auto: cross_entropy for ktnet, else l1",
-        choices=("auto", "cross_entropy", "l1"),
+    epochs: int = parameter(40, "passes over the training split (paper: 40)", low=1, used=_trains)
+    batch_size: int = parameter(24, "over all processes", unit="clips", low=1, used=_trains)
+    learning_rate: float = parameter(1e-3, "Adam's, constant (paper: 1e-3)", low=0.0, used=_trains)
+    clip_norm: float = parameter(0.8, "largest norm of the gradient (MulT: 0.8)", low=1e-6, used=_trains)
+    task_loss: SentimentLoss = parameter(
+        "auto", "Eq. (5), or MulT's regression; auto: cross_entropy for ktnet, else l1", used=_scores
     )
 
-    treatment: str = parameter("teacher", "how f_A is kept from collapsing", choices=TREATMENTS)
-    teacher: str = parameter("", "model.pt of a trained full variant; empty: train one first")
-    consistency: str = parameter("l2", "distance of Eq. (1), Table V", choices=("l2", "l1"))
-    lambda_vision: float = parameter(1.0, "lambda_1 of Eq. (6)", low=0.0)
-    lambda_language: float = parameter(1.0, "lambda_2 of Eq. (6)", low=0.0)
+    treatment: Treatment = parameter("teacher", "how f_A is kept from collapsing", used=_ours)
+    teacher: str = parameter(
+        "", "model.pt of a trained full variant; empty: train one first", identity=False, used=_ours
+    )
+    consistency: Consistency = parameter("l2", "distance of Eq. (1), Table V", used=_ours)
+    lambda_vision: float = parameter(1.0, "lambda_1 of Eq. (6)", low=0.0, used=_ours)
+    lambda_language: float = parameter(1.0, "lambda_2 of Eq. (6)", low=0.0, used=_ours)
 
-    dim: int = parameter(40, "width d", low=1)
-    heads: int = parameter(8, "attention heads; divides the width", low=1)
-    layers: int = parameter(3, "layers in each set of transformer blocks (paper: 3)", low=1)
-    dropout: float = parameter(0.1, "on embeddings and residual branches", low=0.0, high=0.99)
-    targets: str = parameter("all", "targets of cross-modal attention, comma-separated (Table IV)")
-    concat: str = parameter("time", "how delta joins the reconstructions, Eq. (2)", choices=("time", "features"))
-    pooling: str = parameter("mean", "how a stream becomes one vector", choices=("mean", "last"))
+    dim: int = parameter(40, "width d", low=1, used=_trains)
+    heads: int = parameter(8, "attention heads; divides the width", low=1, used=_attends)
+    layers: int = parameter(3, "layers in each set of transformer blocks (paper: 3)", low=1, used=_attends)
+    dropout: float = parameter(0.1, "on embeddings and residual branches", low=0.0, high=0.99, used=_trains)
+    targets: str = parameter(
+        "all", "targets of cross-modal attention, comma-separated (Table IV)", used=_attends, shared=False
+    )
+    concat: Concat = parameter("time", "how delta joins the reconstructions, Eq. (2)", used=_ours)
+    pooling: Pooling = parameter("mean", "how a stream becomes one vector", used=_attends)
     grid: int = parameter(0, "average audio and vision onto this many steps; 0: leave them", unit="steps", low=0)
 
-    clips: int = parameter(800, "training clips of the synthetic set", unit="clips", low=8)
+    clips: int = parameter(800, "training clips of the synthetic set", unit="clips", low=8, used=_synthetic)
     redundancy: float = parameter(
-        0.7, "synthetic: share of audio's cause that vision and language hold", low=0.0, high=1
+        0.7, "synthetic: share of audio's cause that vision and language hold", low=0.0, high=1, used=_synthetic
     )
-    audio_noise: float = parameter(0.5, "synthetic: noise of the real audio", low=0.0)
-    aligned: bool = parameter(False, "synthetic: one time line for all streams")
-    task: str = parameter("sentiment", "synthetic: what the labels are", choices=("sentiment", "emotion"))
+    audio_noise: float = parameter(0.5, "synthetic: noise of the real audio", low=0.0, used=_synthetic)
+    aligned: bool = parameter(False, "synthetic: one time line for all streams", used=_synthetic)
+    task: Task = parameter("sentiment", "synthetic: what the labels are", used=_synthetic)
 
-    device: str = parameter("auto", "auto, cpu, cuda or mps", choices=("auto", "cpu", "cuda", "mps"))
-    precision: str = parameter("float32", "autocast of the forward pass", choices=("float32", "bf16", "fp16"))
+    device: Device = parameter("auto", "auto, cpu, cuda or mps", identity=False)
+    precision: Precision = parameter("float32", "autocast of the forward pass")
     compile: bool = parameter(False, "torch.compile; worth it on a GPU")
 
     def __post_init__(self):
-        for name, kind in typing.get_type_hints(type(self)).items():
-            object.__setattr__(self, name, _checked(name, kind, getattr(self, name)))
-        ours = self.model == "ktnet"
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+        ktnet = self.model == "ktnet"
         if self.variant == "auto":
-            object.__setattr__(self, "variant", "ours" if ours else "full")
+            object.__setattr__(self, "variant", "ours" if ktnet else "full")
         if self.task_loss == "auto":
-            object.__setattr__(self, "task_loss", "cross_entropy" if ours else "l1")
-        if self.variant == "ours" and not ours:
+            object.__setattr__(self, "task_loss", "cross_entropy" if ktnet else "l1")
+        if self.variant == "ours" and not ktnet:
             others = ", ".join(name for name in VARIANTS if name != "ours")
-            raise ConfigError(f"variant 'ours' is ktnet's alone; those of {self.model!r} are {others}")
+            raise ConfigError(f"variant 'ours' exists for ktnet only; the variants of {self.model!r} are {others}")
         if self.dim % self.heads:
             raise ConfigError(f"dim = {self.dim} is not a multiple of heads = {self.heads}")
+        self._check_targets()
+
+    def _check_targets(self) -> None:
         targets = self.target_modalities or ()
         streams = (*VARIANTS[self.variant], "audio") if self.variant == "ours" else VARIANTS[self.variant]
         for target in targets:
             if target not in MODALITIES:
-                known = ", ".join(MODALITIES)
-                raise ConfigError(f"targets: {target!r} is none of {known}{_nearest(target, MODALITIES)}; or 'all'")
+                hint = did_you_mean(target, MODALITIES)
+                raise ConfigError(f"targets: {target!r} is not one of {', '.join(MODALITIES)}{hint}; or 'all'")
             if target not in streams:
-                raise ConfigError(
-                    f"targets: {target!r} is no stream of {self.variant!r}: {', '.join(streams)}; or 'all'"
-                )
+                known = ", ".join(streams)
+                raise ConfigError(f"targets: {target!r} is not a stream of {self.variant!r}: {known}; or 'all'")
         if len(set(targets)) < len(targets):
             raise ConfigError(f"targets = {self.targets!r} names one twice")
 
     @classmethod
     def build(cls, parameters: Mapping[str, Any]) -> TrainConfig:
-        """A config from a mapping; an unknown name is an error that names the nearest right one."""
+        """Build a config from a mapping; an unknown name is an error that suggests the nearest known one."""
         names = [field.name for field in dataclasses.fields(cls)]
         for name in parameters:
             if name not in names:
-                raise ConfigError(f"unknown parameter {name!r}{_nearest(name, names)}; all: {', '.join(names)}")
+                raise ConfigError(f"unknown parameter {name!r}{did_you_mean(name, names)}; all: {', '.join(names)}")
         return cls(**parameters)
 
     @property
-    def system(self) -> str:
-        """The name in tables, KTNet's variant or the model, with its variant unless it observes everything."""
-        if self.model == "ktnet":
-            return self.variant
-        return self.model if self.variant == "full" else f"{self.model}-{self.variant}"
+    def system(self) -> System:
+        """What is trained: model and variant."""
+        return System(self.model, self.variant)
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether this run learns from a full model that nobody has named yet."""
+        return self.variant == "ours" and self.treatment == "teacher" and not self.teacher
 
     @property
     def taught_by(self) -> TrainConfig:
-        """The training whose audio encoder teaches this one, of all modalities and the same in all that it uses."""
-        fields = "treatment", "teacher", "consistency", "lambda_vision", "lambda_language", "targets", "concat"
-        unused = {name: self.__dataclass_fields__[name].default for name in fields}
-        return dataclasses.replace(self, **unused, variant="full")
+        """The run whose audio encoder teaches this one: it observes all modalities and shares the rest."""
+        own = {field.name: field.default for field in dataclasses.fields(self) if not field.metadata["shared"]}
+        full = dataclasses.replace(self, **own, variant="full")
+        unused = {field.name: field.default for field in dataclasses.fields(full) if not field.metadata["used"](full)}
+        return dataclasses.replace(full, **unused)
 
     @property
-    def target_modalities(self) -> tuple[str, ...] | None:
+    def identity(self) -> dict[str, Any]:
+        """The parameters that decide what this run computes; two runs with the same ones are the same run."""
+        fields = dataclasses.fields(self)
+        return {f.name: getattr(self, f.name) for f in fields if f.metadata["identity"] and f.metadata["used"](self)}
+
+    @property
+    def key(self) -> str:
+        """The identity as text."""
+        return json.dumps(self.identity, sort_keys=True)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The part of the identity that differs from the defaults and that a run's name does not show."""
+        default = TrainConfig(model=self.model)
+        shown = {"dataset", "model", "variant", "seed"}
+        return {
+            name: value
+            for name, value in self.identity.items()
+            if name not in shown and value != getattr(default, name)
+        }
+
+    @property
+    def target_modalities(self) -> tuple[Modality, ...] | None:
         """Targets as KTNet takes them; None for all."""
-        return None if self.targets == "all" else tuple(part.strip() for part in self.targets.split(","))
+        if self.targets == "all":
+            return None
+        return typing.cast("tuple[Modality, ...]", tuple(part.strip() for part in self.targets.split(",")))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and for papermill."""
-        return dataclasses.asdict(self)
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
-def _nearest(name: str, names) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def choices(name: str) -> tuple[str, ...]:
+    """List the values that a parameter may take; empty where its type alone limits them."""
+    literals = typing.get_args(_types()[name])
+    automatic = TrainConfig.__dataclass_fields__[name].default == "auto"
+    return tuple(dict.fromkeys(("auto", *literals) if automatic else literals))
 
 
-def _checked(name: str, kind: type, value: Any) -> Any:
-    """The value, as its declared type, or a ConfigError. An int is a float; a bool is no number."""
+@cache
+def _types() -> dict[str, Any]:
+    return typing.get_type_hints(TrainConfig)
+
+
+def _checked(field: dataclasses.Field, value: Any) -> Any:
+    """Return the value in its declared type, or raise ConfigError. An int counts as a float; a bool is no number."""
+    name, known, about = field.name, choices(field.name), field.metadata
+    kind = str if known else _types()[name]
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
         raise ConfigError(f"{name} = {value!r} is {type(value).__name__}, expected {kind.__name__}")
-    about = TrainConfig.__dataclass_fields__[name].metadata
-    if about["choices"] and value not in about["choices"]:
-        raise ConfigError(
-            f"{name} = {value!r} is none of {', '.join(about['choices'])}{_nearest(value, about['choices'])}"
-        )
+    if known and value not in known:
+        raise ConfigError(f"{name} = {value!r} is not one of {', '.join(known)}{did_you_mean(value, known)}")
     low, high = about["low"], about["high"]
     if kind in (int, float) and not (
         math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)

@@ -20,6 +20,7 @@ Model = Literal[
     "constant",
 ]
 Variant = Literal["full", "vision", "language", "language_vision", "ours"]
+SentimentLoss = Literal["cross_entropy", "l1"]
 TaskLoss = Literal["cross_entropy", "l1", "emotion"]
 Consistency = Literal["l2", "l1"]
 Treatment = Literal["naive", "joint", "random", "teacher"]

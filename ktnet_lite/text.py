@@ -1,27 +1,54 @@
-"""Plain text for a terminal."""
+"""Text for terminals and pages: tables, sizes, durations, lists."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+
+from tabulate import DataRow, TableFormat, tabulate
+
+PIPES = TableFormat(None, None, None, None, DataRow("|", "|", "|"), DataRow("|", "|", "|"), 1, None)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width, two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    """Lay out rows, the first of which is the heading, as plain text in columns two spaces apart."""
+    laid_out = tabulate(rows, tablefmt="plain", disable_numparse=True)
+    return "\n".join(line.rstrip() for line in laid_out.splitlines())
 
 
-def size(count: float) -> str:
-    """A number of bytes, to three digits."""
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Lay out rows, the first of which is the heading, as a Markdown table that also lines up as plain text."""
+    head, *body = tabulate(rows, tablefmt=PIPES, disable_numparse=True).splitlines()
+    return "\n".join([head, re.sub(r"[^|]", "-", head), *body])
+
+
+def listed(text: str) -> list[str]:
+    """Split "a,b,c" into names, each once."""
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def enumerated(names: Iterable[str]) -> str:
+    """Join names as a sentence does: "a, b and c"."""
+    *most, last = list(names) or ["none"]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def count(number: int, noun: str) -> str:
+    """Say how many: "1 seed", "5 seeds"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def size(number: float) -> str:
+    """Write a number of bytes with three digits."""
     for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB"
 
 
 def duration(seconds: float) -> str:
-    """A time span, to two units at most."""
+    """Write a time span with at most two units."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return f"{seconds:.0f} s"

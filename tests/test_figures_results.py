@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ktnet_lite.course.results import learning_curves, panels
+from ktbook.result_plots import learning_curves, panels
 from ktnet_lite.measures.statistics import Interval
 from ktnet_lite.reporting.plots import COLOURS
 

@@ -1,20 +1,19 @@
-"""What the paper claims of its tables, and what our runs say of each claim."""
+"""The claims that the paper makes about its tables, and what our runs show of each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-from scipy.stats import false_discovery_control
-
 from ktnet_lite.experiments import grids
 from ktnet_lite.measures.metrics import METRICS
-from ktnet_lite.measures.statistics import paired_difference
-from ktnet_lite.reporting import paper, report
-from ktnet_lite.reporting.tables import SURE, Comparison, Table
+from ktnet_lite.measures.statistics import TESTED
+from ktnet_lite.names import System
+from ktnet_lite.reporting import paper
+from ktnet_lite.reporting.compare import SURE, Comparison, corrected, paired
+from ktnet_lite.reporting.tables import Table
 
-FILLS = ("full, audio = 0", "full, audio = mean")
+SILENCED = System("ktnet", "full", "zero"), System("ktnet", "full", "mean")
 
 
 class Claim(NamedTuple):
@@ -121,7 +120,7 @@ class Printed(NamedTuple):
     @property
     def gain(self) -> float:
         """By how much the first row is better."""
-        return self.difference if METRICS[self.metric].higher_is_better else -self.difference
+        return METRICS[self.metric].gain(self.difference)
 
 
 def printed(claim: Claim) -> list[Printed]:
@@ -133,7 +132,7 @@ def printed(claim: Claim) -> list[Printed]:
             if row != claim.ours or (claim.other, column) not in table.values:
                 continue
             for metric in table.metrics:
-                if metric in report.TESTED["sentiment"] or metric.startswith("accuracy_"):
+                if metric in TESTED["sentiment"] or metric.startswith("accuracy_"):
                     ours, other = (table.values[name, column][metric] for name in (claim.ours, claim.other))
                     found.append(Printed(table.data, column, metric, round(ours - other, 4)))
     return found
@@ -155,15 +154,14 @@ class Finding(NamedTuple):
     @property
     def verdict(self) -> str:
         """Of "better", the difference's sign, where p is below ``SURE``; of "close", its interval and the margin."""
-        better = 1 if METRICS[self.comparison.metric].higher_is_better else -1
-        difference = self.comparison.difference
+        difference, gain = self.comparison.difference, METRICS[self.comparison.metric].gain
         if self.claim.close:
             allowed = margin(self.claim, self.comparison.metric)
-            low, high = sorted((better * difference.low, better * difference.high))
+            low, high = sorted((gain(difference.low), gain(difference.high)))
             return "holds" if low >= -allowed else "fails" if high < -allowed else "not shown"
         if self.comparison.p >= SURE:
             return "not shown"
-        return "holds" if better * difference.mean > 0 else "reversed"
+        return "holds" if gain(difference.mean) > 0 else "reversed"
 
 
 def findings(claim: Claim, tables: Mapping[str, Sequence[Table]]) -> list[Finding]:
@@ -179,21 +177,11 @@ def findings(claim: Claim, tables: Mapping[str, Sequence[Table]]) -> list[Findin
 
 
 def controls(table: Table) -> list[Comparison]:
-    """Ours against a full model whose audio is gone and replaced by zeros or by its mean: the cheapest answers."""
-    found = []
+    """Compare ours with a full model whose audio is missing and filled in: the cheapest alternatives."""
+    compared = []
     for column in table.columns:
-        runs = [run for row in ("Full modality", "Ours") for run in table.runs.get((row, column), ())]
-        rows = report.rows(runs) if runs else {}
-        for fill in FILLS:
-            seeds = {row.seed for row in rows.get("ours", ())} & {row.seed for row in rows.get(fill, ())}
-            if not seeds:
-                continue
-            scores = [np.array([row.scores for row in rows[name] if row.seed in seeds]) for name in ("ours", fill)]
-            targets = np.array(runs[0]["predictions"]["targets"])
-            for metric, function in report.TESTED[runs[0]["dataset"]["task"]].items():
-                difference = paired_difference(function, *scores, targets)
-                found.append(Comparison(column, "Ours", fill, metric, difference, difference.p, None))
-    if not found:
-        return []
-    corrected = false_discovery_control([comparison.p for comparison in found])
-    return [comparison._replace(p=float(p)) for comparison, p in zip(found, corrected, strict=True)]
+        ours = table.tests("Ours", column)
+        for system in SILENCED:
+            for metric, difference in paired(ours, table.tests("Full modality", column, system.fill)).items():
+                compared.append(Comparison(column, "Ours", str(system), metric, difference, difference.p))
+    return corrected(compared)

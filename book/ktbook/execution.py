@@ -9,7 +9,7 @@ from typing import Any
 import nbformat
 
 from ktbook import generated
-from ktnet_lite.reporting.markdown import markdown
+from ktnet_lite.text import markdown
 
 
 def table(notebooks: Iterable[Path]) -> str:

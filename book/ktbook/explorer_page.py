@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ktbook.generated import ROOT, write
-from ktnet_lite.reporting.markdown import markdown
+from ktnet_lite.text import markdown
 
 STATIC = ROOT / "book" / "static"
 LOADED = ("vendor/onnxruntime/*.mjs", "vendor/onnxruntime/*.gz", "explorer/*.onnx", "explorer/clips.json")

@@ -14,7 +14,7 @@ import yaml
 from sphinx.errors import ExtensionError
 
 from ktbook.generated import ROOT, write
-from ktnet_lite.reporting.markdown import markdown
+from ktnet_lite.text import markdown
 
 TEXTS = ("title", "formula", "words", "reading")
 LISTS = ("code", "tests", "chapters")

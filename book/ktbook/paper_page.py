@@ -11,7 +11,7 @@ import yaml
 from ktbook.generated import ROOT, write
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.reporting import paper
-from ktnet_lite.reporting.markdown import markdown
+from ktnet_lite.text import markdown
 
 ABOUT = {
     "I": "sentiment",
@@ -37,8 +37,8 @@ def printed() -> dict[str, dict[str, Any]]:
 
 def heading(metric: str) -> str:
     """A column's name, with an arrow to where it is better."""
-    label, higher_is_better = METRICS[paper.CONVENTION.get(metric, metric)]
-    return f"{label.removesuffix(' (non-zero)')} {'↑' if higher_is_better else '↓'}"
+    shown = METRICS[paper.CONVENTION.get(metric, metric)]
+    return f"{shown.label.removesuffix(' (non-zero)')} {shown.arrow}"
 
 
 def table(number: str, content: dict[str, Any]) -> str:

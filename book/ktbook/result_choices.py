@@ -6,10 +6,11 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ktbook.result_text import CHIEF, command, listed
+from ktbook.result_text import CHIEF, command
 from ktnet_lite.measures.statistics import Difference
-from ktnet_lite.reporting import markdown as pages
-from ktnet_lite.reporting.tables import Comparison, Table
+from ktnet_lite.reporting.compare import Comparison
+from ktnet_lite.reporting.tables import Table
+from ktnet_lite.text import enumerated, markdown
 
 
 class Choice(NamedTuple):
@@ -50,10 +51,10 @@ def effects(choice: Choice, table: Table) -> list[Comparison]:
 
 def chosen(choice: Choice, table: Table) -> str | None:
     """The reading of least MAE on the valid split, once all have been run."""
-    runs = {row: table.runs.get((row, table.columns[0]), ()) for row in (choice.default, *choice.others)}
+    runs = {row: table.results(row, table.columns[0]) for row in (choice.default, *choice.others)}
     if not all(runs.values()):
         return None
-    valid = {row: statistics.fmean(run["metrics"]["valid"]["mae"] for run in group) for row, group in runs.items()}
+    valid = {row: statistics.fmean(run.metrics["valid"]["mae"] for run in group) for row, group in runs.items()}
     return min(valid, key=valid.get)
 
 
@@ -69,10 +70,12 @@ def measured(choice: Choice, tables: Sequence[Table]) -> str:
             lacking.append(f"on `{table.data}` ({command(choice.grid, table.data)})")
         if name := chosen(choice, table):
             best.setdefault(name, []).append(f"`{table.data}`")
-    parts = [pages.markdown(rows)] if len(rows) > 1 else []
+    parts = [markdown(rows)] if len(rows) > 1 else []
     told = f"The default is “{choice.default}”."
     if best:
-        told += f" The valid split would choose {listed(f'“{x}” on {listed(data)}' for x, data in best.items())}."
+        told += (
+            f" The valid split would choose {enumerated(f'“{x}” on {enumerated(data)}' for x, data in best.items())}."
+        )
     if lacking:
         told += f" Not measured yet: {', '.join(lacking)}."
     return "\n\n".join([*parts, told]) + "\n"
@@ -82,7 +85,7 @@ def collapse(table: Table) -> str:
     """How much f_A varies on the valid split after the first and the last epoch, by treatment."""
     told = []
     for row in ("naive", "joint", "random", "teacher"):
-        spreads = [[epoch["valid_audio_std"] for epoch in run["curves"]] for run in table.runs[row, table.columns[0]]]
+        spreads = [[epoch["valid_audio_std"] for epoch in run.curves] for run in table.results(row, table.columns[0])]
         if spreads:
             first, last = (statistics.fmean(its[epoch] for its in spreads) for epoch in (0, -1))
             told.append(f"{first:.2f} to {last:.2f} with `{row}`")

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ktbook.claims import BOLDEST, CLAIMS, Claim, Finding, findings, margin, printed
-from ktbook.result_text import CHIEF, NOTHING, Tables, command, listed, short
+from ktbook.result_text import CHIEF, NOTHING, Tables, command, short
 from ktnet_lite.measures.metrics import METRICS
-from ktnet_lite.reporting import markdown as pages
 from ktnet_lite.reporting import paper
-from ktnet_lite.reporting.tables import Comparison
+from ktnet_lite.reporting.compare import Comparison
+from ktnet_lite.text import enumerated, markdown
 
 COLOURS = {"holds": "success", "reversed": "danger", "fails": "danger", "not shown": "muted-line"}
 AGAINST = {"reversed", "fails"}
@@ -50,7 +50,7 @@ def claims(tables: Tables) -> str:
     for claim, its in found.items():
         cells = ["<br>".join(_told(x) for x in its if _setting(x) == setting) for setting in settings]
         rows.append((claim.text, _papers(claim) or "none", *(cell or "not run" for cell in cells)))
-    return pages.markdown(rows) + "\n"
+    return markdown(rows) + "\n"
 
 
 def evidence(tables: Tables) -> str:
@@ -71,7 +71,7 @@ def evidence(tables: Tables) -> str:
             parts.append("It has no number for this.")
         if claim.close:
             margins = {short(metric): margin(claim, metric) for metric in ("mae", "acc2_nonzero", "accuracy_mean")}
-            allowed = listed(f"{value:.3f} of {name}" for name, value in margins.items())
+            allowed = enumerated(f"{value:.3f} of {name}" for name, value in margins.items())
             parts.append(
                 f"Close is what the paper itself calls so: it is behind by up to {allowed}. The claim holds where our "
                 "whole interval is no further behind, and fails where the whole interval is."
@@ -81,7 +81,7 @@ def evidence(tables: Tables) -> str:
             its = finding.comparison
             cells = METRICS[its.metric].label, str(its.difference), f"{its.p:.3f}", str(its.difference.runs)
             rows.append((_setting(finding), *cells, finding.verdict))
-        parts += [pages.markdown(rows) if len(rows) > 1 else f"Not run yet: {command(claim.grids[0])}.", ":::"]
+        parts += [markdown(rows) if len(rows) > 1 else f"Not run yet: {command(claim.grids[0])}.", ":::"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -91,7 +91,7 @@ def by_verdict(its: Sequence[Finding]) -> str:
     for finding in its:
         if finding.comparison.metric in CHIEF:
             places.setdefault(finding.verdict, []).append(_setting(finding))
-    return "; ".join(f"*{verdict}* on {listed(places[verdict])}" for verdict in COLOURS if verdict in places)
+    return "; ".join(f"*{verdict}* on {enumerated(places[verdict])}" for verdict in COLOURS if verdict in places)
 
 
 def summary(tables: Tables) -> str:
@@ -106,7 +106,7 @@ def summary(tables: Tables) -> str:
         "neither shown nor contradicted": sum(its == {"not shown"} for its in verdicts),
         "not tested yet": sum(not its for its in verdicts),
     }
-    told = listed(f"{count} {'is' if count == 1 else 'are'} {what}" for what, count in counts.items() if count)
+    told = enumerated(f"{count} {'is' if count == 1 else 'are'} {what}" for what, count in counts.items() if count)
     return f"Of {len(CLAIMS)} claims, {told}."
 
 
@@ -134,7 +134,7 @@ def controls(found: Mapping[str, Sequence[Comparison]]) -> str:
             told = f"{short(x.metric)} {x.difference} p = {x.p:.3f}: {x.verdict}"
             rows.setdefault((f"`{data}`, {x.column}", x.other), []).append(told)
     lines = [(*place, "<br>".join(told)) for place, told in rows.items()]
-    return (pages.markdown([("data", "ours minus", "difference [95%]"), *lines]) if lines else NOTHING) + "\n"
+    return (markdown([("data", "ours minus", "difference [95%]"), *lines]) if lines else NOTHING) + "\n"
 
 
 def landing(tables: Tables) -> str:
@@ -148,16 +148,16 @@ def landing(tables: Tables) -> str:
         values = table.values.get((row, column), {})
         ours = (str(values[metric].interval) if metric in values else "not run" for metric in metrics)
         rows.append((row, *ours, *(f"{theirs.values[row, column][metric]:.3f}" for metric in metrics)))
-    baselines = next((run["baselines"] for (_, its), runs in table.runs.items() if its == column for run in runs), {})
+    baselines = next((run.baselines for run in table.results(column=column)), {})
     if baselines:
         constant = (f"{baselines['training median'][metric]:.3f}" for metric in metrics)
         rows.append(("no model: the training median", *constant, "not given", "not given"))
-    trained = max(len(runs) for (_, its), runs in table.runs.items() if its == column)
+    trained = max(len(table.results(row, its)) for row, its in table.needs if its == column)
     told = (
         f"Here: synthetic clips, {column}, the mean of {trained} trainings, its 95% interval. The paper: one number, "
         f"on {theirs.data}. They are different data: compare the order of the rows, not the numbers."
     )
-    return "\n\n".join((pages.markdown(rows), *([told] if trained else []), central(tables))) + "\n"
+    return "\n\n".join((markdown(rows), *([told] if trained else []), central(tables))) + "\n"
 
 
 def central(tables: Tables) -> str:

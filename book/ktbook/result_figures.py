@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from ktbook import claims
+from ktbook.result_plots import STYLES, learning_curves, panels
 from ktnet_lite.course.claim import heat_maps
-from ktnet_lite.course.results import STYLES, learning_curves, panels
-from ktnet_lite.reporting import report
+from ktnet_lite.measures.statistics import Interval
+from ktnet_lite.names import System
+from ktnet_lite.reporting.compare import intervals
 from ktnet_lite.reporting.tables import Table
 
 CENTRAL_CAPTION = """\
@@ -24,6 +27,7 @@ Error on the valid split after each epoch: mean over seeds, with its 95% interva
 weights of its best epoch."""
 NOISE_CAPTION = """\
 Difference of MAE over redundancy and noise; below zero ours is better. Hatched and in brackets: not shown."""
+FULL = System("ktnet", "full")
 CENTRAL = ("Full modality", "Ours", "Language and vision", "Language only")
 
 
@@ -42,47 +46,49 @@ def png(drawn: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def settings(tables: Iterable[Table]) -> dict[str, dict[str, Sequence[dict]]]:
-    """Where the central comparison has been run: data and column -> row -> results."""
+def settings(tables: Iterable[Table]) -> dict[str, tuple[Table, str]]:
+    """List where the central comparison has been run: name -> table and column."""
     found = {}
     for table in tables:
         for column in table.columns:
-            runs = {row: table.runs[row, column] for row in CENTRAL if table.runs.get((row, column))}
-            if runs:
-                found[f"{table.data}, {column}" if len(table.columns) > 1 else table.data] = runs
+            if any(table.results(row, column) for row in CENTRAL):
+                found[f"{table.data}, {column}" if len(table.columns) > 1 else table.data] = table, column
     return found
 
 
 def comparison(tables: Iterable[Table]) -> Picture | None:
-    """MAE of the few systems that the paper is about, with and without audio."""
-    rows, floors = {}, {}
-    for setting, its in settings(tables).items():
-        runs = [run for group in its.values() for run in group]
-        found = report.intervals(runs, "mae")
-        order = ("full", *claims.FILLS, "language", "language_vision", "ours")
-        rows[setting] = {name: found[name] for name in order if name in found}
-        floors[setting] = runs[0]["baselines"]["training median"]["mae"]
+    """Draw the MAE of the central systems, with and without audio."""
+    rows: dict[str, dict[System, Interval]] = {}
+    floors = {}
+    for setting, (table, column) in settings(tables).items():
+        tests = pd.concat(table.tests(row, column, fill) for row in CENTRAL for fill in (None, "zero", "mean"))
+        found = intervals(tests, "mae")
+        order = FULL, *claims.SILENCED, *(System("ktnet", name) for name in ("language", "language_vision", "ours"))
+        rows[setting] = {system: found[system] for system in order if system in found}
+        floors[setting] = tests["result"].iloc[0].baselines["training median"]["mae"]
     if not rows:
         return None
-    told = (f"{setting}: {'; '.join(f'{name} {x}' for name, x in its.items())}" for setting, its in rows.items())
-    return Picture(panels(rows, "mae", floors), f"MAE, mean and 95% interval. {'. '.join(told)}.", CENTRAL_CAPTION)
+    parts = (f"{setting}: {'; '.join(f'{name} {x}' for name, x in row.items())}" for setting, row in rows.items())
+    return Picture(panels(rows, "mae", floors), f"MAE, mean and 95% interval. {'. '.join(parts)}.", CENTRAL_CAPTION)
 
 
 def curves(tables: Iterable[Table]) -> Picture | None:
-    """MAE on the valid split by epoch."""
-    runs = {}
-    for setting, its in settings(tables).items():
-        systems = {group[0]["system"]: group for group in its.values() if group[0]["system"] in STYLES}
-        valid = {name: [[epoch["valid_mae"] for epoch in run["curves"]] for run in g] for name, g in systems.items()}
-        if valid:
-            runs[setting] = {name: valid[name] for name in STYLES if name in valid}
+    """Draw the MAE on the validation set by epoch."""
+    runs: dict[str, dict[str, list[list[float]]]] = {}
+    for setting, (table, column) in settings(tables).items():
+        groups = {str(group[0].config.system): group for row in CENTRAL if (group := table.results(row, column))}
+        valid = {name: [[epoch["valid_mae"] for epoch in run.curves] for run in g] for name, g in groups.items()}
+        if known := {name: valid[name] for name in STYLES if name in valid}:
+            runs[setting] = known
     if not runs:
         return None
-    told = []
-    for setting, its in runs.items():
-        ends = {name: [np.mean([curve[epoch] for curve in group]) for epoch in (0, -1)] for name, group in its.items()}
-        told.append(f"{setting}: {'; '.join(f'{name} from {a:.2f} to {b:.2f}' for name, (a, b) in ends.items())}")
-    alt = f"Mean MAE on the valid split, first to last epoch. {'. '.join(told)}."
+    parts = []
+    for setting, groups in runs.items():
+        ends = {
+            name: [np.mean([curve[epoch] for curve in group]) for epoch in (0, -1)] for name, group in groups.items()
+        }
+        parts.append(f"{setting}: {'; '.join(f'{name} from {a:.2f} to {b:.2f}' for name, (a, b) in ends.items())}")
+    alt = f"Mean MAE on the valid split, first to last epoch. {'. '.join(parts)}."
     return Picture(learning_curves(runs, "MAE on the valid split"), alt, CURVES_CAPTION)
 
 

@@ -9,16 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from ktbook import generated
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.doctor import PUBLISHED
-from ktnet_lite.reporting.markdown import markdown, settings
-from ktnet_lite.reporting.tables import Collection
-from ktnet_lite.text import duration, size
+from ktnet_lite.experiments.result import Result
+from ktnet_lite.text import duration, markdown, size
 
 SPEED, STEP = 5e12, 0.04  # assumed of a GPU: floating-point operations a second, and the least seconds a step
 
-Found = tuple[Path, dict[str, Any]]
+Found = tuple[Path, Result]
 
 
 class Group(NamedTuple):
@@ -28,13 +29,23 @@ class Group(NamedTuple):
     settings: dict[str, Any]  # what is not the default
     runs: list[Found]  # by seed
 
+    @property
+    def used(self) -> dict[str, Any]:
+        """The parameters that this training run uses."""
+        return self.runs[0][1].config.identity
+
+
+def runs(results: pd.DataFrame) -> list[Found]:
+    """The runs of a frame of results, once each, with their files."""
+    return list(results[results["fill"] == ""][["path", "result"]].itertuples(index=False, name=None))
+
 
 def groups(found: Iterable[Found]) -> list[Group]:
     """Trainings that differ in their seed alone."""
     its: dict[tuple, list[Found]] = {}
-    for path, result in sorted(found, key=lambda run: run[1]["parameters"]["seed"]):
-        config = TrainConfig.build(result["parameters"])
-        its.setdefault((config.system, tuple(settings(config).items())), []).append((path, result))
+    for path, result in sorted(found, key=lambda run: run[1].seed):
+        named = tuple(result.config.settings.items())
+        its.setdefault((str(result.config.system), named), []).append((path, result))
     return [Group(system, dict(named), its[system, named]) for system, named in sorted(its, key=_order)]
 
 
@@ -43,44 +54,43 @@ def _order(group: tuple) -> tuple:
     return system, len(named), str(named)
 
 
-def hardware(result: Mapping[str, Any]) -> str:
-    """The machine of a run."""
-    its = result["hardware"]
-    return its["gpu"] or f"{its['cpu']} CPU, {its['threads']} of {its['cores']} cores"
-
-
-def cards(collection: Collection, address: str) -> str:
+def cards(results: pd.DataFrame, address: str) -> str:
     """A card a data set, by its checksum; ``address`` is that of the folder of result files."""
     data: dict[tuple[str, str], list[Found]] = {}
-    for path, result in collection.found.values():
-        data.setdefault((result["dataset"]["name"], result["dataset"]["checksum"]), []).append((path, result))
+    for path, result in runs(results):
+        data.setdefault((result.dataset.name, result.dataset.checksum), []).append((path, result))
     return "\n\n".join(_card(*key, data[key], address) for key in sorted(data)) + "\n" if data else "No result files.\n"
 
 
 def _card(name: str, checksum: str, found: list[Found], address: str) -> str:
     its = groups(found)
-    shared = dict(set.intersection(*(set(group.settings.items()) for group in its)))
+    shared = {
+        name: value
+        for group in its
+        for name, value in group.settings.items()
+        if all(name not in other.used or other.settings.get(name) == value for other in its)
+    }
     results = [result for _, result in found]
-    clips = ", ".join(f"{count} {split}" for split, count in results[0]["dataset"]["clips"].items())
-    memory = [result["peak_memory"] for result in results if result.get("peak_memory")]
+    clips = ", ".join(f"{count} {split}" for split, count in results[0].dataset.clips.items())
+    memory = [result.peak_memory for result in results if result.peak_memory]
     facts = {
         "clips": clips or "not told",
         "checksum": f"`{checksum[:12]}`",
         "settings of all": _listed(shared) or "the defaults",
-        "machine": "; ".join(sorted({hardware(result) for result in results})),
+        "machine": "; ".join(sorted({str(result.hardware) for result in results})),
         "versions": "; ".join(sorted({_versions(result) for result in results})),
-        "trainings": f"{len(found)}, {duration(sum(result['seconds'] for result in results))} in all",
+        "trainings": f"{len(found)}, {duration(sum(result.seconds for result in results))} in all",
     }
     rows = [("system", "settings beyond these", "weights", "median time", "seeds")]
     for group in its:
         own = {key: value for key, value in group.settings.items() if key not in shared}
-        runs = [result for _, result in group.runs]
+        own_runs = [result for _, result in group.runs]
         rows.append(
             (
                 group.system,
                 _listed(own),
-                f"{runs[0]['model_parameters']:,}",
-                _seconds(result["seconds"] for result in runs),
+                f"{own_runs[0].model_parameters:,}",
+                _seconds(result.seconds for result in own_runs),
                 " ".join(_link(path, result, address) for path, result in group.runs),
             )
         )
@@ -99,24 +109,24 @@ def _listed(named: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in sorted(named.items()))
 
 
-def _versions(result: Mapping[str, Any]) -> str:
-    return _listed({"ktnet-lite": result["package"], **result["libraries"]})
+def _versions(result: Result) -> str:
+    return _listed({"ktnet-lite": result.package, **result.libraries})
 
 
-def _link(path: Path, result: Mapping[str, Any], address: str) -> str:
-    return f"[{result['parameters']['seed']}]({address}/{path.parent.name}/{path.name})"
+def _link(path: Path, result: Result, address: str) -> str:
+    return f"[{result.seed}]({address}/{path.parent.name}/{path.name})"
 
 
-def times(collection: Collection) -> str:
+def times(results: pd.DataFrame) -> str:
     """Median time of a training by system and data, one table a machine."""
     machines: dict[str, dict[tuple[str, str], list[float]]] = {}
-    for _, result in collection.found.values():
-        config = TrainConfig.build(result["parameters"])
+    for _, result in runs(results):
+        config = result.config
         name = (
             config.dataset if config.dataset != "synthetic" else f"synthetic, {'' if config.aligned else 'un'}aligned"
         )
-        place = config.system, f"{name}, {config.epochs} epochs"
-        machines.setdefault(hardware(result), {}).setdefault(place, []).append(result["seconds"])
+        place = str(config.system), f"{name}, {config.epochs} epochs"
+        machines.setdefault(str(result.hardware), {}).setdefault(place, []).append(result.seconds)
     if not machines:
         return "No result files.\n"
     parts = []

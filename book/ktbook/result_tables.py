@@ -8,6 +8,7 @@ from ktbook.result_text import figure
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.reporting import markdown as pages
 from ktnet_lite.reporting.tables import Table
+from ktnet_lite.text import markdown
 
 
 def alt(table: Table, column: str) -> str:
@@ -29,7 +30,7 @@ def as_published(table: Table, column: str) -> str:
         for (row, its_column), its in table.printed.items()
         if its_column == column
     ]
-    return pages.markdown([("", *(METRICS[metric].label for metric in metrics)), *rows])
+    return markdown([("", *(METRICS[metric].label for metric in metrics)), *rows])
 
 
 def grid_page(tables: Sequence[Table], drawn: Iterable[str], level: int = 2) -> str:
@@ -41,7 +42,7 @@ def grid_page(tables: Sequence[Table], drawn: Iterable[str], level: int = 2) -> 
 def _on_data(table: Table, drawn: set[str], heading: str) -> list[str]:
     parts = [f"{heading} On {table.data}"]
     to_get = pages.how_to_get(table)
-    runs = [run for group in table.runs.values() for run in group]
+    runs = table.results()
     if not runs:
         if table.printed:
             parts.append("The paper's numbers, as published; we have none of our own here.")
@@ -50,12 +51,12 @@ def _on_data(table: Table, drawn: set[str], heading: str) -> list[str]:
         return [*parts, to_get]
     for column in table.columns:
         if (name := pages.picture_name(table, column)) in drawn:
-            better = "higher" if METRICS[pages.chief(table.grid)].higher_is_better else "lower"
+            better = METRICS[pages.chief(table.grid)].direction
             parts.append(
                 figure(
                     name,
                     alt(table, column),
-                    f"{table.data}, {column}: mean over seeds and 95% interval; {better} is better.",
+                    f"{table.data}, {column}: mean over seeds and 95% interval; {better}.",
                 )
             )
     parts += ["::::{tab-set}", ":::{tab-item} Numbers"]

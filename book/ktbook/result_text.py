@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ktnet_lite.measures.metrics import METRICS
-from ktnet_lite.reporting.report import TESTED
+from ktnet_lite.measures.statistics import TESTED
 from ktnet_lite.reporting.tables import Table
 
 Tables = Mapping[str, Sequence[Table]]  # grid -> its tables, one a data set
 
-CHIEF = {next(iter(metrics)) for metrics in TESTED.values()}  # what a sentence goes by
+CHIEF = {metrics[0] for metrics in TESTED.values()}  # what a sentence goes by
 NOTHING = "No result files yet; `ktnet-lite reproduce 1 --data synthetic` makes some."
 
 
@@ -20,12 +20,6 @@ def unbroken(text: str) -> str:
     text = re.sub(r"\[([-+]?[\d.]+), ([-+]?[\d.]+)\]", "[\\1,\N{NO-BREAK SPACE}\\2]", text)
     text = re.sub(r"\b(MAE|Acc2?) (?=[-+]\d)", "\\1\N{NO-BREAK SPACE}", text)
     return text.replace("p = ", "p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names as a sentence has them."""
-    *most, last = list(names) or ["none"]
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def short(metric: str) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ktbook import (
     claims,
     generated,
@@ -23,31 +25,31 @@ from ktbook import (
 )
 from ktnet_lite.experiments import grids
 from ktnet_lite.experiments.result import published
+from ktnet_lite.reporting import frame
 from ktnet_lite.reporting import markdown as pages
 from ktnet_lite.reporting import reproduce as reproduction
-from ktnet_lite.reporting.tables import Collection
-from ktnet_lite.text import duration
+from ktnet_lite.text import duration, enumerated
 
 SEEDS = 5
 STATE = "results/state.json"
 
 
-def numbers(tables: result_text.Tables, collection: Collection) -> dict[str, str]:
+def numbers(tables: result_text.Tables, results: pd.DataFrame) -> dict[str, str]:
     """What stands for ``{{ name }}`` in the book's pages."""
-    runs = [result for _, result in collection.found.values()]
+    runs = [result for _, result in result_runs.runs(results)]
     ran: dict[str, bool] = {}
     for table in (table for its in tables.values() if its[0].grid.paper for table in its):
-        ran[table.data] = ran.get(table.data, False) or any(table.runs.values())
+        ran[table.data] = ran.get(table.data, False) or bool(table.results())
     missing = [name for name, there in ran.items() if not there]
-    lacking = f"**Nothing has been run on {result_text.listed(missing)}**, which are" if missing else "They hold all"
-    timed = any(run["hardware"]["gpu"] for run in runs)
-    versions = {f"ktnet-lite {run['package']} with torch {run['libraries']['torch']}" for run in runs}
+    lacking = f"**Nothing has been run on {enumerated(missing)}**, which are" if missing else "They hold all"
+    timed = any(run.hardware.gpu for run in runs)
+    versions = {f"ktnet-lite {run.package} with torch {run.libraries['torch']}" for run in runs}
     return {
         "results_runs": f"{len(runs):,}",
-        "results_time": duration(sum(run["seconds"] for run in runs)),
-        "results_machines": result_text.listed(sorted({result_runs.hardware(run) for run in runs})),
-        "results_versions": result_text.listed(sorted(versions)),
-        "results_data": result_text.listed(f"`{name}`" for name, there in ran.items() if there),
+        "results_time": duration(sum(run.seconds for run in runs)),
+        "results_machines": enumerated(sorted({str(run.hardware) for run in runs})),
+        "results_versions": enumerated(sorted(versions)),
+        "results_data": enumerated(f"`{name}`" for name, there in ran.items() if there),
         "results_not_run": lacking,
         "results_claims": result_claims.summary(tables),
         "results_central": result_claims.central(tables),
@@ -58,9 +60,9 @@ def numbers(tables: result_text.Tables, collection: Collection) -> dict[str, str
     }
 
 
-def files(collection: Collection, address: str) -> tuple[dict[str, str | bytes], dict[str, str]]:
+def files(results: pd.DataFrame, address: str) -> tuple[dict[str, str | bytes], dict[str, str]]:
     """Everything below ``generated/results`` by name, and what stands for ``{{ name }}`` in pages."""
-    tables = {name: reproduction.build(grids.load(name), collection, SEEDS) for name in grids.names()}
+    tables = {name: reproduction.build(grids.load(name), results, SEEDS) for name in grids.names()}
     made: dict[str, str | bytes] = {}
     for name, its in tables.items():
         for table in its:
@@ -84,21 +86,21 @@ def files(collection: Collection, address: str) -> tuple[dict[str, str | bytes],
         "evidence.md": result_claims.evidence(tables),
         "controls.md": result_claims.controls({table.data: claims.controls(table) for table in central}),
         "landing.md": result_claims.landing(tables),
-        "runs.md": result_runs.cards(collection, address),
-        "times.md": result_runs.times(collection),
+        "runs.md": result_runs.cards(results, address),
+        "times.md": result_runs.times(results),
         "costs.md": result_runs.counted(result_runs.costs()),
     }
     for name, choice in result_choices.CHOICES.items():
         made[f"choice-{name}.md"] = result_choices.measured(choice, tables[choice.grid])
     made = {name: result_text.unbroken(its) if isinstance(its, str) else its for name, its in made.items()}
-    return made, numbers(tables, collection)
+    return made, numbers(tables, results)
 
 
 def digest(paths: Iterable[Path], address: str) -> str:
     """Of all that the files are made from: results, the package, the benchmarks, this extension."""
     folders = generated.ROOT / "ktnet_lite", generated.ROOT / "benchmarks"
     sources = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".yaml")]
-    sources += Path(__file__).parent.glob("result*.py")
+    sources += Path(__file__).parent.glob("*.py")
     found = hashlib.sha256(address.encode())
     for path in (*paths, *sorted(sources)):
         found.update("/".join(path.parts[-3:]).encode() + b"\0" + path.read_bytes())
@@ -112,7 +114,7 @@ def make(_: Any, config: Any) -> None:
     state, key = generated.FOLDER / STATE, digest(published(), address)
     kept: Mapping = json.loads(state.read_text(encoding="utf-8")) if state.is_file() else {}
     if kept.get("digest") != key or not all((state.parent / name).is_file() for name in kept["files"]):
-        made, told = files(Collection(published()), address)
+        made, told = files(frame.load(published()), address)
         for name, content in made.items():
             generated.write(f"results/{name}", content)
         kept = {"digest": key, "files": list(made), "numbers": told}

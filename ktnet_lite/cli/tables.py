@@ -1,4 +1,4 @@
-"""The commands that make and compare tables: ``ktnet-lite reproduce``, ``report``, ``compare``."""
+"""``ktnet-lite reproduce``, ``report`` and ``compare``: tables, and what they need."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from pathlib import Path
 
 import click
 
-from ktnet_lite.cli.train import listed
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.experiments import grids, sweep
-from ktnet_lite.experiments import result as results
-from ktnet_lite.reporting import markdown as pages
+from ktnet_lite.experiments import grids, result, sweep
+from ktnet_lite.reporting import compare as comparing
+from ktnet_lite.reporting import frame, markdown
 from ktnet_lite.reporting import reproduce as reproduction
-from ktnet_lite.reporting.tables import Collection
-from ktnet_lite.text import duration, table
+from ktnet_lite.text import duration, listed, table
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -22,70 +20,79 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("grid", required=False, metavar="TABLE")
-@click.option("--data", help="data sets of the table, a,b,c; by default those that are at hand")
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="trainings of each cell")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="trainings at once on this machine")
-@click.option("--scheduler", metavar="ADDRESS", help="of a Dask scheduler: train on its workers instead")
+@click.option("--data", help="data sets of the table, a,b,c; by default those that need no download")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="runs of each cell")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="runs at once on this machine")
+@click.option("--scheduler", metavar="ADDRESS", help="address of a Dask scheduler whose workers train instead")
 @click.option("--out", type=FOLDER, default="runs", show_default=True, help="folder of the runs and of the page")
 @click.option("--data-from", default="", help="folder that holds the raw files already")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps")
-@click.option("--dry-run", is_flag=True, help="show what would be trained, and how long it may take")
+@click.option("--dry-run", is_flag=True, help="show what would be trained, and estimate how long it takes")
 @click.option("--publish", type=FOLDER, help="also put small copies of the result files into this folder")
 def reproduce(grid, data, seeds, jobs, scheduler, out: Path, data_from, device, dry_run, publish: Path | None) -> None:
-    """Train what TABLE of the paper needs, and show it: 1 to 5, or another grid; without TABLE, list them.
+    """Train what a table of the paper needs, and show it.
 
-    Only what is missing is trained, so stop at any moment and give the same command again. What fails is kept with its
-    notebook and does not stop the rest. TABLE may also be a .yaml file of yours, written like those that come with
-    the package.
+    TABLE is 1 to 5 or another grid; without it, all are listed. Only missing runs are trained: stop at any moment and
+    give the same command again. A run that fails is kept with its notebook and does not stop the rest. TABLE may also
+    be your own .yaml file, written like those in the package.
     """
     if grid is None:
         click.echo(_overview())
         return
     chosen, names = grids.load(grid), None if data is None else listed(data)
-    where = {"out": out, "data_from": data_from, "device": device}
+    places = {"out": out, "data_from": data_from, "device": device}
     if dry_run:
-        click.echo(_planned(reproduction.trainings(chosen, names, range(seeds), **where), jobs))
+        click.echo(_planned(reproduction.jobs(chosen, names, range(seeds), **places), jobs))
         return
-    made = reproduction.reproduce(chosen, names, seeds, workers=jobs, scheduler=scheduler, **where)
+    made = reproduction.reproduce(chosen, names, seeds, workers=jobs, scheduler=scheduler, **places)
     for job in made.jobs if publish else ():
         if job.done:
-            results.publish(job.folder / "result.json", publish)
-    page, path = pages.page(made.tables), out / f"{chosen.name}.md"
+            result.load(job.folder / "result.json").publish(job.folder, publish)
+    page, path = markdown.page(made.tables), out / f"{chosen.name}.md"
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     click.echo(f"{page}\nThis page: {path}")
     if made.failures:
         lines = "\n".join(f"  {folder}: {error.splitlines()[0]}" for folder, error in made.failures.items())
-        click.echo(f"\n{len(made.failures)} of {len(made.jobs)} trainings failed:\n{lines}", err=True)
+        click.echo(f"\n{len(made.failures)} of {len(made.jobs)} runs failed:\n{lines}", err=True)
         sys.exit(1)
 
 
 @click.command()
 @click.argument("tables", nargs=-1)
 @click.option(
-    "--results", "folders", type=FOLDER, multiple=True, help="folder with result files; by default the published ones"
+    "--results",
+    "folders",
+    type=FOLDER,
+    multiple=True,
+    help="folder with result files; by default those that come with a checkout",
 )
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="use seeds 0 to this number")
 @click.option(
     "--to", "folder", type=FOLDER, help="write a page and a picture of each table there, instead of showing it"
 )
 def report(tables: tuple[str, ...], folders: tuple[Path, ...], seeds: int, folder: Path | None) -> None:
-    """Tables from result files alone: all of them, or TABLES."""
-    paths = results.found(folders) if folders else results.published()
+    """Show tables from result files alone.
+
+    All of them, or TABLES.
+    """
+    paths = result.find(folders) if folders else result.published()
     if not paths:
         where = ", ".join(map(str, folders)) or "the folder results of a checkout"
-        raise ConfigError(f"no result files in {where}; make some by ktnet-lite reproduce, and name --results runs")
-    collection = Collection(paths)
+        raise ConfigError(
+            f"no result files in {where}; produce some with ktnet-lite reproduce, and name --results runs"
+        )
+    results = frame.load(paths)
     for grid in map(grids.load, tables or grids.names()):
-        built = reproduction.build(grid, collection, seeds)
-        page = pages.page(built)
+        built = reproduction.build(grid, results, seeds)
+        page = markdown.page(built)
         if folder is None:
             click.echo(page)
             continue
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{grid.name}.md"
         path.write_text(page, encoding="utf-8")
-        for written in (*pages.pictures(built, folder), path):
+        for written in (*markdown.pictures(built, folder), path):
             click.echo(written)
 
 
@@ -94,10 +101,11 @@ def report(tables: tuple[str, ...], folders: tuple[Path, ...], seeds: int, folde
 @click.argument("other", metavar="B", type=FILE)
 @click.option("--clips", type=click.IntRange(0), default=5, show_default=True, help="clips to show")
 def compare(ours: Path, other: Path, clips: int) -> None:
-    """Two result files of the same clips: the difference of each metric, paired, and the clips that differ most."""
-    from ktnet_lite.reporting.report import compare as compared
+    """Compare two result files on the same clips.
 
-    click.echo(compared(results.load(ours), results.load(other), clips))
+    Shows the difference of each metric, paired over clips, and the clips that differ most.
+    """
+    click.echo(comparing.compare(result.load(ours), result.load(other), clips))
 
 
 def _overview() -> str:
@@ -110,12 +118,12 @@ def _overview() -> str:
 
 def _planned(jobs: list[sweep.Job], workers: int) -> str:
     estimate, missing = sweep.estimate_of(jobs), sweep.missing(jobs)
-    rows = [("TRAINING", "SECONDS", "SETTINGS")]
+    rows = [("RUN", "SECONDS", "SETTINGS")]
     for job in missing:
         seconds = estimate(job.config)
         name = f"{job.folder.parent.name}/{job.folder.name}"
-        settings = ", ".join(f"{key} {value}" for key, value in pages.settings(job.config).items())
+        settings = ", ".join(f"{key} {value}" for key, value in job.config.settings.items())
         rows.append((name, "?" if seconds is None else f"{seconds:.0f}", settings))
     total = estimate.total(job.config for job in missing)
     time = "" if not total else f", about {duration(total / workers)} with --jobs {workers}"
-    return f"{table(rows)}\n\n{len(jobs)} trainings, {len(jobs) - len(missing)} done, {len(missing)} to do{time}"
+    return f"{table(rows)}\n\n{len(jobs)} runs, {len(jobs) - len(missing)} done, {len(missing)} to do{time}"

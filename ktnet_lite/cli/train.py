@@ -1,4 +1,4 @@
-"""The commands that train and predict: ``ktnet-lite train``, ``ktnet-lite predict``."""
+"""``ktnet-lite train``, ``predict``, ``models`` and ``experiments``."""
 
 from __future__ import annotations
 
@@ -7,90 +7,72 @@ import csv
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, get_args
 
 import click
 
-from ktnet_lite.baselines import HEADINGS, SYSTEMS, capabilities
-from ktnet_lite.config import TrainConfig
+from ktnet_lite.config import TrainConfig, choices
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.experiments import result as results
-from ktnet_lite.names import EMOTIONS, FILLS, Fill
-from ktnet_lite.reporting import report
-from ktnet_lite.text import table
+from ktnet_lite.names import EMOTIONS, Fill
+from ktnet_lite.text import listed, table
 
-LISTS = ("model", "variant", "seed")  # parameters of which a command line may name several
+LISTS = ("model", "variant", "seed")  # parameters that take several values on a command line
 
 
-def _options(command: click.Command) -> click.Command:
-    """One option for each field of TrainConfig, in its order."""
+def _options(command: Any) -> Any:
+    """Add one option for each field of TrainConfig, in its order."""
     for field in reversed(dataclasses.fields(TrainConfig)):
-        about = field.metadata["about"]
-        choices = field.metadata["choices"]
-        text = (
-            about + (f": {', '.join(choices)}" if choices else "") + ("; several: a,b,c" if field.name in LISTS else "")
-        )
-        kind = str if field.name in LISTS else type(field.default)
+        known, several = choices(field.name), field.name in LISTS
+        about = field.metadata["about"] + (f": {', '.join(known)}" if known else "") + "; several: a,b,c" * several
+        kind = str if several else type(field.default)
         flag = "--" + field.name.replace("_", "-")
         flag = f"{flag}/--no-{field.name}" if kind is bool else flag
-        option = click.option(flag, field.name, type=kind, default=field.default, show_default=True, help=text)
-        command = option(command)
+        command = click.option(flag, field.name, type=kind, default=field.default, show_default=True, help=about)(
+            command
+        )
     return command
 
 
 @click.command()
 @_options
-def train(model: str, variant: str, seed: str, **parameters) -> None:
-    """Train by running the notebook notebooks/experiments/train.ipynb, once for each model, variant and seed.
+def train(model: str, variant: str, seed: str, **parameters: Any) -> None:
+    """Train by running the training notebook, and compare the runs.
 
-    Several variants are for ktnet; other models beside it then observe everything.
+    The notebook notebooks/experiments/train.ipynb runs once for each model, variant and seed. Several variants are for
+    ktnet; other models beside it then observe everything.
 
     Each run leaves its executed notebook, pictures, model and result.json in a folder of its own under --out. Stop at
-    any moment: the same command goes on where it was. At the end come the results, side by side.
+    any moment: the same command resumes. At the end the results are shown side by side.
 
-    Under torchrun, the processes share each batch and only train; the same command without torchrun then finishes.
+    Under torchrun the processes share each batch, and the first one writes the result, without notebook and pictures.
     """
-    models, variants, seeds = listed(model), listed(variant), _seeds(seed)
-    configs = [
-        TrainConfig.build({**parameters, "model": m, "variant": v, "seed": s})
-        for m in models
-        for v in (variants if m == "ktnet" or len(variants) == 1 else ["auto"])
-        for s in seeds
-    ]
-    if not configs:
-        raise ConfigError("name at least one --model, one --variant and one --seed")
-    aligned_only = [m for m in models if m in SYSTEMS and not SYSTEMS[m].unaligned]
-    if aligned_only and parameters["dataset"] == "synthetic" and not parameters["aligned"]:
-        raise ConfigError(
-            f"{', '.join(aligned_only)}: needs aligned streams; add --aligned (ktnet-lite models: who takes what)"
-        )
-    teacher = parameters["teacher"]
-    if teacher and not Path(teacher).is_file():
-        raise ConfigError(f"--teacher {teacher}: no such file; it is the model.pt of a trained full variant")
+    configs = _configs(listed(model), listed(variant), _seeds(seed), parameters)
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        from ktnet_lite.training.build import load_dataset
-        from ktnet_lite.training.loop import fit
+        from ktnet_lite.experiments.runs import train_here
 
         for config in configs:
-            fit(config, load_dataset(config), results.run_folder(config))
+            train_here(config)
         return
-    from ktnet_lite.experiments.notebook import run
+    from ktnet_lite.experiments import notebook, result, sweep
+    from ktnet_lite.reporting import compare, frame
 
-    configs = _teachers_first(configs)
+    jobs = sweep.only(configs)
     finished = []
-    for config in configs:
-        click.echo(f"{config.system}, seed {config.seed} -> {results.run_folder(config)}", err=True)
-        finished.append(results.load(run(config)))
-    click.echo(f"\nTest split of {configs[0].dataset}, {finished[0]['dataset']['clips']['test']} clips\n")
-    click.echo(report.table(finished))
-    for sentence in report.differences(finished):
+    for job in jobs:
+        click.echo(f"{job.config.system}, seed {job.config.seed} -> {job.folder}", err=True)
+        finished.append(result.load(notebook.run(job.config)))
+    results = frame.comparable(finished)
+    click.echo(f"\nTest split of {configs[0].dataset}, {finished[0].dataset.clips['test']} clips\n")
+    click.echo(compare.table(results))
+    for sentence in compare.differences(results):
         click.echo(f"\n{sentence}")
-    if len(report.rows(finished)) > 1:
-        picture = _draw(finished, Path(configs[0].out))
-        click.echo(f"\nPicture: {picture}")
+    if results["label"].nunique() > 1:
+        click.echo(f"\nPicture: {_draw(results, Path(configs[0].out))}")
     click.echo("Notebooks, pictures, models and results:")
-    for config in configs:
-        click.echo(f"  {results.run_folder(config)}")
+    for job in jobs:
+        click.echo(f"  {job.folder}")
 
 
 @click.command()
@@ -98,27 +80,28 @@ def train(model: str, variant: str, seed: str, **parameters) -> None:
 @click.argument("data")
 @click.option("--split", default="test", show_default=True, help="clips to predict")
 @click.option("--data-from", default="", help="folder that holds the raw files already")
-@click.option("--audio", "fill", type=click.Choice(FILLS), help="do without audio: what stands in for it")
+@click.option("--audio", "fill", type=click.Choice(get_args(Fill)), help="ignore the audio, and how to fill it in")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV file; standard output by default")
 def predict(checkpoint: Path, data: str, split: str, data_from: str, fill: Fill | None, out: Path | None) -> None:
-    """Per-clip scores of a trained model (model.pt) on a data set or file; audio is not read unless it was observed.
+    """Write the scores of a trained model, one per clip.
 
-    Writes CSV: clip id, then the sentiment score, or the probability of each emotion. DATA = synthetic means the clips
-    that the model's own parameters make.
+    CHECKPOINT is a run's model.pt, DATA a data set or file; its audio is read only if the model observes audio. The CSV
+    file has the clip id and the sentiment score, or the probability of each emotion. DATA = synthetic means the clips
+    that the model's own parameters generate.
     """
-    from ktnet_lite.training.build import check_fits, load_dataset, load_model, task_loss_of
-    from ktnet_lite.training.evaluation import evaluate
+    from ktnet_lite.training.build import check_fits, load_dataset, load_model
+    from ktnet_lite.training.evaluation import predict as predict_clips
 
-    model, config, loss = load_model(checkpoint)
+    model, config = load_model(checkpoint)
     if out and not out.parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.parent}")
     dataset = load_dataset(dataclasses.replace(config, dataset=data, data_from=data_from))
     clips = dataset[split]
     check_fits(model, clips, f"{data}, split {split}", fill)
-    if (dataset.header.task == "emotion") != (loss == "emotion"):
-        raise ConfigError(f"{checkpoint} predicts {loss}, but {data} has {dataset.header.task} labels")
-    scores = evaluate(model, clips, task_loss_of(config, dataset.header), fill=fill).predictions
-    columns = EMOTIONS if loss == "emotion" else ("score",)
+    if (dataset.header.task == "emotion") != (model.loss == "emotion"):
+        raise ConfigError(f"{checkpoint} predicts {model.loss}, but {data} has {dataset.header.task} labels")
+    scores = predict_clips(model, clips, fill)
+    columns = EMOTIONS if model.loss == "emotion" else ("score",)
     with open(out, "w", newline="", encoding="utf-8") if out else contextlib.nullcontext(sys.stdout) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("id", *columns))
@@ -128,13 +111,18 @@ def predict(checkpoint: Path, data: str, split: str, data_from: str, fill: Fill 
 
 @click.command()
 def models() -> None:
-    """The systems that --model names, and what data each takes."""
+    """List the systems that --model names, and the data that each takes."""
+    from ktnet_lite.baselines import HEADINGS, capabilities
+
     click.echo(table([HEADINGS, *capabilities()]))
 
 
 @click.command()
 def experiments() -> None:
-    """The parameters of the training notebook, for papermill -p and -f: name, type, default, meaning."""
+    """List the parameters of the training notebook, for papermill -p and -f.
+
+    Each with its type, default and meaning.
+    """
     import papermill
 
     from ktnet_lite.experiments.notebook import notebook_path
@@ -146,9 +134,28 @@ def experiments() -> None:
     click.echo(f"{table(rows)}\n\npapermill {path} OUTPUT.ipynb -p NAME VALUE, or -f PARAMETERS.yaml")
 
 
-def listed(text: str) -> list[str]:
-    """The names in "a,b,c", each once."""
-    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+def _configs(
+    models: Sequence[str], variants: Sequence[str], seeds: Sequence[int], parameters: dict[str, Any]
+) -> list[TrainConfig]:
+    configs = [
+        TrainConfig.build({**parameters, "model": m, "variant": v, "seed": s})
+        for m in models
+        for v in (variants if m == "ktnet" or len(variants) == 1 else ["auto"])
+        for s in seeds
+    ]
+    if not configs:
+        raise ConfigError("name at least one --model, one --variant and one --seed")
+    from ktnet_lite.baselines import BASELINES
+
+    aligned_only = [m for m in models if m in BASELINES and not BASELINES[m].unaligned]
+    if aligned_only and parameters["dataset"] == "synthetic" and not parameters["aligned"]:
+        raise ConfigError(
+            f"{', '.join(aligned_only)}: needs aligned streams; add --aligned (ktnet-lite models: who takes what)"
+        )
+    teacher = parameters["teacher"]
+    if teacher and not Path(teacher).is_file():
+        raise ConfigError(f"--teacher {teacher}: no such file; name the model.pt of a trained full variant")
+    return configs
 
 
 def _seeds(text: str) -> list[int]:
@@ -158,24 +165,16 @@ def _seeds(text: str) -> list[int]:
         raise ConfigError(f"--seed {text!r}: give whole numbers, separated by commas") from None
 
 
-def _teachers_first(configs: list[TrainConfig]) -> list[TrainConfig]:
-    """Full models before "ours", which takes the one that would teach it instead of training it again."""
-    full = {results.run_folder(config) for config in configs if config.system == "full"}
-    taught = []
-    for config in sorted(configs, key=lambda config: config.variant == "ours"):
-        own = config.variant == "ours" and config.treatment == "teacher" and not config.teacher
-        if own and (teacher := results.run_folder(config.taught_by)) in full:
-            config = dataclasses.replace(config, teacher=str(teacher / "model.pt"))
-        taught.append(config)
-    return taught
+def _draw(results: Any, folder: Path) -> Path:
+    """Draw the chief metric of a frame's systems into the folder; return the file."""
+    from ktnet_lite.reporting import compare, plots
 
-
-def _draw(finished: report.Results, folder: Path) -> Path:
-    from ktnet_lite.reporting.plots import comparison
-
-    metric = report.MAIN[finished[0]["dataset"]["task"]][-2]
-    floor = next((name, values[metric]) for name, values in finished[0]["baselines"].items())
-    name = f"comparison-{finished[0]['dataset']['name']}.png"
-    drawn = comparison(report.intervals(finished, metric), metric, floor)
-    drawn.savefig(folder / name, dpi=150, bbox_inches="tight")
-    return folder / name
+    first = results["result"].iloc[0]
+    metric = compare.MAIN[first.dataset.task][-2]
+    floor = next((name, values[metric]) for name, values in first.baselines.items())
+    rows = compare.intervals(results, metric)
+    colours = {str(system): plots.colour_of(system) for system in rows}
+    drawn = plots.comparison({str(system): interval for system, interval in rows.items()}, metric, floor, colours)
+    path = folder / f"comparison-{first.dataset.name}.png"
+    drawn.savefig(path, dpi=150, bbox_inches="tight")
+    return path

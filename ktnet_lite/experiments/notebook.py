@@ -1,4 +1,4 @@
-"""Run the training notebook by papermill: checked parameters in, an executed notebook and a result file out."""
+"""Run the training notebook with papermill: checked parameters in, an executed notebook and a result file out."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from traitlets.config import Config
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import catalogue
 from ktnet_lite.errors import KTNetError
-from ktnet_lite.experiments import result as results
+from ktnet_lite.experiments.runs import run_folder
 
 
 def notebook_path(name: str) -> Path:
-    """An experiment notebook: of the checkout when there is one, else as installed with the package."""
+    """Find an experiment notebook, in the checkout if there is one, else in the installed package."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package.parent / "notebooks" / "experiments", package / "notebooks"):
         if (folder / f"{name}.ipynb").is_file():
@@ -33,11 +33,11 @@ def notebook_path(name: str) -> Path:
 
 
 def parameters_from(namespace: Mapping[str, Any]) -> TrainConfig:
-    """The config that a notebook's parameter cells define.
+    """Build the config that a notebook's parameter cells define.
 
-    ``papermill -p sede 3`` injects a variable that no cell reads and says nothing. Here every plain value that the
-    notebook has defined must be a parameter, so a mistyped name is an error before anything runs. When the cells are
-    run again in the same session, the notebook's own variables are there too; then only parameters are looked at.
+    ``papermill -p sede 3`` silently injects a variable that no cell reads. Here every plain value that the notebook
+    has defined must be a parameter, so a mistyped name is an error before anything runs. When the cells run again in
+    the same session, the notebook's own variables exist too; then only parameters are read.
     """
     again = isinstance(namespace.get("config"), TrainConfig)
     names = {field.name for field in dataclasses.fields(TrainConfig)}
@@ -54,37 +54,37 @@ def parameters_from(namespace: Mapping[str, Any]) -> TrainConfig:
 
 
 class BusyError(KTNetError):
-    """Another process is at this very run."""
+    """Another process is training the same run."""
 
 
 def run(config: TrainConfig, *, live: bool = True, again: bool = True, wait: bool = True) -> Path:
     """Train by executing ``train.ipynb`` into the run's folder; return the path of its ``result.json``.
 
-    The folder (:func:`ktnet_lite.experiments.result.run_folder`) holds the executed notebook, the checkpoint, the model and the
-    pictures. An interrupted or failed run leaves no result file; the same call takes it up where it stopped. Two
-    processes never are at one folder: the second waits.
+    The folder (:func:`ktnet_lite.experiments.runs.run_folder`) holds the executed notebook, the checkpoint, the model
+    and the pictures. An interrupted or failed run leaves no result file; the same call resumes it. Two processes never
+    work in one folder: the second waits.
 
     Parameters
     ----------
     live : bool
-        Show the training's progress while it runs.
+        Show the progress of training.
     again : bool
-        Execute the notebook even if there is a result already.
+        Execute the notebook even if there is a result.
     wait : bool
-        Wait for a process that is at this run, instead of raising.
+        Wait for another process that is training this run, instead of raising.
 
     Raises
     ------
     ConfigError, DataError
-        No such data set, or it cannot be had; nothing has run.
+        There is no such data set, or it cannot be obtained; nothing has run.
     BusyError
-        Another process is at it, and ``wait`` is false.
+        Another process is training this run, and ``wait`` is false.
     KTNetError
-        A cell failed. The notebook with the error stays in the folder, and the message says where.
+        A cell failed. The notebook with the error stays in the folder; the message says where.
     """
     if config.dataset != "synthetic" and not Path(config.dataset).exists():
         catalogue.build(config.dataset, local=config.data_from or None)  # here: its progress and errors show
-    folder = results.run_folder(config)
+    folder = run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=-1 if wait else 0):
@@ -119,17 +119,17 @@ def _execute(config: TrainConfig, folder: Path, live: bool) -> None:
         raise KTNetError(f"{error.ename}: {error.evalue}\nThe notebook with the error: {notebook}") from error
     except DeadKernelError as error:
         raise KTNetError(
-            "the notebook's process was killed, most likely for want of memory: lower batch_size, or set grid (say 50)"
-            f"\nThe same command goes on after the last complete epoch. The notebook: {notebook}"
+            "the notebook's process was killed, probably because memory ran out: lower batch_size, or set grid (say 50)"
+            f"\nThe same command resumes after the last complete epoch. The notebook: {notebook}"
         ) from error
     if not result.is_file():
         raise KTNetError(f"{notebook} ran to its end but left no result file")
 
 
 def _kernel(folder: str) -> Config:
-    """The kernel listens on sockets in a folder of its own instead of open ports, where the system has such sockets.
+    """Make the kernel listen on sockets in a folder of its own instead of open ports, on systems that have them.
 
-    Its own log stays silent: on Ctrl-C it would tell of sockets that are gone.
+    Its log stays silent: on Ctrl-C it would report closed sockets.
     """
     config = Config()
     config.NotebookClient.extra_arguments = ["--IPKernelApp.log_level=CRITICAL"]

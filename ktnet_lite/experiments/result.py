@@ -1,12 +1,11 @@
-"""The result file of a run: everything that a table or a figure needs, in one JSON file.
+"""The result of one run: everything that a table or a picture needs, in one JSON file.
 
-Written last and in one piece, so a file that exists is complete.
+The file is written last and in one piece, so a file that exists is complete.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -14,59 +13,259 @@ import platform
 import sys
 import zlib
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 
 from ktnet_lite import __version__
-from ktnet_lite.config import NOT_SCIENCE, TrainConfig
-from ktnet_lite.data.catalogue.entries import ENTRIES
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.errors import DataError
-from ktnet_lite.training.build import checksum
-from ktnet_lite.training.evaluation import Evaluation
+from ktnet_lite.files import replacing
+from ktnet_lite.measures.metrics import constant_baselines
+from ktnet_lite.names import Fill, System, Task
+from ktnet_lite.training.evaluation import Evaluation, evaluate
 from ktnet_lite.training.loop import Run
 
 FORMAT = 2
 PACKED = ("predictions", "without_audio", "curves")  # compressed in published files
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
 
-
-def science(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters that say what is computed; not those that say where things lie."""
-    return {name: value for name, value in parameters.items() if name not in NOT_SCIENCE}
+Metrics = dict[str, float | None]
+Scores = list[float | list[float]]  # per clip: a score, or the probability of each emotion
 
 
-def run_folder(config: TrainConfig) -> Path:
-    """``<out>/<dataset>/<system>-<key>-seed<seed>``; the key tells other parameters, data and versions apart.
+class Data(msgspec.Struct, frozen=True):
+    """The data set of a run."""
+
+    name: str
+    task: Task
+    checksum: str
+    clips: dict[str, int]  # by split
+    provenance: dict[str, str]
+
+
+class Predictions(msgspec.Struct, frozen=True):
+    """Predictions on the test set, clip by clip."""
+
+    ids: list[str]
+    targets: Scores
+    scores: Scores
+
+
+class Filled(msgspec.Struct, frozen=True):
+    """The test set once more, with the audio filled in."""
+
+    metrics: Metrics
+    undefined: dict[str, str]
+    scores: Scores
+
+
+class Hardware(msgspec.Struct, frozen=True):
+    """The machine that computed a run."""
+
+    device: str
+    gpu: str | None
+    cpu: str
+    cores: int | None
+    threads: int
+    system: str
+    python: str
+
+    def __str__(self) -> str:
+        return self.gpu or f"{self.cpu} CPU, {self.threads} of {self.cores} cores"
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """One run, as its result file holds it."""
+
+    format: int
+    system: str
+    parameters: dict[str, Any]  # of TrainConfig
+    dataset: Data
+    package: str
+    libraries: dict[str, str]
+    hardware: Hardware
+    seconds: float  # of training
+    peak_memory: int | None = None  # bytes
+    model_parameters: int
+    curves: list[dict[str, float]]  # per epoch, as in Run.history
+    best_epoch: int
+    metrics: dict[str, Metrics]  # by split
+    undefined: dict[str, dict[str, str]]  # by split: why a metric is None
+    baselines: dict[str, Metrics]  # constant predictions on the test set
+    predictions: Predictions
+    without_audio: dict[Fill, Filled] = {}
+
+    @cached_property
+    def config(self) -> TrainConfig:
+        """The parameters, checked."""
+        return TrainConfig.build(self.parameters)
+
+    @property
+    def seed(self) -> int:
+        """The seed of weights, batch order and dropout."""
+        return self.config.seed
+
+    @cached_property
+    def key(self) -> str:
+        """The config's key: results with the same key come from the same training run."""
+        return self.config.key
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """Labels of the test clips, (N,) or (N, 4)."""
+        return np.array(self.predictions.targets)
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """Predictions on the test clips, (N,) scores or (N, 4) probabilities."""
+        return np.array(self.predictions.scores)
+
+    @cached_property
+    def tests(self) -> dict[System, tuple[Metrics, np.ndarray]]:
+        """Metrics and scores on the test set, with audio and with each fill."""
+        system = self.config.system
+        tests = {system: (self.metrics["test"], self.scores)}
+        for fill, filled in self.without_audio.items():
+            tests[system._replace(fill=fill)] = filled.metrics, np.array(filled.scores)
+        return tests
+
+    def save(self, path: Path) -> None:
+        """Write the result whole or not at all. NaN is refused: an undefined number is None with its reason.
+
+        Raises
+        ------
+        DataError
+            The disk is full or read-only.
+        ValueError
+            A number is NaN or infinite.
+        """
+        _write(path, msgspec.to_builtins(self))
+
+    def publish(self, run: Path, folder: Path) -> Path:
+        """Write a small file to pass on: ``<folder>/<data set>/<run>.result.json``.
+
+        It has the same content without the places on this machine; curves and predictions are compressed.
+
+        Parameters
+        ----------
+        run : Path
+            The run's own folder; its name and its parent's name the file.
+        """
+        plain = msgspec.to_builtins(self)
+        fields = TrainConfig.__dataclass_fields__
+        for name, field in fields.items():
+            if not field.metadata["identity"] and name != "device":
+                plain["parameters"][name] = field.default
+        plain["curves"] = [{name: float(f"{x:.6g}") for name, x in epoch.items()} for epoch in self.curves]
+        for part in (plain["predictions"], *plain["without_audio"].values()):
+            part["scores"] = np.round(part["scores"], 4).tolist()
+        target = folder / run.parent.name / f"{run.name}.result.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write(target, {name: _pack(value) if name in PACKED else value for name, value in plain.items()})
+        return target
+
+
+def load(path: Path | str) -> Result:
+    """Read a result file.
 
     Raises
     ------
-    ConfigError, DataError
-        The data set is not known, or cannot be had.
+    DataError
+        The file is not a result file, is damaged, or has another format; the message names the field.
     """
-    unnamed = {name: x for name, x in science(config.as_dict()).items() if name not in ("model", "variant", "seed")}
-    unnamed |= {"dataset": checksum(config), "package": __version__}
-    key = hashlib.sha256(json.dumps(unnamed, sort_keys=True).encode()).hexdigest()[:8]
-    named = config.dataset == "synthetic" or config.dataset in ENTRIES
-    name = config.dataset if named else Path(config.dataset).resolve().stem
-    return Path(config.out) / name / f"{config.system}-{key}-seed{config.seed}"
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise DataError(f"{path} is not a result file of ktnet-lite, format {FORMAT}")
+        packed = [name for name in PACKED if isinstance(content.get(name), str)]
+        return msgspec.convert(content | {name: _unpack(content[name]) for name in packed}, Result)
+    except (OSError, ValueError, zlib.error, RecursionError) as error:  # msgspec's ValidationError is a ValueError
+        raise DataError(f"{path}: cannot be read as a result file: {error}") from error
 
 
-def published() -> list[Path]:
-    """The result files that come with the project: those of its checkout, none where only the package is installed."""
-    return found([Path(__file__).resolve().parents[2] / "results"])
-
-
-def found(folders: Iterable[Path | str]) -> list[Path]:
-    """Every result file below some folders: ``result.json`` of runs, and published ones."""
+def find(folders: Iterable[Path | str]) -> list[Path]:
+    """List the result files below some folders: ``result.json`` of runs, and published ones."""
     return [path for folder in folders for path in sorted(Path(folder).rglob("*result.json"))]
 
 
+def published() -> list[Path]:
+    """List the result files that come with a checkout of the project; an installed package has none."""
+    return find([Path(__file__).resolve().parents[2] / "results"])
+
+
+def measure(config: TrainConfig, dataset: Dataset, run: Run) -> Result:
+    """Evaluate a trained model and put everything about its run into a result.
+
+    The model predicts the validation and the test set, and the test set again with each of its ways to do without
+    audio; constant predictions on the same test clips stand beside it.
+    """
+    options = config.batch_size, config.precision
+    evaluations = {split: evaluate(run.model, dataset[split], None, *options) for split in ("valid", "test")}
+    filled = {fill: evaluate(run.model, dataset["test"], fill, *options) for fill in run.model.fills}
+    test = dataset["test"]
+    device = next(run.model.parameters()).device
+    return Result(
+        format=FORMAT,
+        system=str(config.system),
+        parameters=config.as_dict(),
+        dataset=Data(
+            dataset.header.name,
+            dataset.header.task,
+            dataset.checksum,
+            {name: len(dataset[name]) for name in dataset},
+            dict(dataset.header.provenance),
+        ),
+        package=__version__,
+        libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
+        hardware=hardware(device),
+        seconds=sum(entry["seconds"] for entry in run.history),
+        peak_memory=peak_memory(device),
+        model_parameters=sum(parameter.numel() for parameter in run.model.parameters()),
+        curves=run.history,
+        best_epoch=run.best_epoch,
+        metrics={split: evaluation.metrics for split, evaluation in evaluations.items()},
+        undefined={split: evaluation.undefined for split, evaluation in evaluations.items()},
+        baselines=constant_baselines(dataset["train"].targets, test.targets),
+        predictions=Predictions(
+            list(test.ids), np.round(test.targets.astype(float), 6).tolist(), _scores(evaluations["test"])
+        ),
+        without_audio={fill: Filled(x.metrics, x.undefined, _scores(x)) for fill, x in filled.items()},
+    )
+
+
+def hardware(device: torch.device) -> Hardware:
+    """Describe this machine."""
+    return Hardware(
+        device=device.type,
+        gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        cpu=_processor(),
+        cores=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        system=platform.platform(),
+        python=platform.python_version(),
+    )
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Return the peak memory in bytes of the GPU's allocator or of this process; None on Windows."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def _processor() -> str:
-    """The CPU's model where the system tells it, else its kind."""
+    """Name the CPU's model where the system tells it, else its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -75,127 +274,17 @@ def _processor() -> str:
     return next(models, "") or platform.processor() or platform.machine()
 
 
-def hardware(device: torch.device) -> dict[str, Any]:
-    """What the run was computed on."""
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return {
-        "device": device.type,
-        "gpu": gpu,
-        "cpu": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-    }
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Bytes: of the GPU's allocator, or of this process; None where the system does not tell (Windows)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def build(
-    config: TrainConfig,
-    dataset: Dataset,
-    run: Run,
-    evaluations: dict[str, Evaluation],
-    baselines: dict[str, Any],
-    device: torch.device,
-    without_audio: dict[str, Evaluation] | None = None,
-) -> dict[str, Any]:
-    """The result of one run as plain JSON values.
-
-    Parameters
-    ----------
-    evaluations : dict of Evaluation
-        By split; the predictions of ``test`` are kept clip by clip.
-    baselines : dict
-        Metrics of constant predictions on the same test clips (:func:`ktnet_lite.measures.metrics.constant_baselines`).
-    without_audio : dict of Evaluation, optional
-        Of the test split, by what stood in for the audio (``model.fills``).
-    """
-    test = dataset["test"]
-    return {
-        "format": FORMAT,
-        "system": config.system,
-        "parameters": config.as_dict(),
-        "dataset": {
-            "name": dataset.header.name,
-            "task": dataset.header.task,
-            "checksum": dataset.checksum,
-            "clips": {name: len(dataset[name]) for name in dataset},
-            "provenance": dict(dataset.header.provenance),
-        },
-        "package": __version__,
-        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        "hardware": hardware(device),
-        "seconds": sum(entry["seconds"] for entry in run.history),
-        "peak_memory": peak_memory(device),
-        "model_parameters": sum(parameter.numel() for parameter in run.model.parameters()),
-        "curves": run.history,
-        "best_epoch": run.best_epoch,
-        "metrics": {split: evaluation.metrics for split, evaluation in evaluations.items()},
-        "undefined": {split: evaluation.undefined for split, evaluation in evaluations.items()},
-        "baselines": baselines,
-        "predictions": {
-            "ids": list(test.ids),
-            "targets": np.round(test.targets.astype(float), 6).tolist(),
-            "scores": _scores(evaluations["test"]),
-        },
-        "without_audio": {
-            fill: {"metrics": found.metrics, "undefined": found.undefined, "scores": _scores(found)}
-            for fill, found in (without_audio or {}).items()
-        },
-    }
-
-
-def _scores(evaluation: Evaluation) -> list:
+def _scores(evaluation: Evaluation) -> Scores:
     return evaluation.predictions.astype(float).round(6).tolist()
 
 
-def save(path: Path, result: dict[str, Any]) -> None:
-    """Write a result whole or not at all. NaN is refused: an undefined number is None with its reason.
-
-    Raises
-    ------
-    DataError
-        The disk is full or read-only.
-    ValueError
-        A number is NaN or infinite.
-    """
-    text = json.dumps(result, indent=1, allow_nan=False)
-    partial = path.with_name(path.name + ".partial")
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=1, allow_nan=False)
     try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            partial.write_text(text, encoding="utf-8")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"cannot write the result {path}: {error}; free some space or choose another --out") from error
-
-
-def publish(path: Path, folder: Path) -> Path:
-    """A run's result as a small file to pass on: ``<folder>/<data set>/<run>.result.json``.
-
-    The same content but for where things lay on this machine; curves and predictions are compressed.
-    """
-    result = load(path)
-    places = {name: TrainConfig.__dataclass_fields__[name].default for name in NOT_SCIENCE}
-    result["parameters"] |= {name: default for name, default in places.items() if name != "device"}
-    result["curves"] = [{name: float(f"{x:.6g}") for name, x in epoch.items()} for epoch in result["curves"]]
-    for part in (result["predictions"], *result["without_audio"].values()):
-        part["scores"] = np.round(part["scores"], 4).tolist()
-    packed = {name: _pack(value) if name in PACKED else value for name, value in result.items()}
-    target = folder / path.parent.parent.name / f"{path.parent.name}.result.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    save(target, packed)
-    return target
 
 
 def _pack(value: Any) -> str:
@@ -204,15 +293,3 @@ def _pack(value: Any) -> str:
 
 def _unpack(text: str) -> Any:
     return json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
-
-
-def load(path: Path | str) -> dict[str, Any]:
-    """Read a result file; :class:`DataError` when it is none or from another format."""
-    try:
-        result = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(result, dict) or result.get("format") != FORMAT:
-            raise DataError(f"{path} is not a result file of ktnet-lite, format {FORMAT}")
-        packed = [name for name in PACKED if isinstance(result.get(name), str)]
-        return result | {name: _unpack(result[name]) for name in packed}
-    except (OSError, ValueError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read as a result file: {error}") from error

@@ -1,8 +1,8 @@
-"""Run many trainings: what is missing, several at once, on this machine or on a Dask cluster.
+"""Train many runs: those that are missing, several at once, on this machine or on a Dask cluster.
 
-Each training is one papermill run (:func:`ktnet_lite.experiments.notebook.run`) and one Dask task. Dask hands the tasks out,
-lets "ours" wait for its teacher, and gives a task to another worker when one dies; files and locks of the run's
-folder do the rest, so a sweep may be stopped at any moment, started again, or run twice at once.
+Each run is one papermill run (:func:`ktnet_lite.experiments.notebook.run`) and one Dask task. Dask distributes the
+tasks, makes "ours" wait for its teacher, and hands a task to another worker when one dies. Files and locks in the run's
+folder do the rest, so a sweep may be stopped at any moment, started again, or started twice at once.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ import dask
 from distributed import Client, KilledWorker, LocalCluster, as_completed
 from tqdm import tqdm
 
+from ktnet_lite import threads
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import KTNetError
-from ktnet_lite.experiments import result as results
+from ktnet_lite.experiments import result
 from ktnet_lite.experiments.estimate import Estimate
+from ktnet_lite.experiments.runs import run_folder
+from ktnet_lite.names import System
 from ktnet_lite.text import duration
 
-DEATHS = 3  # of workers, before a training is given up: it may be what kills them
+DEATHS = 3  # workers that may die on a run before it is given up, since it may be what kills them
 
 
 class Job(NamedTuple):
-    """One training of a sweep."""
+    """One run of a sweep."""
 
     config: TrainConfig
     folder: Path
@@ -38,30 +41,31 @@ class Job(NamedTuple):
 
     @property
     def done(self) -> bool:
+        """Whether the run has a result."""
         return (self.folder / "result.json").is_file()
 
 
 class Outcome(NamedTuple):
-    """How a training ended: its folder and, unless all went well, what went wrong."""
+    """How a run ended: its folder, and the error if there was one."""
 
     folder: Path
     error: str = ""
-    busy: bool = False  # another sweep was at it
+    busy: bool = False  # another sweep is training it
 
 
 def plan(configs: Iterable[TrainConfig]) -> list[Job]:
-    """The trainings, each once, a teacher before its first pupil.
+    """Plan runs, each once, a teacher before its first student.
 
-    "ours" by the treatment "teacher" takes the full model that it would train itself: one a seed, shared by all.
+    "ours" with the treatment "teacher" uses the full model that it would train itself: one per seed, shared by all.
     """
     jobs: dict[Path, Job] = {}
 
     def add(config: TrainConfig) -> Path:
         teacher = None
-        if config.variant == "ours" and config.treatment == "teacher" and not config.teacher:
+        if config.needs_teacher:
             teacher = add(config.taught_by)
             config = dataclasses.replace(config, teacher=str(teacher / "model.pt"))
-        folder = results.run_folder(config)
+        folder = run_folder(config)
         jobs.setdefault(folder, Job(config, folder, teacher))
         return folder
 
@@ -70,45 +74,58 @@ def plan(configs: Iterable[TrainConfig]) -> list[Job]:
     return list(jobs.values())
 
 
+def only(configs: Iterable[TrainConfig]) -> list[Job]:
+    """Plan exactly these runs, full models first: one that would teach "ours" anyway does so, and is not trained again."""
+    ordered = sorted(configs, key=lambda config: config.variant == "ours")
+    full = {run_folder(config) for config in ordered if config.system == System("ktnet", "full")}
+    jobs = []
+    for config in ordered:
+        teacher = run_folder(config.taught_by) if config.needs_teacher else None
+        if teacher in full:
+            config = dataclasses.replace(config, teacher=str(teacher / "model.pt"))
+        jobs.append(Job(config, run_folder(config), teacher))
+    return jobs
+
+
 def missing(jobs: Sequence[Job]) -> list[Job]:
-    """Those without a result."""
+    """Select the jobs without a result."""
     return [job for job in jobs if not job.done]
 
 
 def estimate_of(jobs: Sequence[Job]) -> Estimate:
-    """What trainings take, by the results that there are: those published with the project, and those of the jobs."""
-    known = [*results.published(), *(job.folder / "result.json" for job in jobs if job.done)]
+    """Learn run times from the results that come with the project and from those of the jobs."""
+    known = [*result.published(), *(job.folder / "result.json" for job in jobs if job.done)]
     estimate = Estimate()
     for path in known:
-        estimate.learn(results.load(path))
+        estimate.learn(result.load(path))
     return estimate
 
 
 def run(
     jobs: Sequence[Job], *, workers: int = 1, scheduler: str | None = None, progress: bool = True
 ) -> dict[Path, str]:
-    """Do what is missing; return the failures, folder -> error. They do not stop the rest.
+    """Train the missing runs; return the failures, folder -> error. A failure does not stop the rest.
 
     Parameters
     ----------
     jobs : sequence of Job
-        Of :func:`plan`.
+        From :func:`plan`.
     workers : int
-        Trainings at once on this machine, each with its share of the cores.
+        Runs at once on this machine, each with its share of the cores.
     scheduler : str, optional
-        Address of a Dask scheduler whose workers see the same folders; then ``workers`` counts for nothing.
+        Address of a Dask scheduler whose workers see the same folders; ``workers`` is then ignored.
 
     Raises
     ------
     KTNetError
-        No scheduler answers there.
+        No scheduler answers at that address.
     """
     waiting = missing(jobs)
     if not waiting:
         return {}
     failures: dict[Path, str] = {}
     with _client(min(workers, len(waiting)), scheduler) as client, _Progress(jobs, waiting, client, progress) as shown:
-        for wait in (False, True):  # first what nobody else is at
+        for wait in (False, True):  # first the runs that no other sweep is training
             outcomes = list(_outcomes(client, waiting, wait, shown))
             failures |= {outcome.folder: outcome.error for outcome in outcomes if outcome.error}
             busy = {outcome.folder for outcome in outcomes if outcome.busy}
@@ -117,15 +134,15 @@ def run(
 
 
 def train(config: dict[str, Any], folder: str, wait: bool, teacher: Outcome | None = None) -> Outcome:
-    """What a worker does for one job; nothing is raised for what goes wrong in the training itself."""
-    from ktnet_lite.experiments import notebook as experiments
+    """Train one job on a worker; an error in the run itself is returned, not raised."""
+    from ktnet_lite.experiments import notebook
 
     if teacher is not None and (teacher.error or teacher.busy):
-        error = f"the teacher that it needs failed: {teacher.folder}" if teacher.error else ""
+        error = f"the teacher that this run needs failed: {teacher.folder}" if teacher.error else ""
         return Outcome(Path(folder), error, teacher.busy)
     try:
-        experiments.run(TrainConfig.build(config), live=False, again=False, wait=wait)
-    except experiments.BusyError:
+        notebook.run(TrainConfig.build(config), live=False, again=False, wait=wait)
+    except notebook.BusyError:
         return Outcome(Path(folder), busy=True)
     except KTNetError as error:
         return Outcome(Path(folder), str(error))
@@ -133,11 +150,11 @@ def train(config: dict[str, Any], folder: str, wait: bool, teacher: Outcome | No
 
 
 def _outcomes(client: Client, jobs: Sequence[Job], wait: bool, shown: _Progress) -> Iterator[Outcome]:
-    """Outcomes as they come; trainings are begun in the order of the jobs."""
+    """Yield outcomes as they arrive; runs start in the order of the jobs."""
     futures = {}
     for i, job in enumerate(jobs):
         arguments = job.config.as_dict(), str(job.folder), wait, futures.get(job.teacher)
-        key = f"{'pupil' if job.teacher else 'training'}-{uuid4().hex}"  # a large group of a name is begun in order
+        key = f"{'student' if job.teacher else 'run'}-{uuid4().hex}"  # Dask starts a large group of one name in order
         futures[job.folder] = client.submit(train, *arguments, key=key, priority=-i)
     folders = {future.key: folder for folder, future in futures.items()}
     for future in as_completed(futures.values()):
@@ -145,7 +162,7 @@ def _outcomes(client: Client, jobs: Sequence[Job], wait: bool, shown: _Progress)
         try:
             outcome = future.result()
         except KilledWorker:
-            remedy = "most likely for want of memory: lower batch_size, set grid (say 50), or run fewer at once"
+            remedy = "probably because memory ran out: lower batch_size, set grid (say 50), or run fewer at once"
             outcome = Outcome(folder, f"{DEATHS + 1} workers died on it, {remedy}")
         if not outcome.busy:
             shown.finished(outcome)
@@ -154,8 +171,8 @@ def _outcomes(client: Client, jobs: Sequence[Job], wait: bool, shown: _Progress)
 
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
-    """A client of the scheduler at that address, or of a cluster of processes on this machine."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a worker's death is told in the outcome
+    """Connect to the scheduler at an address, or to a new cluster of processes on this machine."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # the outcome reports a worker's death
     with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
         if scheduler:
             try:
@@ -165,13 +182,13 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
             with client:
                 yield client
             return
-        threads = max((os.cpu_count() or 1) // workers, 1)
+        cores = max((os.cpu_count() or 1) // workers, 1)
         with (
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
                 dashboard_address="127.0.0.1:0",
-                env={"OMP_NUM_THREADS": str(threads)},
+                env=threads.variables() | {"OMP_NUM_THREADS": str(cores)},
                 memory_limit=0,
             ) as cluster,
             Client(cluster) as client,
@@ -180,7 +197,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
 
 
 class _Progress:
-    """A bar over trainings, with the time left by what such trainings took before."""
+    """A progress bar over runs, with the time left as estimated from similar runs."""
 
     def __init__(self, jobs: Sequence[Job], waiting: Sequence[Job], client: Client, progress: bool):
         self.estimate = estimate_of(jobs)
@@ -190,7 +207,7 @@ class _Progress:
         self.bar = tqdm(total=len(jobs), initial=done, disable=not progress, bar_format=bar_format)
 
     def __enter__(self) -> _Progress:
-        self._tell()
+        self._show()
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -202,10 +219,10 @@ class _Progress:
         if outcome.error:
             self.bar.write(f"failed: {outcome.folder}\n  {outcome.error.splitlines()[0]}")
         else:
-            self.estimate.learn(results.load(outcome.folder / "result.json"))
-        self._tell()
+            self.estimate.learn(result.load(outcome.folder / "result.json"))
+        self._show()
 
-    def _tell(self) -> None:
+    def _show(self) -> None:
         workers = max(len(self.client.nthreads()), 1)
         left = self.estimate.total(self.left.values())
         self.bar.set_postfix_str("" if left is None or not self.left else f"about {duration(left / workers)} left")

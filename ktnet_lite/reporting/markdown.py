@@ -1,19 +1,19 @@
-"""Tables as Markdown pages: for the terminal, for GitHub and for the book."""
+"""Tables as Markdown pages for the terminal, GitHub and the book, and their pictures."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.catalogue.entries import ENTRIES
-from ktnet_lite.experiments import result as results
 from ktnet_lite.experiments.grids import Grid
+from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.metrics import METRICS
-from ktnet_lite.reporting.tables import SURE, Comparison, Table
-from ktnet_lite.text import duration
+from ktnet_lite.reporting.compare import SURE, Comparison
+from ktnet_lite.reporting.tables import Place, Table
+from ktnet_lite.text import duration, markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ where the paper has none, ours is *better* or *worse*."""
 
 
 def page(tables: Sequence[Table]) -> str:
-    """A grid on all its data sets."""
+    """Write a grid on all its data sets."""
     grid = tables[0].grid
     sections = [f"# {grid.title}", grid.about, RULES]
     for table in tables:
@@ -40,18 +40,18 @@ def _section(table: Table) -> list[str]:
     parts = []
     for column in table.columns:
         parts += [f"**{column}**", values(table, column)]
-    if table.lacking:
+    if table.missing:
         parts.append(how_to_get(table))
     if table.comparisons:
         parts += ["**Compared**", compared(table.comparisons)]
-    if runs := [run for group in table.runs.values() for run in group]:
+    if runs := table.results():
         parts.append(provenance(runs))
     return parts
 
 
 def how_to_get(table: Table) -> str:
-    """What a table's cells lack, and the commands that fill them; empty where nothing lacks."""
-    return "\n".join(f"- {_how_to_get(name, table)}" for name in sorted(set(table.lacking.values())))
+    """List the commands that fill a table's missing cells; empty where nothing is missing."""
+    return "\n".join(f"- {_how_to_get(name, table)}" for name in sorted(set(table.missing.values())))
 
 
 def _how_to_get(name: str, table: Table) -> str:
@@ -63,34 +63,31 @@ def _how_to_get(name: str, table: Table) -> str:
 
 
 def values(table: Table, column: str) -> str:
-    """A column's rows by metrics: ours with intervals, the paper's beside them."""
+    """Write a column's rows by metrics: ours with intervals, the paper's beside them."""
     metrics = table.grid.metrics
     lines = [("", *(METRICS[name].label for name in metrics), "runs")]
-    for row, its in table.runs:
-        if its == column:
-            lines.append(
-                (row, *(_cell(table, (row, column), name) for name in metrics), str(len(table.runs[row, its])))
-            )
+    for place in table.needs:
+        if place[1] == column:
+            cells = (_cell(table, place, name) for name in metrics)
+            lines.append((place[0], *cells, str(len(table.results(*place)))))
     return markdown(lines)
 
 
-def _cell(table: Table, place: tuple[str, str], metric: str) -> str:
-    if not table.runs[place]:
-        name = table.lacking[place]
-        what = f"needs {name}" if name in ENTRIES and not ENTRIES[name].public else "not run"
-        theirs = table.printed.get(place, {}).get(metric)
-        return what if theirs is None else f"{what} ({theirs:.3f})"
+def _cell(table: Table, place: Place, metric: str) -> str:
+    if name := table.missing.get(place):
+        missing = f"needs {name}" if name in ENTRIES and not ENTRIES[name].public else "not run"
+        number = table.printed.get(place, {}).get(metric)
+        return missing if number is None else f"{missing} ({number:.3f})"
     value = table.values[place].get(metric)
     if value is None:
         return "undefined"
-    text = str(value.interval)
     if value.paper is None:
-        return text
-    return f"{text} ({value.paper:.3f}, {value.difference:+.3f}, *{value.verdict(metric)}*)"
+        return str(value.interval)
+    return f"{value.interval} ({value.paper:.3f}, {value.difference:+.3f}, *{value.verdict(metric)}*)"
 
 
 def compared(comparisons: Sequence[Comparison]) -> str:
-    """Paired differences with what they say, one a line."""
+    """Write paired differences with their verdicts, one per line."""
     lines = [("", "", "metric", "difference", "p", "seeds", "paper", "verdict")]
     for found in comparisons:
         lines.append(
@@ -108,51 +105,37 @@ def compared(comparisons: Sequence[Comparison]) -> str:
     return markdown(lines)
 
 
-def provenance(runs: Sequence[dict]) -> str:
-    """In a sentence, on what some runs were made, from which data, and how long they took."""
-    machines = sorted({run["hardware"]["gpu"] or f"{run['hardware']['cpu']} CPU" for run in runs})
-    torch = sorted({run["libraries"]["torch"] for run in runs})
-    versions = sorted({run["package"] for run in runs})
-    checksums = sorted({run["dataset"]["checksum"][:12] for run in runs})
-    seconds = [run["seconds"] for run in runs]
+def provenance(runs: Sequence[Result]) -> str:
+    """Say in a sentence on which machines, from which data and in what time some runs were made."""
+    machines = sorted({run.hardware.gpu or f"{run.hardware.cpu} CPU" for run in runs})
+    torch = sorted({run.libraries["torch"] for run in runs})
+    versions = sorted({run.package for run in runs})
+    checksums = sorted({run.dataset.checksum[:12] for run in runs})
+    seconds = [run.seconds for run in runs]
     return (
         f"{len(runs)} runs on {', '.join(machines)}; ktnet-lite {', '.join(versions)}, torch {', '.join(torch)}; data "
         f"{', '.join(checksums)}; median training {duration(statistics.median(seconds))}, all {duration(sum(seconds))}."
     )
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first row is its heading, in columns that also line up as plain text."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
-
-
-def settings(config: TrainConfig) -> dict[str, Any]:
-    """What is not the default, beyond what the run's name says."""
-    told, default = {"dataset", "model", "variant", "seed"}, TrainConfig(model=config.model).as_dict()
-    science = results.science(config.as_dict()).items()
-    return {name: value for name, value in science if name not in told and value != default[name]}
-
-
 def chief(grid: Grid) -> str:
-    """The metric that a grid's pictures show."""
+    """Choose the metric that a grid's pictures show."""
     return "mae" if "mae" in grid.metrics else grid.metrics[0]
 
 
 def picture(table: Table, column: str) -> Figure | None:
-    """A column's rows by its chief metric; None where nothing has run."""
+    """Draw a column's rows by its chief metric; None where nothing has run."""
     from ktnet_lite.reporting.plots import comparison
 
     metric = chief(table.grid)
     places = [place for place in table.values if place[1] == column and metric in table.values[place]]
     rows = {row: table.values[row, column][metric].interval for row, _ in places}
-    return comparison(rows, metric) if rows else None
+    ours = {row: "reconstructed" for row in rows if row.lower().startswith("ours")}
+    return comparison(rows, metric, colours=ours) if rows else None
 
 
 def pictures(tables: Sequence[Table], folder: Path) -> list[Path]:
-    """Draw every column that has runs into the folder."""
+    """Draw every column that has runs into a folder."""
     drawn = []
     for table in tables:
         for column in table.columns:
@@ -164,5 +147,5 @@ def pictures(tables: Sequence[Table], folder: Path) -> list[Path]:
 
 
 def picture_name(table: Table, column: str) -> str:
-    """The file of a column's picture."""
+    """Name the file of a column's picture."""
     return f"{table.grid.name}-{table.data}-{column}.png".replace(" ", "-").replace(",", "")

@@ -14,7 +14,7 @@ CONVENTION = {"acc2": "acc2_nonzero", "f1": "f1_nonzero"}  # the paper does not 
 
 
 class PaperTable(NamedTuple):
-    """One table as printed, accuracies as shares."""
+    """One of the paper's tables, with accuracies as fractions."""
 
     data: str
     metrics: tuple[str, ...]  # by our names
@@ -23,12 +23,12 @@ class PaperTable(NamedTuple):
 
 @cache
 def table(number: str) -> PaperTable:
-    """A table by its Roman number.
+    """Look a table up by its Roman number.
 
     Raises
     ------
     ConfigError
-        The paper has no table of results of that number.
+        The paper has no table of results with that number.
     """
     content = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     if number not in content:

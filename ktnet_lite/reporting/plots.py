@@ -1,7 +1,7 @@
-"""What the notebooks show: one look for the whole project, each picture from plain numbers.
+"""One look for every picture of the project, and the pictures of a run.
 
-Colours are those of Okabe & Ito, safe for the colour-blind, and mean the same everywhere. Backgrounds are transparent
-and lines mid-grey, so that every figure reads on a light page and on a dark one.
+The colours are those of Okabe & Ito, safe for the colour-blind, and mean the same everywhere. Backgrounds are
+transparent and lines mid-grey, so every figure reads on a light page and on a dark one.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import confusion_matrix
 
+from ktnet_lite import text
 from ktnet_lite.data.batching import collate
 from ktnet_lite.data.schema import Dataset, Split
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import Interval
 from ktnet_lite.model.network import Network
-from ktnet_lite.names import EMOTIONS
+from ktnet_lite.names import EMOTIONS, System
 
 COLOURS = {
     "language": "#0072B2",
@@ -47,7 +48,7 @@ TERMS = {
 
 
 def figure(columns: int = 1, height: float = 3.2, rows: int = 1) -> tuple[Figure, np.ndarray]:
-    """An empty figure of book width in the project's look; axes come as an array of shape (rows * columns,)."""
+    """Make an empty figure of book width in the project's look, and its axes, an array of shape (rows * columns,)."""
     style = {
         "axes.edgecolor": GREY,
         "axes.labelcolor": GREY,
@@ -87,33 +88,31 @@ def show(drawn: Figure, alt: str, path: Path | None = None) -> None:
 
 
 def describe(dataset: Dataset) -> str:
-    """Sizes of a data set as a small text table."""
+    """Write the sizes of a data set as a small text table."""
     header = dataset.header
-    lines = [f"{header.name}: {header.task}, {'aligned' if header.aligned else 'unaligned'}, {dataset.checksum[:12]}"]
-    lines.append(f"{'split':7}{'clips':>7}  {'stream':10}{'features':>9}  steps (median, least to most)")
+    kind = "aligned" if header.aligned else "unaligned"
+    rows = [("split", "clips", "stream", "features", "steps (median, least to most)")]
     for name in dataset:
         split = dataset[name]
         for i, (modality, stream) in enumerate(split.streams.items()):
-            first = f"{name:7}{len(split):7}" if i == 0 else " " * 14
             steps = f"{int(np.median(stream.lengths))}, {stream.lengths.min()} to {stream.lengths.max()}"
-            lines.append(f"{first}  {modality:10}{stream.dim:9}  {steps}")
-    return "\n".join(lines)
+            first = (name, str(len(split))) if i == 0 else ("", "")
+            rows.append((*first, modality, str(stream.dim), steps))
+    return f"{header.name}: {header.task}, {kind}, {dataset.checksum[:12]}\n{text.table(rows)}"
 
 
-def metrics_table(rows: Mapping[str, Mapping[str, float | None]]) -> str:
-    """Systems by metrics as text, two systems or more below each other; an undefined metric is a dash."""
-    names = [name for name in next(iter(rows.values())) if name in METRICS]
-    width = max(len(METRICS[name].label) for name in names)
-    lines = [" " * width + "".join(f"{system:>18}" for system in rows)]
-    for name in names:
-        cells = (row.get(name) for row in rows.values())
-        numbers = "".join(f"{'-' if value is None else format(value, '.3f'):>18}" for value in cells)
-        lines.append(f"{METRICS[name].label:<{width}}{numbers}")
-    return "\n".join(lines)
+def metrics_table(systems: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Write metrics by systems as text; an undefined metric is a dash."""
+    rows = [("", *systems)]
+    for name in next(iter(systems.values())):
+        if name in METRICS:
+            values = (metrics.get(name) for metrics in systems.values())
+            rows.append((METRICS[name].label, *("-" if value is None else f"{value:.3f}" for value in values)))
+    return text.table(rows)
 
 
 def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int | None = None) -> Figure:
-    """Training terms on the left, valid metrics on the right; a line marks the epoch whose weights were kept.
+    """Draw the training terms (left) and the validation metrics (right); a line marks the epoch that was kept.
 
     ``history`` and ``best_epoch`` are those of a :class:`ktnet_lite.training.loop.Run`.
     """
@@ -139,7 +138,7 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int | None =
 
 
 def predictions(predicted: np.ndarray, targets: np.ndarray) -> Figure:
-    """Sentiment: scores against labels, and the confusion of the seven classes. Emotion: confusion of each of four.
+    """Draw scores against labels and the confusion of the seven classes, or the confusion of each of four emotions.
 
     Both arrays are (N,) scores, or (N, 4): probabilities, and zeros and ones.
     """
@@ -159,7 +158,7 @@ def predictions(predicted: np.ndarray, targets: np.ndarray) -> Figure:
 
 
 def reconstruction_over_time(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Reconstruction error and R2 of each source, and the spread of f_A, on the valid split over the epochs."""
+    """Draw the reconstruction error and R2 of each source, and the spread of f_A, on the validation set by epoch."""
     drawn, (left, middle, right) = figure(3, height=2.8)
     epochs = np.arange(1, len(history) + 1)
     for source in ("vision", "language"):
@@ -177,7 +176,7 @@ def reconstruction_over_time(history: Sequence[Mapping[str, float]]) -> Figure:
 
 
 def clip_attention(model: Network, split: Split, clip: int = 0) -> Figure | None:
-    """Cross-modal attention of one clip in the last block of each pair, mean over heads; None without pairs."""
+    """Draw the cross-modal attention of one clip, last block of each pair, mean over heads; None without pairs."""
     device = next(model.parameters()).device
     batch = collate(split, [clip], model.observed).to(device)
     maps = model.eval().attention_maps(batch.streams)
@@ -207,10 +206,20 @@ def clip_attention(model: Network, split: Split, clip: int = 0) -> Figure | None
     return drawn
 
 
-def comparison(rows: Mapping[str, Interval], metric: str, floor: tuple[str, float] | None = None) -> Figure:
-    """One metric of several systems: a point for the mean over seeds, a line for its 95% interval.
+def comparison(
+    rows: Mapping[str, Interval],
+    metric: str,
+    floor: tuple[str, float] | None = None,
+    colours: Mapping[str, str] | None = None,
+) -> Figure:
+    """Draw one metric of several systems: a point for the mean over seeds, a line for its 95% interval.
 
-    ``floor`` is the name and the value of a prediction that knows nothing, drawn as a dotted line.
+    Parameters
+    ----------
+    floor : (str, float), optional
+        Name and value of a prediction that knows nothing, drawn as a dotted line.
+    colours : dict of str, optional
+        Key of ``COLOURS`` by row; "language" for the rest.
     """
     drawn, (axes,) = figure(1, height=1.0 + 0.4 * len(rows))
     if floor is not None:
@@ -218,15 +227,22 @@ def comparison(rows: Mapping[str, Interval], metric: str, floor: tuple[str, floa
         place = {"xycoords": axes.get_xaxis_transform(), "xytext": (0, 4), "textcoords": "offset points"}
         axes.annotate(floor[0], (floor[1], 1), **place, ha="center", fontsize=9, color=GREY)
     for y, (name, interval) in enumerate(rows.items()):
-        colour = COLOURS["missing"] if ", audio" in name or name.startswith("best possible") else COLOURS["language"]
-        colour = COLOURS["reconstructed"] if name.lower().startswith("ours") else colour
-        if interval.low is not None:
-            axes.plot([interval.low, interval.high], [y, y], color=colour, linewidth=3, alpha=0.5)
-        axes.plot(interval.mean, y, "o", color=colour)
-    better = "higher is better" if METRICS[metric].higher_is_better else "lower is better"
+        interval_row(axes, y, interval, (colours or {}).get(name, "language"))
     axes.set_yticks(range(len(rows)), list(rows))
-    axes.set(xlabel=f"{METRICS[metric].label} ({better})", ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlabel=f"{METRICS[metric].label} ({METRICS[metric].direction})", ylim=(len(rows) - 0.5, -0.5))
     return drawn
+
+
+def interval_row(axes: Axes, y: float, interval: Interval, colour: str) -> None:
+    """Draw a mean and its interval at a height, in a colour of ``COLOURS``."""
+    if interval.low is not None:
+        axes.plot([interval.low, interval.high], [y, y], color=COLOURS[colour], linewidth=3, alpha=0.5)
+    axes.plot(interval.mean, y, "o", color=COLOURS[colour])
+
+
+def colour_of(system: System) -> str:
+    """The key of ``COLOURS`` for a system: ours stands out, tests with filled-in audio step back."""
+    return "missing" if system.fill else "reconstructed" if system.variant == "ours" else "language"
 
 
 def _confusion(axes: Axes, targets: np.ndarray, predicted: np.ndarray, labels: list[int]) -> None:

@@ -1,67 +1,43 @@
-"""A grid's table from result files alone: ours with intervals, the paper's beside it, what of its claims held."""
+"""A grid's table from result files alone: our means with intervals, the paper's numbers, and paired comparisons."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import numpy as np
-from scipy.stats import false_discovery_control
+import pandas as pd
 
-from ktnet_lite import __version__
-from ktnet_lite.errors import DataError
-from ktnet_lite.experiments import result as results
-from ktnet_lite.experiments.grids import Cell, Grid
+from ktnet_lite.experiments.grids import Grid
+from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.metrics import METRICS
-from ktnet_lite.measures.statistics import Difference, Interval, mean_interval, paired_difference
+from ktnet_lite.measures.statistics import Interval, mean_interval
+from ktnet_lite.names import Fill
 from ktnet_lite.reporting import paper
-from ktnet_lite.reporting.report import TESTED
+from ktnet_lite.reporting.compare import Comparison, corrected, paired
 
-SURE = 0.05  # a comparison's p, corrected, below which its sign is taken as shown
+Place = tuple[str, str]  # row, column
 
 
 class Value(NamedTuple):
-    """One metric of one cell: over seeds, and beside the paper's."""
+    """One metric of one cell."""
 
     interval: Interval
-    paper: float | None  # None where the paper has none, or has it on other data
+    paper: float | None  # None where the paper has no number, or has it on other data
 
     @property
     def difference(self) -> float | None:
+        """Our mean minus the paper's number."""
         return None if self.paper is None else self.interval.mean - self.paper
 
     def verdict(self, metric: str) -> str:
-        """``level`` where the paper's number is inside our interval, else ``better`` or ``worse``."""
+        """Return ``level`` where the paper's number lies in our interval, else ``better`` or ``worse``."""
         if self.paper is None:
             return ""
-        if self.interval.low is None:
+        if self.interval.low is None or self.interval.high is None:
             return "one run"
         if self.interval.low <= self.paper <= self.interval.high:
             return "level"
-        return "better" if (self.difference > 0) == METRICS[metric].higher_is_better else "worse"
-
-
-class Comparison(NamedTuple):
-    """Two rows of a column, paired on seeds and clips."""
-
-    column: str
-    ours: str
-    other: str
-    metric: str
-    difference: Difference
-    p: float  # corrected for the number of comparisons in the table (Benjamini & Hochberg 1995)
-    paper: float | None  # the paper's difference, on its own data
-
-    @property
-    def verdict(self) -> str:
-        """What the runs say of the paper's sign, or, where it has none, of the difference."""
-        if self.p >= SURE:
-            return "not shown"
-        if not self.paper:  # none, or a tie
-            return "better" if (self.difference.mean > 0) == METRICS[self.metric].higher_is_better else "worse"
-        return "holds" if (self.difference.mean > 0) == (self.paper > 0) else "reversed"
+        return "better" if METRICS[metric].gain(self.interval.mean - self.paper) > 0 else "worse"
 
 
 class Table(NamedTuple):
@@ -69,95 +45,63 @@ class Table(NamedTuple):
 
     grid: Grid
     data: str
-    runs: dict[tuple[str, str], list[dict[str, Any]]]  # (row, column) -> results, by seed; empty where there are none
-    values: dict[tuple[str, str], dict[str, Value]]  # (row, column) -> metric -> value
-    printed: dict[tuple[str, str], dict[str, float]]  # the paper's, where it has this table on this data
+    needs: dict[Place, str]  # cell -> the data set that its runs are trained on
+    runs: pd.DataFrame  # rows of the results' frame, with the row and the column of the cell, by cell and seed
+    values: dict[Place, dict[str, Value]]  # cell -> metric -> value
+    printed: dict[Place, dict[str, float]]  # the paper's numbers, where it has this table on this data
     comparisons: list[Comparison]
 
     @property
     def columns(self) -> list[str]:
-        return list(dict.fromkeys(column for _, column in self.runs))
+        """The columns, in order."""
+        return list(dict.fromkeys(column for _, column in self.needs))
 
     @property
-    def lacking(self) -> dict[tuple[str, str], str]:
-        """Cells without any result, and the name of the data that each needs."""
-        cells = self.grid.cells(self.data)
-        needs = {(cell.row, cell.column): cell.parameters["dataset"] for cell in cells}
-        return {place: name for place, name in needs.items() if not self.runs[place]}
+    def missing(self) -> dict[Place, str]:
+        """Cells without any result, and the data set that each needs."""
+        run = set(zip(self.runs["row"], self.runs["column"], strict=True))
+        return {place: data for place, data in self.needs.items() if place not in run}
+
+    def tests(self, row: str, column: str, fill: Fill | None = None) -> pd.DataFrame:
+        """The rows of one cell, by seed, tested with audio or with a fill."""
+        here = self.runs[(self.runs["row"] == row) & (self.runs["column"] == column)]
+        return here[here["fill"] == (fill or "")]
+
+    def results(self, row: str | None = None, column: str | None = None) -> list[Result]:
+        """The results of one cell by seed, of one column, or of the whole table."""
+        here = self.runs[self.runs["fill"] == ""]
+        for name, value in (("row", row), ("column", column)):
+            here = here if value is None else here[here[name] == value]
+        return list(here["result"])
 
 
-class Collection:
-    """Result files, found by what was trained; of several, that of this version of the package.
-
-    Raises
-    ------
-    DataError
-        A file that is no result, or two results of one training on different data.
-    """
-
-    def __init__(self, paths: Iterable[Path]):
-        self.found: dict[str, tuple[Path, dict[str, Any]]] = {}
-        for path in paths:
-            result = results.load(path)
-            key = _identity(result["parameters"])
-            if key in self.found and self.found[key][1]["dataset"]["checksum"] != result["dataset"]["checksum"]:
-                raise DataError(f"{path} and {self.found[key][0]} are of one training, but on different data")
-            if key not in self.found or result["package"] == __version__:
-                self.found[key] = path, result
-
-    def of(self, cell: Cell, seeds: Sequence[int]) -> list[dict[str, Any]]:
-        """What there is of a cell."""
-        keys = [_identity(config.as_dict()) for config in cell.configs(seeds)]
-        return [self.found[key][1] for key in keys if key in self.found]
-
-
-def build(grid: Grid, data: str, collection: Collection, seeds: Sequence[int]) -> Table:
-    """The table of a grid on one of its data sets."""
-    runs = {(cell.row, cell.column): collection.of(cell, seeds) for cell in grid.cells(data)}
+def build(grid: Grid, data: str, results: pd.DataFrame, seeds: Sequence[int]) -> Table:
+    """Build the table of a grid on one of its data sets from a frame of results."""
+    cells = grid.cells(data)
+    needs = {(cell.row, cell.column): cell.parameters["dataset"] for cell in cells}
+    wanted = pd.DataFrame(
+        [(cell.row, cell.column, config.key) for cell in cells for config in cell.configs(seeds)],
+        columns=["row", "column", "key"],
+    )
     printed = paper.table(grid.paper) if grid.paper else None
-    beside = printed.values if printed and printed.data == data else {}
-    values = {}
-    for place, group in runs.items():
-        theirs = beside.get(place, {})
-        tests = [run["metrics"]["test"] for run in group]
-        known = {name: [x for test in tests if (x := test[name]) is not None] for name in grid.metrics}
-        values[place] = {name: Value(mean_interval(x), theirs.get(name)) for name, x in known.items() if x}
-    return Table(grid, data, runs, values, beside, _compare(grid, runs, printed))
+    table = Table(grid, data, needs, wanted.merge(results, on="key"), {}, {}, [])
+    if printed and printed.data == data:
+        table.printed.update(printed.values)
+    for place in needs:
+        tests, numbers = table.tests(*place), table.printed.get(place, {})
+        known = {metric: tests[metric].dropna() for metric in grid.metrics if metric in tests}
+        table.values[place] = {
+            metric: Value(mean_interval(values), numbers.get(metric)) for metric, values in known.items() if len(values)
+        }
+    return table._replace(comparisons=_compare(table, printed))
 
 
-def _compare(grid: Grid, runs: dict, printed: paper.PaperTable | None) -> list[Comparison]:
+def _compare(table: Table, printed: paper.PaperTable | None) -> list[Comparison]:
     compared = []
-    for column in dict.fromkeys(column for _, column in runs):
-        for ours, other in grid.compare:
-            groups = [{_seed(run): run for run in runs.get((row, column), ())} for row in (ours, other)]
-            seeds = sorted(groups[0].keys() & groups[1].keys())
-            if not seeds:
-                continue
-            targets = _targets(run for group in groups for run in group.values())
-            task = groups[0][seeds[0]]["dataset"]["task"]
-            scores = [np.array([group[seed]["predictions"]["scores"] for seed in seeds]) for group in groups]
-            for metric, function in TESTED[task].items():
-                found = paired_difference(function, *scores, targets)
-                theirs = [printed and printed.values.get((row, column), {}).get(metric) for row in (ours, other)]
-                difference = None if None in theirs else theirs[0] - theirs[1]
-                compared.append(Comparison(column, ours, other, metric, found, found.p, difference))
-    if not compared:
-        return []
-    corrected = false_discovery_control([comparison.p for comparison in compared])
-    return [comparison._replace(p=float(p)) for comparison, p in zip(compared, corrected, strict=True)]
-
-
-def _targets(runs: Iterable[dict[str, Any]]) -> np.ndarray:
-    runs = list(runs)
-    clips = [(run["predictions"]["ids"], run["predictions"]["targets"]) for run in runs]
-    if any(other != clips[0] for other in clips):
-        raise DataError(f"results of {runs[0]['dataset']['name']!r} are of different test clips and cannot be compared")
-    return np.array(clips[0][1])
-
-
-def _seed(result: dict[str, Any]) -> int:
-    return result["parameters"]["seed"]
-
-
-def _identity(parameters: dict[str, Any]) -> str:
-    return json.dumps(results.science(parameters), sort_keys=True)
+    for column in table.columns:
+        for pair in table.grid.compare:
+            for metric, difference in paired(*(table.tests(row, column) for row in pair)).items():
+                numbers = [printed.values.get((row, column), {}).get(metric) if printed else None for row in pair]
+                gap = None if None in numbers else numbers[0] - numbers[1]
+                compared.append(Comparison(column, *pair, metric, difference, difference.p, gap))
+    return corrected(compared)

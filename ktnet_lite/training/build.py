@@ -1,38 +1,47 @@
-"""From a config to a model or an objective, and a model's file: what training and prediction share."""
+"""From a configuration to a data set, a model and an objective, and back from a model's file."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ktnet_lite.baselines import SYSTEMS
+from ktnet_lite.baselines import BASELINES
 from ktnet_lite.baselines.ctc import CTCAligned
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import catalogue, store, synthetic
+from ktnet_lite.data.catalogue.download import sha256_of
 from ktnet_lite.data.schema import Dataset, Header, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError
-from ktnet_lite.model import losses
 from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.ktnet import KTNet
-from ktnet_lite.model.losses import AudioTarget, Objective
+from ktnet_lite.model.losses import OUTPUTS, AudioTarget, Objective
 from ktnet_lite.model.network import Network
-from ktnet_lite.names import VARIANTS, Fill
+from ktnet_lite.names import VARIANTS, Fill, Modality, Task
 from ktnet_lite.training import checkpoint
 
 
-def load_dataset(config: TrainConfig) -> Dataset:
-    """The data set that the config names: made on the fly, from the catalogue, or from a file; on its grid, if any.
+def load_dataset(config: TrainConfig | str) -> Dataset:
+    """Load the data set that a config names, on its time grid if it sets one.
+
+    Parameters
+    ----------
+    config : TrainConfig or str
+        A name in the catalogue, ``synthetic`` or the path of a file stands for a config with that ``dataset``.
 
     Raises
     ------
     ConfigError
-        No such data set or file.
+        There is no such data set or file.
     DataError
-        It cannot be had, or is not sound.
+        The data set cannot be obtained, or it is invalid.
     """
+    if isinstance(config, str):
+        config = TrainConfig(dataset=config)
     if config.dataset == "synthetic":
         sizes = config.clips, max(config.clips // 4, 1), max(config.clips // 2, 1)
         dataset = synthetic.make(sizes, config.redundancy, config.audio_noise, config.aligned, task=config.task).dataset
@@ -41,93 +50,102 @@ def load_dataset(config: TrainConfig) -> Dataset:
     return dataset.on_grid(config.grid) if config.grid else dataset
 
 
-def checksum(config: TrainConfig) -> str:
-    """Of the data that the config names, before any grid; what is not stored with its checksum is read whole, once."""
+def fingerprint(config: TrainConfig) -> str:
+    """Identify the data that a config names, without making the data set.
+
+    The synthetic set is identified by the config's own parameters and the package's version; a data set of the
+    catalogue by its recipe and raw files; a file of this package by its checksum; any other file or folder by its bytes.
+
+    Raises
+    ------
+    ConfigError, DataError
+        There is no such data set, or it has to be fetched first.
+    """
     if config.dataset == "synthetic":
-        return _made(config.clips, config.redundancy, config.audio_noise, config.aligned, config.task)
-    if config.dataset in catalogue.ENTRIES:
-        return store.info(catalogue.build(config.dataset, local=config.data_from or None)).checksum
+        return "synthetic"
     path = Path(config.dataset)
+    if config.dataset in catalogue.ENTRIES or not path.exists():
+        return catalogue.fingerprint(config.dataset, local=config.data_from or None)
     if store.is_store(path):
         return store.info(path).checksum
-    return _read(config.dataset, path.stat().st_mtime_ns if path.exists() else 0)
+    return _bytes_of(path, max(file.stat().st_mtime_ns for file in _files(path)))
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
 
 
 @cache
-def _made(clips: int, redundancy: float, audio_noise: float, aligned: bool, task: str) -> str:
-    knobs = {"clips": clips, "redundancy": redundancy, "audio_noise": audio_noise, "aligned": aligned, "task": task}
-    return load_dataset(TrainConfig(**knobs)).checksum
+def _bytes_of(path: Path, changed: int) -> str:
+    names = (f"{file.relative_to(path)} {sha256_of(file)}" for file in _files(path))
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-@cache
-def _read(dataset: str, changed: int) -> str:
-    return catalogue.load(dataset).checksum
+def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -> Network:
+    """Build the network that a config describes, with fresh weights.
 
-
-def task_loss_of(config: TrainConfig, header: Header) -> losses.TaskLoss:
-    """Emotions have one loss; sentiment has the one that the config names."""
-    return "emotion" if header.task == "emotion" else config.task_loss
-
-
-def build_model(config: TrainConfig, header: Header, dims: Mapping[str, int]) -> Network:
-    """The network that the config describes, for a data set of these feature counts ``dims``, D_m by modality.
+    Parameters
+    ----------
+    task : {"sentiment", "emotion"}
+        The labels of the data set; emotions have one loss, sentiment has the one that the config names.
+    dims : dict of int
+        Features per step, D_m, of every modality that the data set has.
 
     Raises
     ------
     ConfigError
-        The system cannot work with what the data has.
+        The system cannot work with these modalities.
     """
-    outputs = losses.OUTPUTS[task_loss_of(config, header)]
-    size = {"dim": config.dim, "dropout": config.dropout}
+    outputs = OUTPUTS["emotion" if task == "emotion" else config.task_loss]
+    size: dict[str, Any] = {"dim": config.dim, "dropout": config.dropout}
     transformer = {"heads": config.heads, "layers": config.layers, "pooling": config.pooling}
     transformer["targets"] = config.target_modalities
     if config.model == "ktnet":
         return KTNet(dims, outputs, config.variant, concat=config.concat, **size, **transformer)
     observed = {name: dims[name] for name in VARIANTS[config.variant] if name in dims}
     if not observed:
-        raise ConfigError(f"variant {config.variant!r} observes nothing that the data has: {', '.join(dims)}")
-    system = SYSTEMS[config.model]
-    network = system.network(observed, outputs, **size, **(transformer if config.model == "mult" else {}))
-    return CTCAligned(network, config.dim) if system.ctc else network
+        raise ConfigError(f"variant {config.variant!r} observes none of the data set's modalities: {', '.join(dims)}")
+    baseline = BASELINES[config.model]
+    network = baseline.network(observed, outputs, **size, **(transformer if config.model == "mult" else {}))
+    return CTCAligned(network, config.dim) if baseline.ctc else network
 
 
 def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None = None) -> Objective:
-    """Model, audio target and losses, Eq. (6), with the training split's statistics.
+    """Build the model, the audio target and the losses, Eq. (6), with the statistics of the training set.
 
     Raises
     ------
     ConfigError
-        The system cannot work with what the data has.
+        The system cannot work with the data set's modalities.
     DataError
-        The training split lacks what the system learns from, or a system for aligned streams meets others.
+        The training set lacks a modality that the system learns from, or its streams are not aligned as the system
+        needs.
     """
-    kind = task_loss_of(config, dataset.header)
-    model = build_model(config, dataset.header, dataset.dims)
+    name = dataset.header.name
+    model = build_model(config, dataset.header.task, dataset.dims)
     train = dataset["train"]
-    for name in model.trained_on:
-        if name not in train.streams:
-            raise DataError(
-                f"split train of {dataset.header.name!r} has no {name}, which {config.system!r} learns from"
-            )
-    for name in dataset if model.aligned_only else ():
-        check_aligned(model, dataset[name], f"split {name} of {dataset.header.name!r}")
+    for modality in model.trained_on:
+        if modality not in train.streams:
+            raise DataError(f"split train of {name!r} has no {modality}, which '{config.system}' learns from")
+    for split in dataset if model.aligned_only else ():
+        check_aligned(model, dataset[split], f"split {split} of {name!r}")
     model.fit_statistics(train)
     target = None
     if config.variant == "ours":
         if "audio" not in train.streams:
-            raise DataError(f"{dataset.header.name!r} has no audio to learn from; use variant 'language_vision'")
-        if config.treatment == "teacher":
+            raise DataError(f"{name!r} has no audio to learn from; use variant 'language_vision'")
+        if teacher is not None:
             encoder = teacher.encoders["audio"]
         else:
             encoder = ModalityEncoder(dataset.dims["audio"], config.dim, config.heads, config.layers, config.dropout)
             encoder.embedding.standardise.fit(train.streams["audio"])
         target = AudioTarget(encoder, config.treatment, model.outputs)
-    weights = {"vision": config.lambda_vision, "language": config.lambda_language}
-    return Objective(model, kind, target, weights, config.consistency)
+    lambdas: dict[Modality, float] = {"vision": config.lambda_vision, "language": config.lambda_language}
+    return Objective(model, target, lambdas, config.consistency)
 
 
-def save_model(path: Path, model: Network, config: TrainConfig, header: Header, dims: Mapping[str, int]) -> None:
-    """Weights and all that is needed to build the model again and predict.
+def save_model(path: Path, model: Network, config: TrainConfig, header: Header, dims: Mapping[Modality, int]) -> None:
+    """Save the weights with everything that is needed to build the model again and to predict.
 
     Raises
     ------
@@ -138,29 +156,28 @@ def save_model(path: Path, model: Network, config: TrainConfig, header: Header, 
     checkpoint.save(path, content)
 
 
-def load_model(path: Path | str) -> tuple[Network, TrainConfig, losses.TaskLoss]:
-    """A trained model from its ``model.pt``, ready to predict; its config; and the loss that it was trained with.
+def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
+    """Load a trained model, ready to predict, and its config from a run's ``model.pt``.
 
     Raises
     ------
     CheckpointError
-        Damaged, not a model file, or from another version of the package.
+        The file is damaged, is not a model file, or comes from another version of the package.
     """
     content = checkpoint.load(Path(path))
     if "model" not in content:
         raise CheckpointError(f"{path} is a training checkpoint; the model for prediction is model.pt beside it")
     try:
         config = TrainConfig.build(content["config"])
-        header = Header("", content["task"], aligned=False)
-        model = build_model(config, header, content["dims"])
+        model = build_model(config, content["task"], content["dims"])
         model.load_state_dict(content["model"])
     except (ConfigError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"{path} comes from another version of ktnet-lite: {error}") from error
-    return model.eval(), config, task_loss_of(config, header)
+    return model.eval(), config
 
 
-def check_fits(model: Network, split: Split, where: str, fill: Fill | None = None) -> None:
-    """Raise :class:`DataError` when a split lacks what a model observes, or has other feature counts.
+def check_fits(model: Network, split: Split, where: str = "this split", fill: Fill | None = None) -> None:
+    """Raise :class:`DataError` when a split lacks a modality that the model observes, or has other feature counts.
 
     With a ``fill`` the audio may be missing.
     """
@@ -172,20 +189,22 @@ def check_fits(model: Network, split: Split, where: str, fill: Fill | None = Non
             advice = f"; predict without it: {', '.join(model.fills)}" if name == "audio" else ""
             raise DataError(f"{where} has no {name}, which this model observes{advice}")
         if split.streams[name].dim != features:
-            raise DataError(f"{where}, {name}: {split.streams[name].dim} features a step; the model takes {features}")
+            raise DataError(
+                f"{where}, {name}: {split.streams[name].dim} features per step; the model expects {features}"
+            )
     if model.aligned_only:
         check_aligned(model, split, where)
 
 
 def check_aligned(model: Network, split: Split, where: str) -> None:
-    """Raise :class:`DataError` where the streams of a clip that has them differ in length."""
+    """Raise :class:`DataError` when the streams of a clip differ in length; a clip without a modality is aligned."""
     lengths = {name: split.streams[name].lengths for name in model.inputs if name in split.streams}
     longest = np.max(list(lengths.values()), axis=0)
     for name, counts in lengths.items():
         if (wrong := (counts > 0) & (counts != longest)).any():
             clip = int(wrong.argmax())
+            others = ", ".join(name for name, baseline in BASELINES.items() if baseline.unaligned)
             raise DataError(
                 f"{where}: {name} of clip {split.ids[clip]!r} has {counts[clip]} steps and another stream "
-                f"{longest[clip]}; this model needs aligned streams. Systems that do not: "
-                f"ktnet, {', '.join(name for name, system in SYSTEMS.items() if system.unaligned)}"
+                f"{longest[clip]}, but this model needs aligned streams. Systems that take unaligned ones: ktnet, {others}"
             )

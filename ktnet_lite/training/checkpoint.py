@@ -1,9 +1,7 @@
-"""Files of weights: saved whole or not at all, read as weights only, and checked before they are trusted."""
+"""Checkpoint files: saved whole or not at all, read as weights only, and checked before they are trusted."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -12,40 +10,34 @@ from typing import Any
 import torch
 
 from ktnet_lite.errors import CheckpointError
+from ktnet_lite.files import replacing
 
 FORMAT = 1
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write to a neighbour file, flush, then replace: whatever stood at ``path`` survives a failure.
+    """Save a checkpoint; a previous file at ``path`` survives any failure.
 
     Raises
     ------
     CheckpointError
         The disk is full or read-only; the message says that the previous file is intact.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
+        with replacing(path) as partial, open(partial, "wb") as file:
             torch.save({"format": FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
     except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         kept = f"; the previous {path.name} is intact" if path.exists() else ""
         raise CheckpointError(f"cannot save {path}: {error}{kept}; free some space or choose another folder") from error
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint on the CPU. Its zip members' CRC-32 are checked first, and no code in it can run.
+    """Load a checkpoint onto the CPU. The CRC-32 of its zip members is checked first; no code in it can run.
 
     Raises
     ------
     CheckpointError
-        No such file, truncated, altered, or not a checkpoint of this package.
+        The file does not exist, is truncated or altered, or is not a checkpoint of this package.
     """
     path = Path(path)
     try:
@@ -63,7 +55,7 @@ def load(path: Path) -> dict[str, Any]:
         raise
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{path} is no checkpoint of ktnet-lite: it holds more than weights; nothing in it was run, do not trust it"
+            f"{path} is not a checkpoint of ktnet-lite: it holds more than weights. None of its code was run; do not trust it"
         ) from None
     except Exception as error:  # zipfile, pickle and torch raise a dozen kinds on damaged or foreign files
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -1,4 +1,4 @@
-"""Predictions and metrics on a split, from what a variant observes; and how good the reconstruction is."""
+"""Predictions and metrics on a split, from the modalities that a variant observes; quality of the reconstruction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ktnet_lite.measures.metrics import emotion_metrics, sentiment_metrics
 from ktnet_lite.model import losses
 from ktnet_lite.model.losses import Objective
 from ktnet_lite.model.network import Network
-from ktnet_lite.names import Fill, Modality
+from ktnet_lite.names import Fill, Modality, Precision
+from ktnet_lite.training.build import check_fits
 from ktnet_lite.training.runtime import autocast
 
 
@@ -29,67 +30,86 @@ class Evaluation(NamedTuple):
     undefined: dict[str, str]  # why a metric is None
 
 
-@torch.no_grad()
+def predict(
+    model: Network,
+    split: Split,
+    fill: Fill | None = None,
+    batch_size: int = 24,
+    precision: Precision = "float32",
+) -> np.ndarray:
+    """Predict sentiment scores, shape (N,), or the probability of each emotion, (N, 4); labels are not used.
+
+    Parameters and errors are those of :func:`evaluate`.
+    """
+    return losses.predictions(_logits(model, split, fill, batch_size, precision), model.loss).numpy()
+
+
 def evaluate(
     model: Network,
     split: Split,
-    loss: losses.TaskLoss,
-    device: torch.device | str = "cpu",
-    batch_size: int = 24,
-    precision: str = "float32",
     fill: Fill | None = None,
+    batch_size: int = 24,
+    precision: Precision = "float32",
 ) -> Evaluation:
-    """Predict a split from ``model.observed`` alone, and measure. Audio is not even collated for "ours".
+    """Predict a split and compute the metrics.
 
-    With ``fill``, one of ``model.fills``, a model that observes audio does without: the split's audio, if it has any,
-    is not read, and :func:`without_audio` says what stands in for it.
+    Only the modalities in ``model.observed`` are read: audio is not even collated for "ours".
 
     Parameters
     ----------
-    loss : {"cross_entropy", "l1", "emotion"}
-        What the model was trained with; it says what the logits mean (:func:`ktnet_lite.model.losses.predictions`).
+    fill : {"zero", "mean", "inferred"}, optional
+        One of ``model.fills``: test a model that observes audio without it. The split's audio, if it has any, is not
+        read; :func:`without_audio` fills it in.
     batch_size : int
-        Clips at once; it changes no prediction.
+        Clips per forward pass; it changes no prediction.
     precision : {"float32", "bf16", "fp16"}
-        Of the forward pass.
+        Autocast of the forward pass.
 
     Raises
     ------
     ConfigError
         The model cannot do without audio in this way, or observes nothing else.
     DataError
-        The split is empty, or lacks a modality that the model observes.
+        The split is empty, lacks a modality that the model observes, or has other feature counts.
     KTNetError
         A prediction is not a number.
     """
-    device = torch.device(device)
-    model.eval()
+    logits = _logits(model, split, fill, batch_size, precision)
+    predicted = losses.predictions(logits, model.loss).numpy()
+    if model.loss == "emotion":
+        metrics = emotion_metrics(predicted > 0.5, split.targets)
+    else:
+        classes = logits.argmax(-1).numpy() - 3 if model.loss == "cross_entropy" else None
+        metrics = sentiment_metrics(predicted, split.targets, classes)
+    return Evaluation(predicted, logits.numpy(), dict(metrics.values), dict(metrics.undefined))
+
+
+@torch.no_grad()
+def _logits(model: Network, split: Split, fill: Fill | None, batch_size: int, precision: Precision) -> Tensor:
+    """Return the logits of every clip, (N, *outputs), on the CPU."""
     if fill is not None and fill not in model.fills:
         known = f"this model can do: {', '.join(model.fills)}" if model.fills else "this model observes no audio"
         raise ConfigError(f"audio cannot be {fill!r}; {known}")
     read = [name for name in model.observed if fill is None or name != "audio"]
     if not read:
         raise ConfigError("this model observes audio alone; without it there is nothing to predict from")
+    check_fits(model, split, fill=fill)
+    model.eval()
+    device = next(model.parameters()).device
     logits = torch.empty(len(split), *model.outputs)
     for batch in Batches(split, batch_size, read, device):
         streams = batch.streams if fill is None else without_audio(model, batch.streams, fill)
         with autocast(device, precision):
             logits[batch.indices] = model(streams).logits.float().cpu()
-    predicted = losses.predictions(logits, loss)
-    if loss == "emotion":
-        metrics = emotion_metrics(predicted.numpy() > 0.5, split.targets)
-    else:
-        classes = logits.argmax(-1).numpy() - 3 if loss == "cross_entropy" else None
-        metrics = sentiment_metrics(predicted.numpy(), split.targets, classes)
-    return Evaluation(predicted.numpy(), logits.numpy(), dict(metrics.values), dict(metrics.undefined))
+    return logits
 
 
 def without_audio(model: Network, streams: Mapping[Modality, Padded], fill: Fill) -> dict[Modality, Padded]:
-    """Streams that have no audio, with what stands in for it.
+    """Fill in the audio of streams that have none.
 
-    ``zero``: zeros, in the features' own units; ``mean``: the training split's mean of each feature; ``inferred``:
-    nothing, the model does it itself. What stands in has the steps of the first stream (language, where there is
-    one): nothing of the real audio is used, not even its length.
+    ``zero``: zeros, in the features' own units; ``mean``: the training mean of each feature; ``inferred``: nothing, the
+    model infers it. The filled-in stream is as long as the first one (language, if there is any): nothing of the real
+    audio is used, not even its length.
     """
     if fill == "inferred":
         return dict(streams)
@@ -100,11 +120,11 @@ def without_audio(model: Network, streams: Mapping[Modality, Padded], fill: Fill
 
 
 @torch.no_grad()
-def transfer_quality(objective: Objective, split: Split, device: torch.device | str = "cpu") -> dict[str, float]:
-    """Reconstruction error, R2 and std(f_A) over a split with audio; see :func:`ktnet_lite.model.losses.transfer_quality`."""
+def transfer_quality(objective: Objective, split: Split) -> dict[str, float]:
+    """Measure the reconstruction on a split that has audio; see :func:`ktnet_lite.model.losses.transfer_quality`."""
     objective.eval()
     moments: dict[str, Tensor] = {}
-    for batch in Batches(split, 64, objective.modalities, device):
+    for batch in Batches(split, 64, objective.modalities, next(objective.parameters()).device):
         for name, value in objective.transfer_moments(objective.model(batch.streams), batch).items():
-            moments[name] = moments.get(name, 0.0) + value
+            moments[name] = moments[name] + value if name in moments else value
     return losses.transfer_quality(moments)

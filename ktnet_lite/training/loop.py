@@ -1,4 +1,4 @@
-"""The training loop: live progress, best-on-valid weights, a checkpoint each epoch, exact resume."""
+"""The training loop: live progress, the best weights on the validation set, a checkpoint per epoch, exact resume."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ktnet_lite.baselines.floors import Floor
-from ktnet_lite.config import NOT_SCIENCE, TrainConfig
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batches
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.errors import CheckpointError, ConfigError, KTNetError
+from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import AudioTarget, Objective, process_mean
 from ktnet_lite.model.network import Network
@@ -27,16 +27,16 @@ from ktnet_lite.training.build import build_objective, check_fits, load_model, s
 from ktnet_lite.training.evaluation import evaluate, transfer_quality
 from ktnet_lite.training.runtime import autocast, choose_device, deterministic, memory_advice, processes
 
-SELECT_BY = {"sentiment": "mae", "emotion": "f1_mean"}  # of the valid split; see metrics.BETTER for the direction
+SELECT_BY = {"sentiment": "mae", "emotion": "f1_mean"}  # the validation metric that chooses the epoch
 
 
 class Run(NamedTuple):
-    """What :func:`fit` gives."""
+    """A finished training run."""
 
-    model: Network  # with the weights of the epoch that was best on the valid split
-    history: list[dict[str, float]]  # one entry an epoch: training terms, valid metrics (prefix "valid_"), seconds
+    model: Network  # with the weights of the epoch that was best on the validation set
+    history: list[dict[str, float]]  # per epoch: training terms, validation metrics (prefix "valid_"), seconds
     best_epoch: int
-    audio_target: AudioTarget | None  # of the last epoch; for pictures of f_A
+    audio_target: AudioTarget | None  # as of the last epoch; for pictures of f_A
 
 
 def fit(
@@ -47,24 +47,24 @@ def fit(
     progress: bool = True,
     resume: bool = True,
 ) -> Run:
-    """Train, keeping the weights of the epoch that is best on the valid split.
+    """Train, and keep the weights of the epoch that is best on the validation set.
 
-    With a ``folder``, a checkpoint is written there after each epoch (``last.pt``), and at the end ``model.pt``. When
-    ``last.pt`` is already there and ``resume`` is true, training goes on from it: on a CPU the end is bitwise the same
-    as that of an uninterrupted run, because everything random in an epoch depends on (seed, epoch) alone.
-    Under ``torchrun`` every process takes its part of each batch, and the first one writes.
+    With a ``folder``, a checkpoint is written there after each epoch (``last.pt``), and at the end ``model.pt``. If
+    ``last.pt`` exists and ``resume`` is true, training continues from it: on a CPU the result is bitwise that of an
+    uninterrupted run, because everything random in an epoch depends on (seed, epoch) alone.
+    Under ``torchrun`` every process trains on its part of each batch, and the first one writes.
 
     Parameters
     ----------
     dataset : Dataset
-        As :func:`ktnet_lite.training.build.load_dataset` gives it for this config, or one of your own.
+        From :func:`ktnet_lite.training.build.load_dataset` with this config, or one of your own.
 
     Raises
     ------
     ConfigError
-        ``grid`` is set, but the data set is not on it.
+        ``grid`` is set, but the data set is not on that grid.
     CheckpointError
-        ``last.pt`` is damaged or belongs to other parameters, to another teacher or to other data.
+        ``last.pt`` is damaged or belongs to other parameters, another teacher or other data.
     DataError
         The data set lacks a split or a modality that this variant needs.
     KTNetError
@@ -93,7 +93,7 @@ def fit(
 
 
 class _Loop:
-    """State of one training: what a checkpoint holds, and the epoch."""
+    """State of one training run: the content of a checkpoint, and one epoch of work."""
 
     def __init__(self, config, dataset: Dataset, objective: Objective, device, rank: int, world: int):
         self.config, self.dataset, self.objective, self.device, self.rank = config, dataset, objective, device, rank
@@ -117,8 +117,8 @@ class _Loop:
         self.best: dict[str, Any] = {}
 
     def run(self, folder: Path | None, progress: bool) -> None:
-        if isinstance(self.objective.model, Floor):
-            return self.solve(self.objective.model)
+        if self.objective.model.closed_form:
+            return self.solve()
         name = f"{self.config.system} (seed {self.config.seed})"
         for epoch in range(len(self.history), self.config.epochs):
             with tqdm(
@@ -162,21 +162,22 @@ class _Loop:
             )
         self.keep(entry, start)
 
-    def solve(self, floor: Floor) -> None:
-        """In place of epochs, for a model whose weights are solved for."""
+    def solve(self) -> None:
+        """Set the weights of a model with a closed form, in place of epochs."""
         start = time.perf_counter()
-        floor.solve(self.dataset["train"], self.dataset["valid"], self.objective.loss)
+        self.objective.model.solve(self.dataset["train"], self.dataset["valid"])
         self.history = []
         self.keep({}, start)
 
     def keep(self, entry: dict[str, float], start: float) -> None:
-        """Add what an epoch gave to the history, and its weights to ``best`` if they are."""
+        """Add an epoch to the history, and keep its weights if they are the best so far."""
         epoch = len(self.history)
         entry |= self.validate()
         entry["seconds"] = time.perf_counter() - start
         self.history.append(entry)
-        score = entry.get("valid_" + SELECT_BY[self.dataset.header.task], -math.inf)
-        score = -score if self.dataset.header.task == "sentiment" else score
+        metric = SELECT_BY[self.dataset.header.task]
+        value = entry.get(f"valid_{metric}")
+        score = -math.inf if value is None else METRICS[metric].gain(value)
         if not self.best or score > self.best["score"]:
             weights = {
                 name: tensor.detach().cpu().clone() for name, tensor in self.objective.model.state_dict().items()
@@ -184,14 +185,12 @@ class _Loop:
             self.best = {"epoch": epoch, "score": score, "model": weights}
 
     def validate(self) -> dict[str, float]:
-        """Valid metrics from what the variant observes; how good the reconstruction is where audio is there."""
+        """Compute the validation metrics, and the quality of the reconstruction where there is audio."""
         valid, objective = self.dataset["valid"], self.objective
-        result = evaluate(
-            objective.model, valid, objective.loss, self.device, self.config.batch_size, self.config.precision
-        )
+        result = evaluate(objective.model, valid, None, self.config.batch_size, self.config.precision)
         entry = {f"valid_{name}": value for name, value in result.metrics.items() if value is not None}
         if objective.audio_target is not None and "audio" in valid.streams:
-            entry |= {f"valid_{name}": value for name, value in transfer_quality(objective, valid, self.device).items()}
+            entry |= {f"valid_{name}": value for name, value in transfer_quality(objective, valid).items()}
         return entry
 
     def state(self) -> dict[str, Any]:
@@ -208,12 +207,13 @@ class _Loop:
     def restore(self, path: Path) -> None:
         state = checkpoint.load(path)
         if missing := self.state().keys() - state.keys():
-            raise CheckpointError(f"{path} is no training checkpoint: it lacks {', '.join(sorted(missing))}; delete it")
-        ours, theirs = self.config.as_dict(), state["config"]
-        free = NOT_SCIENCE | {"epochs"}  # none of these changes an epoch that is done
-        differ = [name for name in ours if name not in free and ours[name] != theirs.get(name)]
+            raise CheckpointError(
+                f"{path} is not a training checkpoint: it has no {', '.join(sorted(missing))}; delete it"
+            )
+        now, saved = self.config.identity, state["config"]
+        differ = [name for name in now if name != "epochs" and now[name] != saved.get(name)]  # more epochs may follow
         if differ:
-            listed = ", ".join(f"{name}: {theirs.get(name)!r} there, {ours[name]!r} now" for name in differ)
+            listed = ", ".join(f"{name}: {saved.get(name)!r} there, {now[name]!r} now" for name in differ)
             raise CheckpointError(f"{path} belongs to other parameters ({listed}); choose another folder or delete it")
         if state["data"] != self.dataset.checksum:
             raise CheckpointError(f"{path} was trained on other data than {self.dataset.header.name!r} holds now")
@@ -245,23 +245,24 @@ def _check_grid(config: TrainConfig, dataset: Dataset) -> None:
 
 
 def _teacher(config: TrainConfig, dataset: Dataset, folder: Path | None, progress: bool, resume: bool) -> KTNet:
-    """The full-modality model whose audio encoder is the target: loaded, or trained first with the same parameters."""
+    """Load the full model whose audio encoder is the target, or train it first with the same parameters."""
     if config.teacher:
-        model, theirs, _ = load_model(config.teacher)
-        mismatch = [name for name in ("dim", "heads", "layers") if getattr(theirs, name) != getattr(config, name)]
-        if theirs.model != "ktnet" or "audio" not in model.inputs or mismatch:
-            what = f"is a {theirs.system!r} model, not ktnet with audio"
-            if theirs.model == "ktnet" and mismatch:
+        model, trained = load_model(config.teacher)
+        mismatch = [name for name in ("dim", "heads", "layers") if getattr(trained, name) != getattr(config, name)]
+        if not isinstance(model, KTNet) or "audio" not in model.inputs or mismatch:
+            what = f"is a '{trained.system}' model, not ktnet with audio"
+            if trained.model == "ktnet" and mismatch:
                 what = f"differs in {', '.join(mismatch)}"
             raise CheckpointError(f"teacher {config.teacher} {what}; train one with variant = 'full'")
         check_fits(model, dataset["train"], f"{dataset.header.name!r}, for the teacher")
         return model
     own = None if folder is None else folder / "teacher"
-    return fit(config.taught_by, dataset, own, progress=progress, resume=resume).model
+    full = fit(config.taught_by, dataset, own, progress=progress, resume=resume).model
+    return cast("KTNet", full)
 
 
 def _summary(entry: Mapping[str, float]) -> str:
-    """One line of the live progress: every loss term, then the valid metrics that tell most."""
+    """Summarise an epoch for the progress bar: every loss term, then the main validation metrics."""
     short = {"task": "L_e", "vision_to_audio": "L_V→A", "language_to_audio": "L_L→A", "audio_task": "L_A"}
     terms = [
         f"L={entry['loss']:.3f}",

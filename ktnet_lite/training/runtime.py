@@ -1,4 +1,4 @@
-"""The machine that a run is on: device, precision, determinism, processes, and what running out of memory means."""
+"""The machine of a run: device, precision, determinism, processes, and advice when memory runs out."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import torch.distributed as dist
 
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import ConfigError, KTNetError
+from ktnet_lite.names import Device, Precision
 
-PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS: dict[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose_device(name: str) -> torch.device:
-    """``auto`` takes CUDA, then MPS, then the CPU; anything else must be there.
+def choose_device(name: Device) -> torch.device:
+    """Choose a device: ``auto`` takes CUDA, then MPS, then the CPU; any other must be available.
 
     Raises
     ------
     ConfigError
-        The machine, or this build of torch, has no such device.
+        The machine or this build of torch has no such device.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -31,14 +32,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name, int(os.environ.get("LOCAL_RANK", 0)) if name == "cuda" else None)
 
 
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """Mixed precision of a forward pass: ``bf16`` or ``fp16``; ``float32`` does nothing."""
+def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager:
+    """Run a forward pass in mixed precision, ``bf16`` or ``fp16``; ``float32`` does nothing."""
     return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "float32")
 
 
 @contextlib.contextmanager
 def processes(device: torch.device) -> Iterator[tuple[int, int]]:
-    """(rank, world size): the process group that torchrun describes, or (0, 1)."""
+    """Join the process group that torchrun describes; yield (rank, world size), or (0, 1) without torchrun."""
     world = int(os.environ.get("WORLD_SIZE", 1))
     if world == 1:
         yield 0, 1
@@ -55,7 +56,7 @@ def processes(device: torch.device) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """Same seed, same machine, same numbers, on CUDA too; the setting before is restored.
+    """Make the same seed give the same numbers on the same machine, on CUDA too; restore the setting afterwards.
 
     Not ``warn_only``: with it, torch keeps the attention kernel whose backward pass is not deterministic.
     """
@@ -73,7 +74,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def memory_advice(config: TrainConfig) -> Iterator[None]:
-    """Turn running out of memory into a :class:`KTNetError` that says what to lower."""
+    """Turn an out-of-memory error into a :class:`KTNetError` that says what to lower."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

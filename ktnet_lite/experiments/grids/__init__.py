@@ -1,8 +1,7 @@
-"""Grids of trainings: one readable file a table, which names rows, columns, data sets and what they fix."""
+"""Grids of runs: one readable YAML file per table, with its rows, columns, data sets and the parameters they set."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.errors import ConfigError
+from ktnet_lite.errors import ConfigError, did_you_mean
 from ktnet_lite.measures.metrics import METRICS
 
 FOLDER = Path(__file__).resolve().parent
@@ -21,43 +20,43 @@ Parameters = Mapping[str, Any]
 
 
 class Cell(NamedTuple):
-    """One row on one column of one data set: the same training from several seeds."""
+    """One row in one column on one data set: the same run with several seeds."""
 
     row: str
     column: str
-    parameters: dict[str, Any]  # what the grid sets; the rest is TrainConfig's
+    parameters: dict[str, Any]  # set by the grid; the rest are TrainConfig's defaults
 
     def configs(self, seeds: Sequence[int], **more: Any) -> list[TrainConfig]:
-        """One training for each seed; ``more`` says where and on what they run."""
+        """Build a config per seed; ``more`` sets places and devices."""
         return [TrainConfig.build({**self.parameters, **more, "seed": seed}) for seed in seeds]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table's trainings.
+    """The runs behind a table.
 
     Parameters
     ----------
     name, title, about : str
     metrics : tuple of str
-        Of the test split, as :data:`ktnet_lite.measures.metrics.METRICS` names them.
+        Metrics on the test set, by their names in :data:`ktnet_lite.measures.metrics.METRICS`.
     rows : dict
         Row -> the parameters that make it.
     columns : dict
-        Column -> the rows that it has.
+        Column -> its rows.
     data : dict
-        Data set of the table -> column -> parameters. Where ``paper`` is set the first is the paper's.
+        Data set of the table -> column -> parameters. With ``paper``, the first is the paper's.
     without : dict
-        Data set -> rows that it cannot have.
+        Data set -> rows that are impossible on it.
     compare : tuple of (str, str)
-        Rows whose difference is tested, in each column that has both.
+        Pairs of rows whose difference is tested, in each column that has both.
     paper : str or None
-        The table of the paper (:mod:`ktnet_lite.reporting.paper`) that stands beside.
+        The paper's table (:mod:`ktnet_lite.reporting.paper`) to compare with.
 
     Raises
     ------
     ConfigError
-        A part, a row, a column, a metric or a parameter that does not exist; the message names it.
+        A part, row, column, metric or parameter does not exist; the message names it.
     """
 
     name: str
@@ -75,7 +74,7 @@ class Grid:
         def known(what: str, names, among) -> None:
             for name in names:
                 if name not in among:
-                    raise ConfigError(f"grid {self.name}: {name!r} is no {what} of it: {', '.join(among)}")
+                    raise ConfigError(f"grid {self.name}: {name!r} is not a {what}: {', '.join(among)}")
 
         known("metric", self.metrics, METRICS)
         known("row", [row for rows in self.columns.values() for row in rows], self.rows)
@@ -88,7 +87,7 @@ class Grid:
                 cell.configs([0])
 
     def cells(self, data: str) -> list[Cell]:
-        """The cells of one data set, column by column. What a row sets goes before what its column does.
+        """List the cells of one data set, column by column. A row's parameters override its column's.
 
         Raises
         ------
@@ -106,25 +105,24 @@ class Grid:
 
 
 def names() -> list[str]:
-    """The grids that come with the package: the paper's tables first."""
+    """List the grids that come with the package, the paper's tables first."""
     return sorted((path.stem for path in FOLDER.glob("*.yaml")), key=lambda name: (name[:6] != "table_", name))
 
 
 def load(name_or_path: str | Path) -> Grid:
-    """A grid by its name (``table_1``; ``1`` and ``I`` name the paper's tables too), or from a file of yours.
+    """Load a grid by its name (``table_1``; ``1`` and ``I`` name the paper's tables too), or from your own file.
 
     Raises
     ------
     ConfigError
-        No such grid or file, or one that is not as a grid must be.
+        There is no such grid or file, or the file is not a valid grid.
     """
     paper = {numeral: f"table_{i}" for i, numeral in enumerate(("I", "II", "III", "IV", "V"), start=1)}
     name = str(name_or_path)
     name = paper.get(name.upper(), f"table_{name}" if name.isdigit() else name)
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, names())
         raise ConfigError(f"no grid {str(name_or_path)!r}{hint}\nthe grids are: {', '.join(names())}, or a .yaml file")
     try:
         parts = yaml.safe_load(path.read_text(encoding="utf-8"))

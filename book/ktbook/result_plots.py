@@ -10,7 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import Interval, mean_interval
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure
+from ktnet_lite.names import System
+from ktnet_lite.reporting.plots import COLOURS, GREY, colour_of, figure, interval_row
 
 STYLES = {  # as in chapter 7
     "full": (COLOURS["audio"], "-"),
@@ -19,8 +20,8 @@ STYLES = {  # as in chapter 7
 }
 
 
-def panels(rows: Mapping[str, Mapping[str, Interval]], metric: str, floors: Mapping[str, float]) -> Figure:
-    """One metric of the same systems in several settings, side by side, each on a scale of its own.
+def panels(rows: Mapping[str, Mapping[System, Interval]], metric: str, floors: Mapping[str, float]) -> Figure:
+    """Draw one metric of the same systems in several settings, side by side, each panel on its own scale.
 
     Parameters
     ----------
@@ -29,21 +30,16 @@ def panels(rows: Mapping[str, Mapping[str, Interval]], metric: str, floors: Mapp
     floors : dict of float
         Setting -> the metric of a prediction that knows nothing, a dotted line.
     """
-    names = list(dict.fromkeys(name for its in rows.values() for name in its))
-    drawn, axes = figure(len(rows), height=1.2 + 0.35 * len(names))
-    for panel, (setting, its) in zip(axes, rows.items(), strict=True):
+    systems = list(dict.fromkeys(system for intervals in rows.values() for system in intervals))
+    drawn, axes = figure(len(rows), height=1.2 + 0.35 * len(systems))
+    for panel, (setting, intervals) in zip(axes, rows.items(), strict=True):
         panel.axvline(floors[setting], color=GREY, linestyle=":")
-        for y, name in enumerate(names):
-            if name in its:
-                colour = COLOURS["missing"] if ", audio" in name else COLOURS["language"]
-                colour = COLOURS["reconstructed"] if name == "ours" else colour
-                mean, low, high, _ = its[name]
-                if low is not None:
-                    panel.plot([low, high], [y, y], color=colour, linewidth=3, alpha=0.5)
-                panel.plot(mean, y, "o", color=colour)
-        panel.set(title=setting, xlabel=METRICS[metric].label, ylim=(len(names) - 0.5, -0.5))
+        for y, system in enumerate(systems):
+            if system in intervals:
+                interval_row(panel, y, intervals[system], colour_of(system))
+        panel.set(title=setting, xlabel=METRICS[metric].label, ylim=(len(systems) - 0.5, -0.5))
         panel.title.set_fontsize(10)
-        panel.set_yticks(range(len(names)), names if panel is axes[0] else [""] * len(names))
+        panel.set_yticks(range(len(systems)), map(str, systems) if panel is axes[0] else [""] * len(systems))
     return drawn
 
 

@@ -1,0 +1,71 @@
+"""Where runs lie: the folder of each run, named after what it computes, and finished runs of the same kind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from ktnet_lite import __version__
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.data import store
+from ktnet_lite.data.catalogue import ENTRIES
+from ktnet_lite.errors import DataError
+from ktnet_lite.experiments import result
+from ktnet_lite.training.build import fingerprint, load_dataset
+from ktnet_lite.training.loop import fit
+
+
+def run_folder(config: TrainConfig) -> Path:
+    """Name a run's folder, ``<out>/<dataset>/<system>-<key>-seed<seed>``, without making the data set.
+
+    The key is a digest of the parameters that the run uses, its data and the package's version. A finished run that an
+    earlier naming scheme of the same version put elsewhere keeps its folder.
+
+    Raises
+    ------
+    ConfigError, DataError
+        The data set is unknown, or has to be fetched first.
+    """
+    named = {name: x for name, x in config.identity.items() if name not in ("model", "variant", "seed")}
+    named |= {"dataset": [_data_name(config), fingerprint(config)], "package": __version__}
+    key = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:8]
+    folder = Path(config.out) / _data_name(config) / f"{config.system}-{key}-seed{config.seed}"
+    return folder if folder.exists() else _finished(config, folder.parent) or folder
+
+
+def train_here(config: TrainConfig) -> Path:
+    """Train in this process, without the notebook; return the run's result file.
+
+    Under ``torchrun`` every process calls it, and the first one measures and writes.
+    """
+    folder, dataset = run_folder(config), load_dataset(config)
+    run = fit(config, dataset, folder)
+    if int(os.environ.get("RANK", 0)) == 0:
+        result.measure(config, dataset, run).save(folder / "result.json")
+    return folder / "result.json"
+
+
+def _data_name(config: TrainConfig) -> str:
+    named = config.dataset == "synthetic" or config.dataset in ENTRIES
+    return config.dataset if named else Path(config.dataset).resolve().stem
+
+
+def _finished(config: TrainConfig, folder: Path) -> Path | None:
+    """Find a finished run of this version and of the same parameters and data under another key."""
+    for path in sorted(folder.glob(f"{config.system}-*-seed{config.seed}/result.json")):
+        try:
+            found = result.load(path)
+        except DataError:
+            continue
+        if found.package == __version__ and found.config.identity == config.identity and _same_data(found, config):
+            return path.parent
+    return None
+
+
+def _same_data(found: result.Result, config: TrainConfig) -> bool:
+    path = Path(config.dataset)
+    return (
+        config.dataset == "synthetic" or not store.is_store(path) or store.info(path).checksum == found.dataset.checksum
+    )

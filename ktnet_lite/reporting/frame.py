@@ -1,0 +1,71 @@
+"""Results as one tidy frame: a row for each run and for each way in which it was tested without audio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ktnet_lite import __version__
+from ktnet_lite.errors import DataError
+from ktnet_lite.experiments import result
+from ktnet_lite.experiments.result import Result
+from ktnet_lite.names import FILLS
+
+COLUMNS = "key", "path", "data", "checksum", "task", "package", "system", "fill", "label", "seed", "result", "scores"
+
+
+def frame(results: Iterable[Result], paths: Iterable[Path | None] | None = None) -> pd.DataFrame:
+    """Lay out results as rows with the columns ``COLUMNS`` and one for each metric, NaN where it is undefined.
+
+    ``key`` is the identity of the run (:attr:`Result.key`), ``system`` a :class:`ktnet_lite.names.System`, ``fill`` how
+    its audio was filled in, if it was, ``label`` its name in tables, ``scores`` the predictions on the test set.
+    """
+    results = list(results)
+    rows = []
+    for path, run in zip(paths or [None] * len(results), results, strict=True):
+        about = run.key, path, run.dataset.name, run.dataset.checksum, run.dataset.task, run.package
+        for system, (metrics, scores) in run.tests.items():
+            rows.append(dict(zip(COLUMNS, (*about, system, system.fill or "", str(system), run.seed, run, scores), strict=True)) | metrics)
+    laid_out = pd.DataFrame(rows, columns=None if rows else COLUMNS)
+    metrics = [name for name in laid_out if name not in COLUMNS]
+    return laid_out.astype(dict.fromkeys(metrics, float))
+
+
+def load(paths: Iterable[Path]) -> pd.DataFrame:
+    """Read result files into a frame; of several results of the same run, keep the one of this package version.
+
+    Raises
+    ------
+    DataError
+        A file is not a result file, or two results of the same run come from different data.
+    """
+    paths = list(paths)
+    loaded = frame(map(result.load, paths), paths)
+    for _, group in loaded.groupby("key"):
+        if group["checksum"].nunique() > 1:
+            first, other = group.drop_duplicates("checksum")["path"].iloc[:2]
+            raise DataError(f"{first} and {other} are results of the same run on different data; remove one of them")
+    newest_first = loaded.sort_values("package", key=lambda package: package != __version__, kind="stable")
+    return newest_first.drop_duplicates(["key", "label"]).sort_index()
+
+
+def comparable(results: Sequence[Result]) -> pd.DataFrame:
+    """Lay out results of the same test clips, sorted by system and seed: KTNet's variants, then the other models.
+
+    Raises
+    ------
+    DataError
+        The results come from different data or from different test clips.
+    """
+    laid_out = frame(results)
+    for what, values in (
+        ("data sets", laid_out["checksum"]),
+        ("clips in test", laid_out["result"].map(lambda run: tuple(run.predictions.ids))),
+    ):
+        if values.nunique() > 1:
+            raise DataError(f"these results have different {what}; compare only runs on the same data")
+    fills = [None, *FILLS]
+    order = laid_out["system"].map(lambda system: (*system.order, fills.index(system.fill)))
+    return laid_out.assign(order=order).sort_values(["order", "seed"], kind="stable").drop(columns="order")
