@@ -122,7 +122,7 @@ def pad(stream: Stream, indices: np.ndarray) -> Padded:
     return Padded(torch.from_numpy(values), None if mask.all() else torch.from_numpy(mask))
 
 
-def collate(split: Split, indices: Iterable[int], modalities: Sequence[Modality]) -> Batch:
+def collate(split: Split, indices: Sequence[int] | np.ndarray, modalities: Sequence[Modality]) -> Batch:
     """One batch of the given clips and modalities, on the CPU; each stream is (B, T_m, D_m)."""
     indices = np.asarray(indices, dtype=np.int64)
     return Batch(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -67,14 +67,14 @@ class Stream:
         start = self.offsets[index]
         return self.values[start : start + self.lengths[index]]
 
-    def rows(self, indices: Iterable[int]) -> np.ndarray:
+    def rows(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Rows of ``values`` that belong to the given clips, in their order, shape (sum of their lengths,)."""
         indices = np.asarray(indices, dtype=np.int64)
         lengths = self.lengths[indices]
         starts = np.repeat(self.offsets[indices] - (np.cumsum(lengths) - lengths), lengths)
         return starts + np.arange(lengths.sum())
 
-    def select(self, indices: Iterable[int]) -> Stream:
+    def select(self, indices: Sequence[int] | np.ndarray) -> Stream:
         """The stream of the given clips only."""
         indices = np.asarray(indices, dtype=np.int64)
         return Stream(self.values[self.rows(indices)], self.lengths[indices])
@@ -170,7 +170,7 @@ class Split:
                 raise DataError(f"{where}, ids: {clip_id!r} stands at index {seen[clip_id]} and again at {i}")
             seen[clip_id] = i
         if self.words is not None:
-            _check_words(self, where)
+            _check_words(self.words, self.streams.get("language"), len(self), where)
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Header:
     name: str
     task: Task
     aligned: bool
-    provenance: Mapping[str, str] = field(default_factory=dict)
+    provenance: MutableMapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,8 +269,8 @@ def split_digest(split: Split) -> str:
     for texts in (split.ids, words):
         digest.update("\0".join(texts).encode() + b"\1")
     arrays = {"targets": split.targets}
-    for name, stream in sorted(split.streams.items()):
-        arrays |= {f"{name} lengths": stream.lengths, f"{name} values": stream.values}
+    for modality, stream in sorted(split.streams.items()):
+        arrays |= {f"{modality} lengths": stream.lengths, f"{modality} values": stream.values}
     for name, array in arrays.items():
         digest.update(f"{name} {array.shape} {array.dtype.str}".encode())
         digest.update(np.ascontiguousarray(array).data)
@@ -329,10 +329,9 @@ def _check_stream(stream: Stream, clips: int, where: str, allowed: Sequence[str]
         )
 
 
-def _check_words(split: Split, where: str) -> None:
-    language = split.streams.get("language")
-    if language is None or len(split.words) != len(split):
-        raise DataError(f"{where}, words: {len(split.words)} lists of words for {len(split)} clips of language")
-    for i, words in enumerate(split.words):
-        if len(words) != language.lengths[i]:
-            raise DataError(f"{where}, words of clip {i}: {len(words)} words, but {language.lengths[i]} language steps")
+def _check_words(words: Sequence[Sequence[str]], language: Stream | None, clips: int, where: str) -> None:
+    if language is None or len(words) != clips:
+        raise DataError(f"{where}, words: {len(words)} lists of words for {clips} clips of language")
+    for i, (clip, steps) in enumerate(zip(words, language.lengths, strict=True)):
+        if len(clip) != steps:
+            raise DataError(f"{where}, words of clip {i}: {len(clip)} words, but {steps} language steps")

@@ -139,7 +139,7 @@ class _Output(io.FileIO):
 
     error: OSError | None = None
 
-    def write(self, content) -> int:
+    def write(self, content: Any) -> int:
         content = memoryview(content).cast("B")
         done = 0
         try:
@@ -149,12 +149,12 @@ class _Output(io.FileIO):
             self.error = error
         return len(content)
 
-    def truncate(self, size: int) -> int:
+    def truncate(self, size: int | None = None) -> int:
         try:
             return super().truncate(size)
         except OSError as error:
             self.error = self.error or error
-            return size
+            return size or 0
 
     def check(self) -> None:
         if self.error is not None:

@@ -124,9 +124,10 @@ def make(
     rng = np.random.default_rng(seed)
     # One look of words, face and voice for all splits: word vectors, and directions in feature space.
     look = {"words": rng.normal(size=(len(VOCABULARY), DIMS["language"]))}
-    for name, directions in (("vision", 2), ("audio", 1)):
-        basis, _ = np.linalg.qr(rng.normal(size=(DIMS[name], directions)))
-        look[name] = 2.0 * basis.T  # (directions, D)
+    directions: dict[Modality, int] = {"vision": 2, "audio": 1}
+    for modality, count in directions.items():
+        basis, _ = np.linalg.qr(rng.normal(size=(DIMS[modality], count)))
+        look[modality] = 2.0 * basis.T  # (directions, D)
     splits, factors = {}, {}
     for name, count in zip(SPLITS, clips, strict=True):
         drawn = [_clip(rng, look, redundancy, audio_noise, aligned) for _ in range(count)]
@@ -182,8 +183,10 @@ def ceiling(factors: Factors, observed: Iterable[Modality], redundancy: float, a
     return np.clip(weights @ values, *SENTIMENT_RANGE)
 
 
-def _clip(rng: np.random.Generator, look: dict[str, np.ndarray], redundancy: float, audio_noise: float, aligned: bool):
-    """One clip: its three streams, its words, and its causes."""
+def _clip(
+    rng: np.random.Generator, look: dict[str, np.ndarray], redundancy: float, audio_noise: float, aligned: bool
+) -> tuple[dict[Modality, np.ndarray], tuple[str, ...], tuple[float, ...]]:
+    """Draw one clip: its three streams, its words, and its factors."""
     words = list(rng.choice(FILLERS, size=rng.integers(6, 12)))
     slots = np.sort(rng.choice(np.arange(1, len(words), 2), size=EVENTS, replace=False))  # room for a "not" before each
     valences = np.empty(EVENTS)
@@ -218,7 +221,7 @@ def _clip(rng: np.random.Generator, look: dict[str, np.ndarray], redundancy: flo
     )
     vision = np.stack([face, np.full(len(face), 0.5 * mirror)], axis=1) @ look["vision"]  # (T_V, D_V)
     audio = voice[:, None] @ look["audio"]  # (T_A, D_A)
-    streams = {
+    streams: dict[Modality, np.ndarray] = {
         "language": look["words"][[VOCABULARY.index(word) for word in words]].astype(np.float32),
         "vision": (vision + FRAME_NOISE["vision"] * rng.normal(size=vision.shape)).astype(np.float32),
         "audio": (audio + FRAME_NOISE["audio"] * rng.normal(size=audio.shape)).astype(np.float32),

@@ -65,7 +65,7 @@ def check(path: Path | str) -> Report:
 
 def _split(report: Report, name: str, found: Found, ids: Seen, clips: Seen) -> int:
     """Note all there is to say of one split; return how many clips it has."""
-    counts = {modality: len(frames.clips) for modality, frames in found.fields.items()}
+    counts: dict[str, int] = {modality: len(frames.clips) for modality, frames in found.fields.items()}
     if found.targets is not None:
         counts["labels"] = len(found.targets)
     if found.ids is not None:
@@ -110,8 +110,8 @@ def _labels(report: Report, name: str, found: Found) -> None:
     wrong = {"not finite": ~np.isfinite(labels), f"outside [{low:g}, {high:g}]": (labels < low) | (labels > high)}
     for what, bad in wrong.items():
         if bad.any():
-            first = int(np.argwhere(bad)[0][0])
-            report.error(where, f"{int(bad.sum())} are {what}; the first, {labels[first]}, at index {first}")
+            i = int(np.argwhere(bad)[0][0])
+            report.error(where, f"{int(bad.sum())} are {what}; the first, {labels[i]}, at index {i}")
     if len(labels) and (labels.reshape(len(labels), -1) > 0).all(axis=0).any() | (labels <= 0).all(axis=0).any():
         report.warn(where, "all on one side of 0: accuracy and F1 tell nothing, and Corr may be undefined")
 

@@ -19,7 +19,7 @@ from ktnet_lite.data.readers.csd import Videos
 from ktnet_lite.data.readers.fields import FIELDS, lengths_of, names_of, numbers
 from ktnet_lite.data.schema import Split, combined_digest, split_digest
 from ktnet_lite.errors import DataError
-from ktnet_lite.names import SPLITS
+from ktnet_lite.names import SPLITS, Modality, Task
 
 PUBLISHED_CSD = {(93, 2199): "MOSI, all labels"}  # videos, segments
 
@@ -29,7 +29,7 @@ class Found(NamedTuple):
 
     ids: tuple[str, ...] | None
     targets: np.ndarray | None
-    fields: dict[str, Frames]
+    fields: dict[Modality, Frames]
 
 
 def note(report: Report, where: str, error: DataError) -> None:
@@ -71,7 +71,7 @@ def by_reader(report: Report, path: Path, form: str | None = None) -> Iterator[t
         report.warn("reader", str(warning.message))
 
 
-def _checked(report: Report, name: str, split: Split, task: str) -> Found:
+def _checked(report: Report, name: str, split: Split, task: Task) -> Found:
     try:
         split.validate(f"split {name}", task)
     except DataError as error:

@@ -11,6 +11,8 @@ import numpy as np
 from ktnet_lite.data.doctor.measure import Facts, histogram
 from ktnet_lite.text import table
 
+STREAM_COLUMNS = ("SPLIT", "MODALITY", "CLIPS", "FEATURES", "STEPS min/median/max", "PADDING", "LACKING")
+
 
 class Finding(NamedTuple):
     """Something wrong. An error makes the file unfit as it is; ``where`` names split and field."""
@@ -67,11 +69,9 @@ class Report:
     def __str__(self) -> str:
         parts = [table([("file", str(self.path)), *self.facts])]
         if self.streams:
-            head = ("SPLIT", "MODALITY", "CLIPS", "FEATURES", "STEPS min/median/max", "PADDING", "LACKING")
-            parts.append(table([head, *(_stream_row(*row) for row in self.streams)]))
+            parts.append(table([STREAM_COLUMNS, *(_stream_row(*row) for row in self.streams)]))
         if self.labels:
-            names = list(histogram(self.labels[0][1]))
-            head = ("SPLIT", "LABELS min/mean/max", *names)
+            head = ("SPLIT", "LABELS min/mean/max", *histogram(self.labels[0][1]))
             parts.append(table([head, *(_label_row(name, labels) for name, labels in self.labels)]))
         if self.findings:
             ordered = sorted(self.findings, key=lambda finding: finding.level)

@@ -22,17 +22,15 @@ class Frames:
     clips : sequence of arrays (T_i, D), or one padded array (N, T, D)
     lengths : array (N,), optional
         Valid steps of padded clips, where the file declares them.
-    padded : bool
     """
 
-    clips: Sequence[np.ndarray]
+    clips: Sequence[np.ndarray] | np.ndarray
     lengths: np.ndarray | None = None
-    padded: bool = True
 
     @classmethod
     def of(cls, stream: Stream) -> Frames:
         """The clips of a packed stream."""
-        return cls([stream.clip(i) for i in range(len(stream))], padded=False)
+        return cls([stream.clip(i) for i in range(len(stream))])
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def measure(frames: Frames, digests: Sequence[blake2b]) -> Facts:
     dim = clips[0].shape[1] if len(clips) else 0
     beyond = np.zeros(len(clips), bool)
     side = "none"
-    if frames.padded and len(clips):
+    if isinstance(clips, np.ndarray) and len(clips):
         steps = padding.occupied(clips)
         side = padding.side(steps) if steps.any() else "back"
         lengths = padding.extent(steps, side)

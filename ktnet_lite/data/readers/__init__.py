@@ -83,6 +83,7 @@ def open_source(
     DataError
         An unknown format, or a file that is damaged or not of that format; the splits raise it too, as they come.
     """
+    path = Path(path)
     form = form or identify(path)
     if form not in READERS:
         raise DataError(f"unknown format {form!r}; known formats: {', '.join(FORMATS)}")

@@ -21,6 +21,15 @@ class Sequence(NamedTuple):
     intervals: np.ndarray  # (T, 2) start and end in seconds
 
 
+class Segment(NamedTuple):
+    """The interval of one clip in its video, in seconds, and its score."""
+
+    video: str
+    start: float
+    end: float
+    score: float
+
+
 class Videos(Mapping[str, Sequence]):
     """What a ``.csd`` file holds, by video id; each video is read, and checked, when it is asked for.
 
@@ -124,14 +133,14 @@ def _array(where: str, item: h5py.Dataset | h5py.Group | None) -> np.ndarray:
     return array.reshape(len(array), int(np.prod(array.shape[1:])))
 
 
-def segments(labels: Videos) -> dict[str, tuple[str, float, float, float]]:
-    """Clips of a label file: ``<video>_<k>``, counted from 1, to (video, start, end, score)."""
+def segments(labels: Videos) -> dict[str, Segment]:
+    """Clips of a label file by id, ``<video>_<k>``, with ``k`` counted from 1."""
     clips = {}
     for video, (features, intervals) in labels.items():
         if features.dtype.kind == "U":
             raise DataError(f"{labels.path}, video {video}, features: words, expected scores")
         for k, ((start, end), score) in enumerate(zip(intervals, features[:, 0], strict=True), start=1):
-            clips[f"{video}_{k}"] = (video, float(start), float(end), float(score))
+            clips[f"{video}_{k}"] = Segment(video, float(start), float(end), float(score))
     return clips
 
 

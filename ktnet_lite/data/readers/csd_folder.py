@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from ktnet_lite.data.schema import Header, Split, Stream
 from ktnet_lite.errors import DataError
 from ktnet_lite.names import SPLITS, Modality
 
+Role = Modality | Literal["labels"]
 SOUND = ("covarep", "acoustic", "opensmile", "audio")
 
 
@@ -36,23 +38,24 @@ def read(folder: Path | str, aligned: bool = True) -> tuple[Header, Iterator[tup
     """
     folder = Path(folder)
     raw = raw_files(folder)
-    files: dict[str, Videos] = {}
+    files: dict[Role, Videos] = {}
     for videos in (Videos(path) for path in raw if path.suffix == ".csd"):
         kind = role(videos)
         if kind in files:
             names = f"{files[kind].path.name} and {videos.path.name}"
             raise DataError(f"{folder}: {names} are both {kind}; leave one of them")
         files[kind] = videos
-    for kind in ("labels", "language"):
-        if kind not in files:
+    for required in ("labels", "language"):
+        if required not in files:
             names = ", ".join(videos.path.name for videos in files.values())
-            raise DataError(f"{folder}: no .csd file of {kind} among {names or 'none'}")
+            raise DataError(f"{folder}: no .csd file of {required} among {names or 'none'}")
     folds = next((path for path in raw if path.suffix == ".json"), None)
     split_of = mosi_split if folds is None else _folds(folds)
     name = "mosi-csd" if folds is None else folder.name
     files_used = ", ".join(f"{kind}: {videos.path.name}" for kind, videos in files.items())
     provenance = {"source": "CMU-MultimodalSDK", "files": files_used, "licence": "of the data set's owners"}
-    return Header(name, "sentiment", aligned, provenance), _splits(files, split_of, aligned)
+    sources: dict[Modality, Videos] = {kind: videos for kind, videos in files.items() if kind != "labels"}
+    return Header(name, "sentiment", aligned, provenance), _splits(files["labels"], sources, split_of, aligned)
 
 
 def raw_files(folder: Path) -> list[Path]:
@@ -60,7 +63,7 @@ def raw_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.name.endswith((".csd", "folds.json")))
 
 
-def role(videos: Videos) -> str:
+def role(videos: Videos) -> Role:
     """labels, language, vision or audio: what a ``.csd`` file holds."""
     if not videos:
         raise DataError(f"{videos.path}: no videos in it")
@@ -90,37 +93,40 @@ def _folds(path: Path) -> Callable[[str], str | None]:
 
 
 def _splits(
-    files: dict[str, Videos], split_of: Callable[[str], str | None], aligned: bool
+    labels: Videos, sources: dict[Modality, Videos], split_of: Callable[[str], str | None], aligned: bool
 ) -> Iterator[tuple[str, Split]]:
-    clips = segments(files.pop("labels"))
+    clips = segments(labels)
+    language = sources["language"]
     for name in SPLITS:
         chosen = {
-            clip: about for clip, about in clips.items() if split_of(about[0]) == name and about[0] in files["language"]
+            clip: segment
+            for clip, segment in clips.items()
+            if split_of(segment.video) == name and segment.video in language
         }
         if not chosen:
             raise DataError(
                 f"no labelled segment belongs to split {name!r}; give the folds as folds.json in the folder"
             )
-        parts: dict[Modality, list[np.ndarray]] = {kind: [] for kind in files}
+        parts: dict[Modality, list[np.ndarray]] = {kind: [] for kind in sources}
         said = []
-        for video, spans in groupby(chosen.values(), itemgetter(0)):
-            sequences = {kind: videos.get(video) for kind, videos in files.items()}
-            spoken = sequences.pop("language")
+        for video, spans in groupby(chosen.values(), attrgetter("video")):
+            spoken = language[video]
+            sequences = {kind: videos.get(video) for kind, videos in sources.items() if kind != "language"}
             for _, start, end, _ in spans:
-                words = words_of(spoken, files["language"].root, start, end)
+                words = words_of(spoken, language.root, start, end)
                 for kind, frames in sequences.items():
                     if frames is None:  # this video lacks the modality
-                        parts[kind].append(np.empty((0, files[kind].dim)))
+                        parts[kind].append(np.empty((0, sources[kind].dim or 0)))
                     elif aligned:
                         parts[kind].append(_means(frames, words.intervals))
                     else:
                         parts[kind].append(between(frames, start, end).features)
-                if files["language"].dim is None:
+                if language.dim is None:
                     said.append(tuple(map(str, words.features)))
                     words = words._replace(features=vectors_of(words.features))
                 parts["language"].append(words.features)
         streams = {kind: Stream.from_clips(part) for kind, part in parts.items() if any(map(len, part))}
-        scores = np.array([about[3] for about in chosen.values()], dtype=np.float32)
+        scores = np.array([segment.score for segment in chosen.values()], dtype=np.float32)
         yield name, Split(streams, scores, tuple(chosen), tuple(said) or None)
 
 

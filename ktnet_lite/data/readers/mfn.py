@@ -34,7 +34,7 @@ LABELS = "y_{}.h5"
 ARRAY = "d1"
 STARS = (1.0, 5.0)
 LICENCE = "MIT (MFN's repository); the videos: of their makers, for research"
-KNOWN = {(220, 40, 80): "mmmo"}  # clips in train, valid, test
+KNOWN: dict[tuple[int, ...], str] = {(220, 40, 80): "mmmo"}  # clips in train, valid, test
 
 
 def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:

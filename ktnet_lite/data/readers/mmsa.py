@@ -23,7 +23,7 @@ from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.errors import DataError
 from ktnet_lite.names import SPLITS
 
-KNOWN = {(768, 20, 5): "mosi", (768, 35, 74): "mosei"}  # features of text, vision, audio
+KNOWN: dict[tuple[int, ...], str] = {(768, 20, 5): "mosi", (768, 35, 74): "mosei"}  # features of text, vision, audio
 
 
 def read(path: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:

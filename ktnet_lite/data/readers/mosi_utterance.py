@@ -58,7 +58,7 @@ def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
 
 def _splits(folder: Path) -> Iterator[tuple[str, Split]]:
     names = [row[0] for row in _rows(find(folder, "transcripts.csv", NAME))]
-    scores = {clip: score for clip, (_, _, _, score) in segments(Videos(find(folder, LABELS, NAME))).items()}
+    scores = {clip: segment.score for clip, segment in segments(Videos(find(folder, LABELS, NAME))).items()}
     train, test = (_load(folder, part, names, scores) for part in ("train", "test"))
     if both := sorted(train.keys() & test.keys()):
         raise DataError(f"{folder}: {len(both)} clips are in train and in test, the first {both[0]}; {FETCH}")

@@ -15,18 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 
-from ktnet_lite.data.readers.csd import Videos, segments
+from ktnet_lite.data.readers.csd import Segment, Videos, segments
 from ktnet_lite.data.readers.folder import find
 from ktnet_lite.data.readers.folds import mosi_split
 from ktnet_lite.data.readers.words import SHIFTED, vectors_of, words_of
 from ktnet_lite.data.schema import Header, Split, Stream
 from ktnet_lite.errors import DataError
-from ktnet_lite.names import SPLITS
+from ktnet_lite.names import SPLITS, Modality
 
 WORDS, LABELS = f"{SHIFTED}.csd", "CMU_MOSI_Opinion_Labels.csd"
 RHYTHM = ("duration", "pause before", "pause after", "characters per second", "position")
@@ -65,11 +65,11 @@ def rhythm(intervals: np.ndarray, words: Sequence[str], start: float, end: float
     return np.stack([duration, np.maximum(before, 0), np.maximum(after, 0), pace, position], axis=1)
 
 
-def _splits(videos: Videos, clips: dict[str, tuple]) -> Iterator[tuple[str, Split]]:
+def _splits(videos: Videos, clips: dict[str, Segment]) -> Iterator[tuple[str, Split]]:
     for name in SPLITS:
-        chosen = {clip: about for clip, about in clips.items() if mosi_split(about[0]) == name}
+        chosen = {clip: segment for clip, segment in clips.items() if mosi_split(segment.video) == name}
         texts, voices, said = [], [], []
-        for video, spans in groupby(chosen.values(), itemgetter(0)):
+        for video, spans in groupby(chosen.values(), attrgetter("video")):
             sequence = videos[video]
             for _, start, end, _ in spans:
                 words, intervals = words_of(sequence, videos.root, start, end)
@@ -79,6 +79,6 @@ def _splits(videos: Videos, clips: dict[str, tuple]) -> Iterator[tuple[str, Spli
                     voices.append(rhythm(intervals, said[-1], start, end))
                 else:  # one silent step: a pause as long as the clip
                     voices.append(np.array([[0.0, end - start, 0.0, 0.0, 0.0]]))
-        streams = {"language": Stream.from_clips(texts), "audio": Stream.from_clips(voices)}
-        scores = np.array([about[3] for about in chosen.values()], dtype=np.float32)
+        streams: dict[Modality, Stream] = {"language": Stream.from_clips(texts), "audio": Stream.from_clips(voices)}
+        scores = np.array([segment.score for segment in chosen.values()], dtype=np.float32)
         yield name, Split(streams, scores, tuple(chosen), tuple(said))

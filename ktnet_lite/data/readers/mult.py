@@ -22,7 +22,7 @@ from ktnet_lite.errors import DataError
 from ktnet_lite.names import EMOTIONS, SPLITS, Task
 
 # Features of text, vision, audio, and the length of a clip of text
-KNOWN = {(300, 20, 5, 50): "mosi", (300, 35, 74, 50): "mosei", (300, 35, 74, 20): "iemocap"}
+KNOWN: dict[tuple[int, ...], str] = {(300, 20, 5, 50): "mosi", (300, 35, 74, 50): "mosei", (300, 35, 74, 20): "iemocap"}
 
 
 def read(path: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:

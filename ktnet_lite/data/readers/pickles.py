@@ -9,20 +9,18 @@ from __future__ import annotations
 import io
 import os
 import pickle
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from tqdm import tqdm
 
 from ktnet_lite.errors import DataError
 
-if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
-    from numpy._core.multiarray import scalar
-    from numpy._core.numeric import _frombuffer
-else:
-    from numpy.core.multiarray import scalar
-    from numpy.core.numeric import _frombuffer
+_CORE = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
+_scalar = import_module(f"{_CORE}.multiarray").scalar
+_frombuffer = import_module(f"{_CORE}.numeric")._frombuffer
 
 NEEDED = 1.4  # times the size of a pickle, in memory while it is read and packed
 NEEDED_OLD = 2.5  # the same of a pickle of protocol 2 or earlier, whose arrays are texts that are decoded
@@ -73,7 +71,7 @@ _ALLOWED = {
 }
 for _core in ("numpy.core", "numpy._core"):  # the module moved in NumPy 2
     _ALLOWED[f"{_core}.multiarray._reconstruct"] = _empty
-    _ALLOWED[f"{_core}.multiarray.scalar"] = lambda dtype, *content: scalar(_plain(dtype), *content)
+    _ALLOWED[f"{_core}.multiarray.scalar"] = lambda dtype, *content: _scalar(_plain(dtype), *content)
     _ALLOWED[f"{_core}.numeric._frombuffer"] = lambda data, dtype, *rest: _frombuffer(data, _plain(dtype), *rest)
 for _module in ("builtins", "__builtin__"):
     for _type in (set, frozenset, bytes, bytearray, complex, list, dict, tuple, int, float, str, bool):
@@ -125,7 +123,7 @@ def load(path: Path | str) -> Any:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
-def _unpickle(path: Path, file: io.BufferedReader) -> Any:
+def _unpickle(path: Path, file: BinaryIO) -> Any:
     try:
         return _Restricted(file, encoding="latin1").load()
     except DataError as error:
