@@ -250,9 +250,9 @@ def test_other_variants_have_the_task_loss_alone(variant):
 
 def test_an_objective_that_cannot_be_is_an_error():
     target = AudioTarget(ModalityEncoder(3, **SIZE), "random", (7,))
-    with pytest.raises(ValueError, match="needs an audio target"):
+    with pytest.raises(ValueError, match="give an audio target for the variant"):
         Objective(make_model("ours"))
-    with pytest.raises(ValueError, match="and no other"):
+    with pytest.raises(ValueError, match="and for no other"):
         Objective(make_model("full"), target)
     with pytest.raises(ValueError, match="no lambda for vision"):
         Objective(make_model("ours"), target, {"language": 1.0})

@@ -129,7 +129,7 @@ def test_delta_counts_a_reconstruction_that_is_not_there_as_zeros():
 
 def test_features_side_by_side_need_one_length():
     model = make_model("ours", concat="features")
-    with pytest.raises(ConfigError, match=r'needs aligned streams.*concat="time"'):
+    with pytest.raises(ConfigError, match=r'the longest of the batch, in steps.*concat="time"'):
         model(make_batch(UNALIGNED).streams)
 
 
@@ -331,9 +331,9 @@ def test_an_encoder_projects_each_step_by_itself():
     [
         ("nonsense", DIMS, None, "unknown variant 'nonsense'.*language_vision"),
         ("vision", {"language": 5, "audio": 3}, None, "the data has only"),
-        ("language_vision", DIMS, ("audio",), "target 'audio' is no stream here: language, vision"),
+        ("language_vision", DIMS, ("audio",), "target 'audio' is not one of the streams; choose from language, vision"),
         ("ours", DIMS, (), "at least one"),
-        ("ours", DIMS, ("audio", "audio"), "each once"),
+        ("ours", DIMS, ("audio", "audio"), "none of them twice"),
     ],
 )
 def test_a_model_that_cannot_be_is_an_error(variant, dims, targets, message):

@@ -1,8 +1,9 @@
-"""Cross-modal attention between all pairs of streams, Eq. (3) and (4), and what makes a prediction of it."""
+"""Cross-modal attention between all pairs of streams, Eq. (3) and (4), and the decoder that predicts from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,11 @@ from ktnet_lite.names import Modality, Pooling
 
 
 class CrossModalFusion(nn.Module):
-    """Streams f_m (B, T_m, d) -> logits, ``(B, *outputs)``, as MulT does (Tsai et al. 2019, section 3).
+    """Fuse streams f_m (B, T_m, d) into logits, ``(B, *outputs)``, as MulT does (Tsai et al. 2019, section 3).
 
-    For each target: one cross-modal transformer from every other stream; their outputs side by side through a
-    self-attention transformer (the decoder); one vector of it. The targets' vectors together go into the head.
+    Each target stream attends to every other stream through its own cross-modal transformer. Their outputs, joined
+    along features, pass through a self-attention transformer (the decoder) and are pooled to one vector per target.
+    The head reads the vectors of all targets.
 
     Parameters
     ----------
@@ -31,12 +33,12 @@ class CrossModalFusion(nn.Module):
     targets : sequence of str, optional
         Target streams (Table IV); all by default.
     pooling : {"mean", "last"}
-        How a target stream becomes one vector: over its valid steps.
+        Reduce a target stream to the mean of its valid steps, or to its last valid step.
 
     Raises
     ------
     ConfigError
-        A target that is no stream, or named twice, or none at all.
+        A target is not one of the streams or is given twice, or there is no target.
     """
 
     def __init__(
@@ -56,9 +58,9 @@ class CrossModalFusion(nn.Module):
         self.targets = self.streams if targets is None else tuple(targets)
         for target in self.targets:
             if target not in self.streams:
-                raise ConfigError(f"target {target!r} is no stream here: {', '.join(self.streams)}")
+                raise ConfigError(f"target {target!r} is not one of the streams; choose from {', '.join(self.streams)}")
         if not self.targets or len(set(self.targets)) < len(self.targets):
-            raise ConfigError(f"targets {self.targets}: give at least one stream, and each once")
+            raise ConfigError(f"targets {self.targets}: give at least one stream, and none of them twice")
 
         def transformer(width: int) -> Transformer:
             return Transformer(width, heads, layers, dropout)
@@ -79,16 +81,17 @@ class CrossModalFusion(nn.Module):
             attended = [
                 self.cross_modal[f"{source}_to_{target}"](features[target], features[source]).values
                 for source in self._sources(target)
-            ] or [features[target].values]  # a lone modality has no pair
+            ] or [features[target].values]  # a single stream has no pair
             decoded = self.decoders[target](Padded(torch.cat(attended, dim=-1), features[target].mask))
             pooled.append(decoded.mean() if self.pooling == "mean" else decoded.last())
         return self.head(torch.cat(pooled, dim=-1))  # from (B, sum of widths)
 
     @torch.no_grad()
     def attention_maps(self, features: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:
-        """Weights of every pair and layer, ``{"vision_to_language": [(B, h, T_L, T_V) of each layer], ...}``."""
+        """Return the weights of every pair, by layer: ``{"vision_to_language": [(B, h, T_L, T_V), ...], ...}``."""
         maps = {}
-        for pair, block in self.cross_modal.items():
-            source, target = pair.split("_to_")
-            maps[pair] = block.attention_weights(features[target], features[source])
+        for target in self.targets:
+            for source in self._sources(target):
+                block = cast(Transformer, self.cross_modal[f"{source}_to_{target}"])
+                maps[f"{source}_to_{target}"] = block.attention_weights(features[target], features[source])
         return maps

@@ -6,7 +6,7 @@ Shapes: ``B`` clips, ``T_m`` steps and ``D_m`` features of modality m, ``d`` the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,39 +21,39 @@ from ktnet_lite.names import MODALITIES, VARIANTS, Concat, Modality, Pooling, Va
 
 
 class KTNetOutput(NamedTuple):
-    """What a forward pass gives."""
+    """Output of a forward pass of :class:`KTNet`."""
 
     logits: Tensor  # (B, 7), (B, 1) or (B, 4, 2): see network.OUTPUTS
     reconstructed: dict[Modality, Padded]  # theta(f_V) (B, T_V, d) and phi(f_L) (B, T_L, d); empty unless "ours"
 
 
 class KTNet(Network):
-    """The network of Fig. 1, in any of the paper's variants. A variant builds only the modules that it uses.
+    """The network of Fig. 1, in one of the paper's variants. A variant builds only the modules that it uses.
 
-    The audio encoder that Eq. (1) needs in training is no part of it (see :class:`ktnet_lite.model.losses.Objective`):
-    at test "ours" has no parameter that audio could enter.
+    The audio encoder that Eq. (1) needs in training belongs to :class:`ktnet_lite.model.losses.Objective`. So "ours"
+    has no parameter through which audio could enter at test.
 
     Parameters
     ----------
     dims : dict of int
-        Features per step, D_m, of the modalities that the data set has. A variant uses what it may observe of them;
-        ``mosi-words``, for one, has no vision, and A' then comes from language alone.
+        Features per step, D_m, of every modality that the data set has. A variant uses those of them that it may
+        observe. In ``mosi-words``, for example, there is no vision, so A' comes from language alone.
     outputs : tuple of int
         Shape of one clip's logits: (7,) sentiment classes, (1,) score, (4, 2) emotions.
     variant : str
         One of :data:`VARIANTS`.
     dim, heads, layers, dropout
         Width d, attention heads, layers in each set of transformer blocks (3 in the paper), dropout on embeddings
-        and residual branches. Attention weights have none: that would force torch's slow kernel.
+        and residual branches. Attention weights have no dropout: it would force torch's slow kernel.
     targets : sequence of str, optional
         Target modalities of the cross-modal attention (Table IV); all streams by default.
     concat, pooling
-        How delta joins reconstructions (:class:`Combine`); how a target stream becomes one vector.
+        Options of :class:`~ktnet_lite.model.transfer.Combine` and :class:`~ktnet_lite.model.fusion.CrossModalFusion`.
 
     Raises
     ------
     ConfigError
-        Unknown variant or target; a variant for which the data set has no modality.
+        The variant or a target is unknown, or the data set has no modality that the variant observes.
     """
 
     def __init__(
@@ -72,10 +72,11 @@ class KTNet(Network):
     ):
         super().__init__()
         if variant not in VARIANTS:
-            raise ConfigError(f"unknown variant {variant!r}; the variants are {', '.join(VARIANTS)}")
+            raise ConfigError(f"unknown variant {variant!r}; choose from {', '.join(VARIANTS)}")
         self.observed: tuple[Modality, ...] = tuple(name for name in VARIANTS[variant] if name in dims)
         if not self.observed:
-            raise ConfigError(f"variant {variant!r} observes {VARIANTS[variant]}, but the data has only {tuple(dims)}")
+            needs, has = ", ".join(VARIANTS[variant]), ", ".join(dims)
+            raise ConfigError(f"variant {variant!r} observes {needs}, but the data has only {has}; choose another")
         self.variant, self.outputs, self.reconstructs = variant, outputs, variant == "ours"
         self.encoders = nn.ModuleDict(
             {name: ModalityEncoder(dims[name], dim, heads, layers, dropout) for name in self.observed}
@@ -98,15 +99,15 @@ class KTNet(Network):
 
     @property
     def inputs(self) -> dict[Modality, Standardise]:
-        return {name: encoder.embedding.standardise for name, encoder in self.encoders.items()}
+        return {name: cast(ModalityEncoder, self.encoders[name]).embedding.standardise for name in self.observed}
 
     def forward(self, streams: Mapping[Modality, Padded]) -> KTNetOutput:
-        """Observed streams, each (B, T_m, D_m), -> logits, ``(B, *outputs)``. Other modalities are never touched."""
+        """Map observed streams, each (B, T_m, D_m), to logits, ``(B, *outputs)``; other modalities are never read."""
         features, reconstructed = self.encode(streams)
         return KTNetOutput(self.fusion(features), reconstructed)
 
     def encode(self, streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Padded], dict[Modality, Padded]]:
-        """Features f_m of every stream, A' included, each (B, T, d); and the reconstructions of Eq. (1)."""
+        """Return the features f_m of every stream, A' as audio, each (B, T, d), and the reconstructions of Eq. (1)."""
         features = {name: self.encoders[name](streams[name]) for name in self.observed}
         reconstructed: dict[Modality, Padded] = {}
         if self.variant == "ours":

@@ -1,4 +1,4 @@
-"""Positions, attention, and the transformer that every part of the model is made of.
+"""Positions, attention, Eq. (3), and the transformer layer, Eq. (4), from which every part of the model is built.
 
 Shapes: ``B`` clips, ``T`` target steps, ``S`` source steps, ``d`` width, ``h`` heads.
 """
@@ -6,6 +6,8 @@ Shapes: ``B`` clips, ``T`` target steps, ``S`` source steps, ``d`` width, ``h`` 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,8 @@ def sinusoidal_positions(steps: int, dim: int) -> Tensor:
 class Positions(nn.Module):
     """Scale by sqrt(d) and add sinusoidal positions: (B, T, d) -> (B, T, d)."""
 
+    table: Tensor
+
     def __init__(self, dim: int):
         super().__init__()
         self.scale = math.sqrt(dim)
@@ -32,16 +36,16 @@ class Positions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         steps, dim = x.shape[1:]
-        if steps > len(self.table):  # grow by doubling, so that long streams do not rebuild it often
+        if steps > len(self.table):  # double the table, so that long streams seldom rebuild it
             self.table = sinusoidal_positions(max(steps, 2 * len(self.table)), dim).to(self.table)
         return x * self.scale + self.table[:steps]
 
 
 class Attention(nn.Module):
-    """Multi-head attention CM(target, source), Eq. (3); self-attention when the source is the target.
+    """Multi-head attention CM(target, source), Eq. (3); self-attention without a source.
 
-    Queries, keys and values come from one fused projection; ``d_k`` is the head's width, d / h. The kernel is
-    torch's ``scaled_dot_product_attention``; it never builds the T x S weights, which ``weights`` does for pictures.
+    Queries, keys and values come from one fused projection; ``d_k`` is the head's width, d / h. The forward pass
+    never builds the T x S weights (:func:`ktnet_lite.model.fast.attend`); :meth:`weights` computes them for figures.
 
     Parameters
     ----------
@@ -51,7 +55,7 @@ class Attention(nn.Module):
     Raises
     ------
     ValueError
-        h does not divide d.
+        d is not a multiple of h.
     """
 
     def __init__(self, dim: int, heads: int):
@@ -65,12 +69,12 @@ class Attention(nn.Module):
         nn.init.zeros_(self.qkv.bias)
 
     def forward(self, target: Tensor, source: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """(B, T, d), source (B, S, d), mask (B, S) of valid source steps -> (B, T, d)."""
+        """Map a target (B, T, d) and a source (B, S, d) to (B, T, d); the mask (B, S) is True at valid source steps."""
         q, k, v = self._project(target, source)
         return self.out(attend(q, k, v, mask).transpose(1, 2).flatten(2))  # from (B, h, T, d / h)
 
     def weights(self, target: Tensor, source: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """The attention weights themselves, shape (B, h, T, S); every row adds up to 1."""
+        """Return the attention weights, shape (B, h, T, S); every row sums to 1."""
         q, k, _ = self._project(target, source)
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
         if mask is not None:
@@ -78,7 +82,7 @@ class Attention(nn.Module):
         return scores.softmax(-1)
 
     def _project(self, target: Tensor, source: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, h, T, d / h), keys and values (B, h, S, d / h)."""
+        """Return queries (B, h, T, d / h), keys and values (B, h, S, d / h)."""
         if source is None:
             q, k, v = self.qkv(target).chunk(3, dim=-1)
         else:
@@ -86,7 +90,8 @@ class Attention(nn.Module):
             weight, bias = self.qkv.weight, self.qkv.bias
             q = F.linear(target, weight[:dim], bias[:dim])
             k, v = F.linear(source, weight[dim:], bias[dim:]).chunk(2, dim=-1)
-        return tuple(x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))
+        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))
+        return q, k, v
 
 
 class TransformerLayer(nn.Module):
@@ -108,22 +113,22 @@ class TransformerLayer(nn.Module):
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
     def normed(self, x: Tensor, source: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """What the attention of this layer sees; as in MulT one norm serves target and source."""
+        """Normalise target and source for the attention; both share one norm, as in MulT."""
         return self.attention_norm(x), None if source is None else self.attention_norm(source)
 
 
 class Transformer(nn.Module):
-    """A set of transformer blocks and a final norm: self-attention, or cross-modal when given a source.
+    """A set of transformer blocks and a final norm: self-attention, or cross-modal attention with a source.
 
-    In a cross-modal stack every layer's queries come from the target as it develops and its keys and values from
-    the same source features (Tsai et al. 2019, section 3.2).
+    In a cross-modal stack, each layer takes queries from the output of the layer below, and keys and values from the
+    same source features (Tsai et al. 2019, section 3.2).
 
     Parameters
     ----------
     dim, heads, layers : int
-        Width d, attention heads, and how many blocks (3 in the paper).
+        Width d, attention heads, and number of blocks (3 in the paper).
     dropout : float
-        On both residual branches of every block.
+        Dropout on both residual branches of every block.
     """
 
     def __init__(self, dim: int, heads: int, layers: int, dropout: float = 0.0):
@@ -132,7 +137,7 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, target: Padded, source: Padded | None = None) -> Padded:
-        """(B, T, d) and perhaps (B, S, d) -> (B, T, d); the target keeps its mask."""
+        """Map a target (B, T, d), and optionally a source (B, S, d), to (B, T, d) with the target's mask."""
         x, keys = target.values, None if source is None else source.values
         mask = target.mask if source is None else source.mask
         for layer in self.layers:
@@ -141,11 +146,11 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def attention_weights(self, target: Padded, source: Padded | None = None) -> list[Tensor]:
-        """The weights of every layer, each (B, h, T, S)."""
+        """Return the attention weights of every layer, each (B, h, T, S)."""
         x, keys = target.values, None if source is None else source.values
         mask = target.mask if source is None else source.mask
         weights = []
-        for layer in self.layers:
+        for layer in cast(Sequence[TransformerLayer], self.layers):
             weights.append(layer.attention.weights(*layer.normed(x, keys), mask))
             x = layer(x, keys, mask)
         return weights

@@ -1,4 +1,4 @@
-"""Eq. (1), (5) and (6): consistency losses, task losses, and the objective that training minimises."""
+"""The consistency loss, Eq. (1), the task loss, Eq. (5), and their sum, Eq. (6), which training minimises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ktnet_lite.names import Consistency, Modality, TaskLoss, Treatment
 
 
 def process_mean(value: Tensor) -> Tensor:
-    """The mean of a number over the processes of a distributed run; the number itself in a lone process."""
+    """Return the mean of a number over the processes of a distributed run; without one, return it unchanged."""
     if not (dist.is_available() and dist.is_initialized()):
         return value
     value = value.clone()
@@ -28,25 +28,25 @@ def process_mean(value: Tensor) -> Tensor:
 
 
 def sharded_mean(total: Tensor, count: Tensor | float) -> Tensor:
-    """``total / count``; under DistributedDataParallel, so that the average over processes is the global mean.
+    """Return ``total / count``; in a distributed run, divide by the mean count of all processes.
 
-    DDP averages gradients over processes. Dividing each process's sum by the *mean* count makes that average equal
-    to the gradient of the mean over the whole batch, however the clips and steps were dealt out.
+    DistributedDataParallel averages gradients over processes. With the *mean* count as the divisor, that average is
+    the gradient of the mean over the whole batch, whichever process has which clips and steps.
     """
     count = process_mean(torch.as_tensor(count, dtype=total.dtype, device=total.device))
-    return total / count.clamp(min=1e-9)  # no valid step at all: the sum is 0, and so is the mean
+    return total / count.clamp(min=1e-9)  # without any valid step the sum is 0, and so is the mean
 
 
 def resample(features: Tensor, lengths: Tensor, new_lengths: Tensor, steps: int) -> Tensor:
-    """Linear interpolation in normalised clip time: (B, T, d) of ``lengths`` -> (B, steps, d) of ``new_lengths``.
+    """Interpolate linearly in normalised clip time: (B, T, d) of ``lengths`` -> (B, steps, d) of ``new_lengths``.
 
-    All streams span the same clip, so step j of n covers the stretch around (j + 1/2) / n of it, as in
-    ``torch.nn.functional.interpolate(align_corners=False)``. Equal lengths give the features back unchanged.
-    Steps past a new length repeat the last one; callers mask them.
+    All streams span the same clip, so the centre of step j of n lies at (j + 1/2) / n of it, as in
+    ``torch.nn.functional.interpolate(align_corners=False)``. Equal lengths leave the features unchanged. Steps beyond
+    a new length repeat the last valid step; callers mask them.
     """
     old, new = lengths[:, None], new_lengths[:, None]  # (B, 1)
     step = torch.arange(steps, device=features.device)  # (steps,)
-    position = ((2 * step + 1) * old - new) / (2 * new)  # exact integers above the line
+    position = ((2 * step + 1) * old - new) / (2 * new)  # the numerator is an exact integer
     position = position.clamp(min=torch.zeros_like(old), max=old - 1)  # (B, steps)
     below = position.floor().long()
     above = torch.minimum(below + 1, old - 1)
@@ -61,11 +61,11 @@ def resample(features: Tensor, lengths: Tensor, new_lengths: Tensor, steps: int)
 def consistency_loss(
     reconstructed: Padded, audio: Padded, present: Tensor | None = None, kind: Consistency = "l2"
 ) -> Tensor:
-    """l_c of Eq. (1): mean over valid steps and dimensions of the squared (l2) or absolute (l1) difference, a scalar.
+    """l_c of Eq. (1): the mean squared (l2) or absolute (l1) difference over valid steps and dimensions, a scalar.
 
-    The reconstruction (B, T_m, d) lies on its source's time line; the audio features (B, T_A, d) are resampled to
-    it. Clips whose audio is missing in training too (``present`` False) do not count. "l2" is the squared Euclidean
-    distance divided by d, so that its size does not depend on the width.
+    The reconstruction (B, T_m, d) lies on the time line of its source; the audio features (B, T_A, d) are resampled
+    to that time line. Clips without audio (``present`` False) do not count. "l2" is the squared Euclidean distance
+    divided by d, so that its size does not depend on the width.
     """
     target = resample(audio.values, audio.lengths, reconstructed.lengths, reconstructed.values.shape[1])
     difference = reconstructed.values.float() - target.float()  # (B, T_m, d)
@@ -73,19 +73,19 @@ def consistency_loss(
     weight = reconstructed.full_mask().to(distance.dtype)  # (B, T_m)
     if present is not None:
         weight = weight * present[:, None]
-    # Not an einsum: autocast would take that sum in half precision, where it overflows.
+    # Autocast would compute an einsum in half precision, where this sum overflows.
     return sharded_mean((distance.sum(-1) * weight).sum(), weight.sum() * distance.shape[-1])
 
 
 def sentiment_classes(scores: Tensor) -> Tensor:
-    """Scores in [-3, 3] -> classes 0 to 6, rounding halves to even as the field's Acc7 does."""
+    """Round scores in [-3, 3] to classes 0 to 6, halves to even, as the field's Acc7 does."""
     return scores.clamp(-3, 3).round().long() + 3
 
 
 def task_loss(logits: Tensor, targets: Tensor, kind: TaskLoss, present: Tensor | None = None) -> Tensor:
-    """L_e of Eq. (5): cross entropy over 7 classes or over 4 binary emotions; or MulT's L1 regression.
+    """L_e of Eq. (5): cross entropy over 7 classes or 4 binary emotions, or MulT's L1 regression.
 
-    The mean over the clips, or over those that are ``present`` (B,): a scalar.
+    Returns a scalar, the mean over all clips or over the clips that are ``present`` (B,).
 
     Parameters
     ----------
@@ -106,10 +106,9 @@ def task_loss(logits: Tensor, targets: Tensor, kind: TaskLoss, present: Tensor |
 
 
 def predictions(logits: Tensor, kind: TaskLoss) -> Tensor:
-    """What the metrics need: scores (B,), or the probability of each emotion (B, 4).
+    """Turn the logits of :func:`task_loss` into scores (B,), or into the probability of each emotion (B, 4).
 
-    With cross entropy the score is the expected value of the class distribution, so that MAE and Corr exist; ``logits``
-    are as :func:`task_loss` takes them.
+    With cross entropy, the score is the expected value of the class distribution, so that MAE and Corr are defined.
     """
     if kind == "l1":
         return logits.float().squeeze(-1)
@@ -120,16 +119,16 @@ def predictions(logits: Tensor, kind: TaskLoss) -> Tensor:
 
 
 class AudioTarget(nn.Module):
-    """The audio encoder that gives f_A of Eq. (1) in training, under one of four treatments of the collapse.
+    """The audio encoder that provides f_A of Eq. (1) in training, under one of four treatments of the collapse.
 
-    Nothing in the prediction holds f_A up, so Eq. (1) alone is minimised by a constant audio encoder:
+    The prediction does not depend on f_A, so a constant audio encoder minimises Eq. (1). The treatments:
 
-    - ``naive``: gradients through both sides; shown to collapse.
-    - ``joint``: f_A is detached in Eq. (1); the encoder is kept informative by its own auxiliary sentiment head.
+    - ``naive``: Eq. (1) trains both sides; the encoder collapses.
+    - ``joint``: f_A is detached in Eq. (1), and an auxiliary sentiment head keeps the encoder informative.
     - ``random``: a frozen copy of an untrained encoder.
     - ``teacher``: a frozen copy of a trained full-modality model's audio encoder (knowledge transfer proper).
 
-    ``outputs`` is the shape of a clip's logits, for the head of ``joint``. The paper leaves the treatment open.
+    ``outputs`` is the shape of one clip's logits, for the head of ``joint``. The paper does not name a treatment.
     """
 
     def __init__(self, encoder: ModalityEncoder, treatment: Treatment, outputs: tuple[int, ...]):
@@ -147,7 +146,7 @@ class AudioTarget(nn.Module):
         return self
 
     def forward(self, audio: Padded) -> tuple[Padded, Tensor | None]:
-        """Audio (B, T_A, D_A) -> target features (B, T_A, d), and the auxiliary logits of ``joint``."""
+        """Map audio (B, T_A, D_A) to target features (B, T_A, d), and for ``joint`` to auxiliary logits."""
         features = self.encoder(audio)
         if self.treatment == "naive":
             return features, None
@@ -156,27 +155,27 @@ class AudioTarget(nn.Module):
 
 
 class Objective(nn.Module):
-    """Eq. (6), L = L_e + lambda_1 L_V->A + lambda_2 L_L->A, as one module: batch -> terms.
+    """Eq. (6), L = L_e + lambda_1 L_V->A + lambda_2 L_L->A, as one module that maps a batch to the terms by name.
 
-    One module, so that DistributedDataParallel and torch.compile see the whole step. The terms are named ``loss``
-    (what is minimised), ``task``, ``vision_to_audio``, ``language_to_audio`` and, for ``joint``, ``audio_task``.
-    Variants other than "ours" have the task loss alone; other systems add their own terms
-    (:meth:`ktnet_lite.model.network.Network.auxiliary`).
+    It is a module so that DistributedDataParallel and torch.compile see the whole step. The terms are ``loss`` (the
+    total), ``task``, ``vision_to_audio``, ``language_to_audio`` and, for ``joint``, ``audio_task``. Variants other than
+    "ours" have only the task loss. Baselines add terms through :meth:`ktnet_lite.model.network.Network.auxiliary`.
 
     Parameters
     ----------
     model : Network
         Its ``outputs`` imply the task loss.
-    audio_target : AudioTarget, for "ours"
+    audio_target : AudioTarget, optional
+        Required for "ours", and only there.
     weights : dict of float
         lambda_1 for vision, lambda_2 for language.
     consistency : {"l2", "l1"}
-        Table V.
+        Distance of Eq. (1) (Table V).
 
     Raises
     ------
     ValueError
-        An audio target without "ours" or the other way round, or a source without its lambda.
+        "ours" lacks an audio target or a lambda, or another variant has an audio target.
     """
 
     def __init__(
@@ -188,15 +187,15 @@ class Objective(nn.Module):
     ):
         super().__init__()
         if model.reconstructs != (audio_target is not None):
-            raise ValueError('the variant "ours", and no other, needs an audio target')
+            raise ValueError('give an audio target for the variant "ours", and for no other')
         self.model, self.audio_target = model, audio_target
         if audio_target is not None and (missing := set(model.observed) - set(weights or {})):
-            raise ValueError(f"weights has no lambda for {', '.join(sorted(missing))}")
+            raise ValueError(f"weights has no lambda for {', '.join(sorted(missing))}; add it")
         self.weights, self.consistency = dict(weights or {}), consistency
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """What a training batch must hold; a test batch needs ``model.observed`` alone."""
+        """Modalities that a training batch must hold; a test batch needs only ``model.observed``."""
         return self.model.trained_on if self.audio_target is None else (*self.model.trained_on, "audio")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -219,13 +218,16 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def transfer_moments(self, output: KTNetOutput, batch: Batch) -> dict[str, Tensor]:
-        """Sums over valid steps from which :func:`transfer_quality` tells how good the reconstruction is.
+        """Return the sums over valid steps from which :func:`transfer_quality` measures the reconstruction.
 
-        Each is of shape (d,): ``<source>_error`` (sum of squared differences to f_A on the source's time line),
-        ``<source>_sum``, ``<source>_square`` (of that f_A), and the number of steps ``<source>_count``.
+        ``<source>_error`` is the sum of squared differences to f_A on the source's time line, ``<source>_sum`` and
+        ``<source>_square`` are the sums of that f_A and of its square, all of shape (d,). ``<source>_count`` is the
+        number of steps.
         """
+        if self.audio_target is None:
+            raise ValueError('only the variant "ours" reconstructs audio; this model has no reconstruction to measure')
         audio, _ = self.audio_target(batch.streams["audio"])
-        moments = {}
+        moments: dict[str, Tensor] = {}
         for source, reconstructed in output.reconstructed.items():
             target = resample(audio.values, audio.lengths, reconstructed.lengths, reconstructed.values.shape[1])
             valid = reconstructed.full_mask() & batch.present["audio"][:, None]
@@ -240,10 +242,10 @@ class Objective(nn.Module):
 
 
 def transfer_quality(moments: Mapping[str, Tensor]) -> dict[str, float]:
-    """Reconstruction error, std(f_A) and R2 for each source, from summed :meth:`Objective.transfer_moments`.
+    """Compute reconstruction error, std(f_A) and R2 for each source from summed :meth:`Objective.transfer_moments`.
 
-    A low error alone means nothing: a collapsed f_A (std near 0) is easy to hit. R2 compares with predicting the
-    mean of f_A; it is left out where f_A has no variance at all, as is everything where no clip has audio.
+    A low error alone shows nothing: a collapsed f_A (std near 0) is easy to match. R2 compares the error with that of
+    predicting the mean of f_A. R2 is left out if f_A has no variance, and all values are left out if no clip has audio.
     """
     quality = {}
     for source in ("vision", "language"):

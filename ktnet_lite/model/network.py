@@ -20,7 +20,7 @@ OUTPUTS: dict[TaskLoss, tuple[int, ...]] = {"cross_entropy": (7,), "l1": (1,), "
 
 
 class Head(nn.Module):
-    """MulT's last block: a residual net of two layers, and a linear map, ``(B, width) -> (B, *outputs)``."""
+    """MulT's last block: a residual network of two layers and a linear map, ``(B, width) -> (B, *outputs)``."""
 
     def __init__(self, width: int, outputs: tuple[int, ...], dropout: float):
         super().__init__()
@@ -33,7 +33,7 @@ class Head(nn.Module):
 
 
 class Output(NamedTuple):
-    """The least that a forward pass gives."""
+    """The smallest output of a forward pass."""
 
     logits: Tensor  # (B, 7), (B, 1) or (B, 4, 2): see OUTPUTS
 
@@ -47,17 +47,17 @@ class Network(nn.Module):
     Attributes
     ----------
     observed : tuple of str
-        What a prediction needs.
+        Modalities that a prediction needs.
     outputs : tuple of int
         Shape of one clip's logits.
     weights : dict of float
-        Of the terms that :meth:`auxiliary` adds to the task loss.
+        Weight of each term that :meth:`auxiliary` adds to the task loss.
     infers_audio : bool
-        Whether ``forward`` also takes clips without audio, and works out itself what it would have said.
+        Whether ``forward`` also takes clips without audio and infers what the audio would have contributed.
     reconstructs : bool
         Whether training needs a target for reconstructed audio, Eq. (1).
     aligned_only : bool
-        Whether every stream must lie on the words' time line.
+        Whether all streams must share one time line.
     closed_form : bool
         Whether :meth:`solve` sets the weights, in place of training epochs.
     """
@@ -87,28 +87,28 @@ class Network(nn.Module):
 
     @property
     def inputs(self) -> Mapping[Modality, Standardise]:
-        """The first layer of each modality that the network has any use for, in training or later."""
+        """First layer of each modality that the network uses, in training or at test."""
         raise NotImplementedError
 
     @property
     def trained_on(self) -> tuple[Modality, ...]:
-        """What a training batch must hold."""
+        """Modalities that a training batch must hold."""
         return tuple(self.inputs)
 
     @property
     def fills(self) -> tuple[Fill, ...]:
-        """The ways to predict clips whose audio is gone; none where the network does not observe audio."""
+        """Ways to fill in missing audio at test; empty if the network does not observe audio."""
         if "audio" not in self.observed:
             return ()
         return ("inferred",) if self.infers_audio else ("zero", "mean")
 
     def fit_statistics(self, split: Split) -> None:
-        """Take each feature's mean and scale from the training split.
+        """Take the mean and scale of each feature from the training set.
 
         Raises
         ------
         DataError
-            No clip of it has a step of a modality that the network uses.
+            A modality that the network uses has no step in any clip of the split.
         """
         for name, layer in self.inputs.items():
             layer.fit(split.streams[name])
@@ -122,5 +122,5 @@ class Network(nn.Module):
         return {}
 
     def attention_maps(self, streams: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:
-        """Weights of the cross-modal attention for pictures, ``{"vision_to_language": [(B, h, T_L, T_V), ...]}``."""
+        """Return the cross-modal attention weights, by layer: ``{"vision_to_language": [(B, h, T_L, T_V), ...]}``."""
         return {}
