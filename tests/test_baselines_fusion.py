@@ -132,7 +132,7 @@ def test_a_modality_that_is_not_in_the_streams_is_not_aligned():
 
 
 def test_streams_of_different_lengths_are_an_error():
-    with pytest.raises(ConfigError, match=r"needs aligned streams.*language 4, vision 7, audio 9"):
+    with pytest.raises(ConfigError, match=r"the longest of the batch, in steps: language 4, vision 7, audio 9"):
         Baseline(DIMS, (7,)).align(make_batch(UNALIGNED).streams)
 
 

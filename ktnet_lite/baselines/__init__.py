@@ -1,4 +1,4 @@
-"""The systems that the paper's tables compare with, one readable module each, trained by the same ``fit``."""
+"""The systems that the paper compares KTNet with, one module each; the same ``fit`` trains them all."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Entry(NamedTuple):
     network: type[Network]
     label: str
     source: str
-    unaligned: str  # how it takes streams of different lengths; "" if it cannot
-    missing_at_test: str  # what it does without audio at test
-    missing_in_training: str  # what it does with training clips that have no audio
-    ctc: bool = False  # behind learned alignment
+    unaligned: str  # how it takes streams of different lengths; "" if it needs aligned ones
+    missing_at_test: str  # how it predicts a clip without audio
+    missing_in_training: str  # how it treats a training clip without audio
+    ctc: bool = False  # whether it reads streams that CTC aligns
 
 
 FILLED = "filled: zero or mean"
@@ -59,9 +59,9 @@ HEADINGS = ("--model", "system", "by", "aligned", "unaligned", "no audio at test
 
 
 def capabilities() -> list[tuple[str, ...]]:
-    """What data each system takes, KTNet first, as rows of a table under ``HEADINGS``."""
+    """Return the data that each system can take, KTNet first, as rows of a table under ``HEADINGS``."""
     ktnet = "yes", "by cross-modal attention", "reconstructed (ours); filled (full)", "left out of Eq. (1)"
-    rows = [("ktnet", "KTNet", "Liu & Zhan", *ktnet)]
+    rows: list[tuple[str, ...]] = [("ktnet", "KTNet", "Liu & Zhan", *ktnet)]
     for name, entry in BASELINES.items():
         takes = "yes", entry.unaligned or "no", entry.missing_at_test, entry.missing_in_training
         rows.append((name, entry.label, entry.source, *takes))

@@ -1,30 +1,30 @@
-"""Learned alignment of face and voice to the words, for systems that need aligned streams.
+"""CTC, learned alignment of vision and audio to the words, for systems that need aligned streams.
 
 Graves, Fernandez, Gomez and Schmidhuber, *Connectionist Temporal Classification: Labelling Unsegmented Sequence Data
 with Recurrent Neural Networks*, ICML 2006; used for the "CTC +" rows as in Tsai et al. (2019).
 
-**Idea.** A recurrent net says for each frame t which word k of the clip it belongs to, or none (the blank). CTC sums
-over all ways in which the words can come one after the other, ::
+**Idea.** A recurrent network predicts, for each frame t, to which word k of the clip the frame belongs, or the blank
+if it belongs to none. CTC sums over all paths in which the words follow one another, ::
 
     p(1, ..., n | frames) = sum over paths pi that give 1, ..., n of prod_t P[t, pi_t],    L = -log p / n,
 
-and so learns to place them without being told when a word is said. The frames of word k, weighed by P[., k], are its
-aligned frame; the system behind takes these and is trained with it.
+and so learns when each word is spoken without labels for the times. The frames of a clip, averaged with weights
+P[., k], are the aligned frame of word k. A system for aligned streams reads these frames and is trained jointly.
 
-**Simplified.** One LSTM layer for each of face and voice.
+**Simplified.** One LSTM layer each for vision and audio.
 
-**Where we differ from the public code.** It has a fixed number of positions, reads the labels from an LSTM's output
-as it is (bounded, so that P can never be sharp), counts padding as frames and as words, and adds frames up, so that a
-longer clip has larger ones. Here a word's key is made of its embedding and its position, so that any number of words
-will do and what is said can help; P knows only the words and frames that a clip has; and an aligned frame is a
-weighted mean. The loss is a mean, over clips that have a frame for each word, with weight 0.1, against a sum with
-weight 1.
+**Where we differ from the public code.** There the number of positions is fixed, and the labels are read directly from
+an LSTM's output, which is bounded, so P can never be sharp. Padding counts as frames and as words, and an aligned
+frame is a sum, so longer clips have larger frames. Here the key of a word combines its embedding and its position, so
+any number of words works and the alignment can depend on the words. P covers only the words and frames that a clip
+has, and an aligned frame is a weighted mean. The loss there is a sum with weight 1; here it is a mean with weight 0.1,
+over clips with at least one frame per word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,16 +39,16 @@ from ktnet_lite.model.losses import sharded_mean
 from ktnet_lite.model.network import Network
 from ktnet_lite.names import Modality
 
-NEVER = -1e4  # logit of a word that the clip does not have
+NEVER = -1e4  # logit of a word beyond the clip's last
 
 
 def ctc(log_probabilities: Tensor, frames: Tensor, words: Tensor, present: Tensor) -> Tensor:
-    """-log p(1, ..., n | frames) / n, mean over the clips that are ``present`` and have a frame for each word.
+    """Mean of -log p(1, ..., n | frames) / n over the clips that are ``present`` and have at least n frames.
 
-    ``log_probabilities`` (B, T, 1 + L), blank first; ``frames`` and ``words`` (B,) count the valid ones.
+    ``log_probabilities`` is (B, T, 1 + L), blank first; ``frames`` and ``words`` (B,) count the valid steps.
     """
     labels = torch.arange(1, log_probabilities.shape[-1]).expand(len(words), -1)  # (B, L)
-    # On the CPU: torch's CUDA kernel has no deterministic backward pass.
+    # This runs on the CPU because torch's CUDA kernel has no deterministic backward pass.
     losses = F.ctc_loss(
         log_probabilities.float().cpu().transpose(0, 1),
         labels,
@@ -57,12 +57,12 @@ def ctc(log_probabilities: Tensor, frames: Tensor, words: Tensor, present: Tenso
         reduction="none",
         zero_infinity=True,
     ).to(words.device)
-    counted = present & (frames >= words)  # with fewer frames than words there is no path
+    counted = present & (frames >= words)  # with fewer frames than words no path exists
     return sharded_mean((losses / words * counted).sum(), counted.sum())
 
 
 class Aligner(nn.Module):
-    """Frames (B, T, D) and words (B, L, D_L), both standardised, -> log P (B, T, 1 + L), blank first."""
+    """Map standardised frames (B, T, D) and words (B, L, D_L) to log P (B, T, 1 + L), blank first."""
 
     def __init__(self, features: int, words: int, dim: int):
         super().__init__()
@@ -81,48 +81,51 @@ class Aligner(nn.Module):
 
 
 class CTCOutput(NamedTuple):
-    """What a forward pass gives."""
+    """Output of a forward pass of :class:`CTCAligned`."""
 
     logits: Tensor  # (B, *outputs)
-    inner: NamedTuple  # the output of the system behind
-    streams: dict[Modality, Padded]  # what it was given, each (B, L, D_m)
+    inner: Any  # output of the inner network
+    streams: dict[Modality, Padded]  # input of the inner network, each (B, L, D_m)
     log_probabilities: dict[Modality, Tensor]  # (B, T_m, 1 + L)
 
 
 class CTCAligned(Network):
-    """A system for aligned streams, behind aligners that bring every other stream onto the words' time line.
+    """A network for aligned streams, fed by aligners that put every other stream on the time line of the words.
 
     Raises
     ------
     ConfigError
-        There are no words to align to.
+        The data has no words.
     """
 
     def __init__(self, network: Network, dim: int):
         super().__init__()
         dims = {name: len(layer.mean) for name, layer in network.inputs.items()}
         if "language" not in dims:
-            raise ConfigError("CTC aligns to words; this data gives it none")
+            raise ConfigError(
+                f"CTC aligns to words, but this data has only {', '.join(dims)}; use a system without CTC"
+            )
         self.network, self.outputs, self.observed = network, network.outputs, network.observed
         self.infers_audio = network.infers_audio
-        names = [name for name in dims if name != "language"]
-        self.aligners = nn.ModuleDict({name: Aligner(dims[name], dims["language"], dim) for name in names})
-        self.weights = {**network.weights, **{f"{name}_ctc": 0.1 for name in names}}
+        self.aligned = tuple(name for name in dims if name != "language")
+        self.aligners = nn.ModuleDict({name: Aligner(dims[name], dims["language"], dim) for name in self.aligned})
+        self.weights = {**network.weights, **{f"{name}_ctc": 0.1 for name in self.aligned}}
 
     @property
     def inputs(self) -> Mapping[Modality, Standardise]:
         return self.network.inputs
 
     def forward(self, streams: Mapping[Modality, Padded]) -> CTCOutput:
-        aligned, log_probabilities = {"language": streams["language"]}, {}
-        for name in self.aligners:
+        aligned: dict[Modality, Padded] = {"language": streams["language"]}
+        log_probabilities: dict[Modality, Tensor] = {}
+        for name in self.aligned:
             if name in streams:
                 aligned[name], log_probabilities[name] = self.align(streams, name)
         output = self.network(aligned)
         return CTCOutput(output.logits, output, aligned, log_probabilities)
 
     def align(self, streams: Mapping[Modality, Padded], name: Modality) -> tuple[Padded, Tensor]:
-        """One stream on the words' time line (B, L, D), in its own units, and log P."""
+        """Put one stream on the time line of the words, (B, L, D), in its own units; return log P with it."""
         words = Padded(self.inputs["language"](streams["language"].values), streams["language"].mask)
         frames = streams[name]
         log_probabilities = self.aligners[name](Padded(self.inputs[name](frames.values), frames.mask), words)
@@ -131,7 +134,7 @@ class CTCAligned(Network):
         return Padded(weights.transpose(1, 2) @ frames.values / total, words.mask), log_probabilities
 
     def auxiliary(self, output: CTCOutput, batch: Batch) -> dict[str, Tensor]:
-        # What the system behind is to reconstruct must not be made easy by a worse alignment.
+        # A worse alignment must not make the targets of the inner network's reconstruction easier.
         detached = {name: Padded(padded.values.detach(), padded.mask) for name, padded in output.streams.items()}
         terms = self.network.auxiliary(output.inner, batch._replace(streams=detached))
         words = batch.streams["language"].lengths

@@ -1,4 +1,4 @@
-"""Two floors that every table needs: what is known without looking, and a linear model of averages.
+"""Two floors for every table: the best constant prediction, and a linear model of averaged features.
 
 Their weights have a closed form: ``fit`` calls :meth:`~ktnet_lite.model.network.Network.solve` in place of epochs.
 """
@@ -22,14 +22,14 @@ from ktnet_lite.model.network import Output
 from ktnet_lite.names import Fill, Modality, TaskLoss
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4)  # of the penalty on the weights
-ABSENT = -30.0  # logit of a class that no training clip has
+ABSENT = -30.0  # logit of a class without training clips
 
 
 class Constant(Baseline):
-    """The prediction for every clip that is best for the training labels under the loss.
+    """The constant prediction that minimises the loss on the training labels.
 
-    L1: their median. Cross entropy: their frequencies, so that the arg max is the majority class and the score the
-    mean of the classes. Emotions: the frequency of each.
+    For L1 it is their median. For cross entropy it is the frequency of each class, so that the arg max is the majority
+    class and the score is the mean class. For emotions it is the frequency of each emotion.
     """
 
     closed_form = True
@@ -40,7 +40,7 @@ class Constant(Baseline):
 
     @property
     def fills(self) -> tuple[Fill, ...]:
-        return ()  # whatever stands in for the audio is not looked at
+        return ()  # no fill changes its prediction
 
     def forward(self, streams: Mapping[Modality, Padded]) -> Output:
         clips = len(next(iter(streams.values())).values)
@@ -59,14 +59,14 @@ class Constant(Baseline):
 
 
 def log_frequencies(classes: Tensor, count: int) -> Tensor:
-    """Log of each class's share, (count,)."""
+    """Return the log of each class's share of the clips, (count,)."""
     return (torch.bincount(classes, minlength=count) / len(classes)).log().clamp(min=ABSENT)
 
 
 class Linear(Baseline):
-    """Ridge (L1 loss: regression) or logistic regression on each modality's mean over its steps, by scikit-learn.
+    """Ridge regression (L1 loss) or logistic regression on each modality's mean over its steps, by scikit-learn.
 
-    The penalty's strength is the one whose loss on the valid split is least.
+    The strength of the penalty minimises the loss on the validation set.
     """
 
     closed_form = True
@@ -76,7 +76,7 @@ class Linear(Baseline):
         self.linear = nn.Linear(sum(dims.values()), int(np.prod(outputs)))
 
     def pooled(self, streams: Mapping[Modality, Padded]) -> Tensor:
-        """(B, sum of D_m)."""
+        """Average each standardised stream over its steps and concatenate: (B, sum of D_m)."""
         return torch.cat([self.standardised(streams, name).mean() for name in self.observed], dim=-1)
 
     def forward(self, streams: Mapping[Modality, Padded]) -> Output:
@@ -96,7 +96,7 @@ class Linear(Baseline):
                 self.linear.bias.copy_(torch.from_numpy(bias))
 
     def _table(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
-        """Features (N, sum of D_m) and targets."""
+        """Return averaged features (N, sum of D_m) and targets of a split."""
         device = self.linear.weight.device
         pooled = torch.empty(len(split), self.linear.in_features)
         for batch in Batches(split, 256, self.observed, device):
@@ -105,7 +105,7 @@ class Linear(Baseline):
 
 
 def solution(x: np.ndarray, y: np.ndarray, strength: float, loss: TaskLoss) -> tuple[np.ndarray, np.ndarray]:
-    """Weight (outputs, features) and bias (outputs,) of the linear model for this loss."""
+    """Solve the linear model for a loss: weight (outputs, features) and bias (outputs,)."""
     if loss == "l1":
         model = Ridge(alpha=strength).fit(x, y)
         return model.coef_[None], np.array([model.intercept_])
@@ -116,16 +116,16 @@ def solution(x: np.ndarray, y: np.ndarray, strength: float, loss: TaskLoss) -> t
 
 
 def _logistic(x: np.ndarray, classes: np.ndarray, count: int, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    """Softmax weights (count, features) and biases (count,); a class without a clip is never predicted."""
+    """Return softmax weights (count, features) and biases (count,); a class without clips is never predicted."""
     weight, bias = np.zeros((count, x.shape[1])), np.full(count, ABSENT)
     present = np.unique(classes)
     if len(present) == 1:
         bias[present] = 0.0
         return weight, bias
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # what counts is the error on the valid split
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the validation loss chooses among the strengths
         model = LogisticRegression(C=1 / strength, max_iter=1000).fit(x, classes)
-    if len(present) == 2:  # scikit-learn has one row then, the log odds of the second class
+    if len(present) == 2:  # scikit-learn then returns one row, the log odds of the second class
         model.coef_ = np.concatenate([np.zeros_like(model.coef_), model.coef_])
         model.intercept_ = np.concatenate([np.zeros(1), model.intercept_])
     weight[present], bias[present] = model.coef_, model.intercept_

@@ -1,28 +1,29 @@
-"""MCTN, the Multimodal Cyclic Translation Network: needs one modality at test.
+"""MCTN, the Multimodal Cyclic Translation Network, which needs only one modality at test.
 
 Pham, Liang, Manzini, Morency and Poczos, *Found in Translation: Learning Robust Joint Representations by Cyclic
 Translations Between Modalities*, AAAI 2019.
 
-**Idea.** What must be known of the words to tell what the face did is a representation of both. A sequence-to-sequence
-net with attention translates the source S into a target T1 and, with the same weights, its translation back::
+**Idea.** A representation from which vision can be predicted given the words is a representation of both. A
+sequence-to-sequence network with attention translates the source S into a target T1 and, with the same weights, the
+translation back into the source::
 
     z = Enc(S),   T1^ = Dec(z),   S^ = Dec(Enc(T1^)).
 
-With a third modality there is a second level, without a cycle: z2 = Enc2(z), T2^ = Dec2(z2). The label is read from
-the last z by a recurrent net. The objective is ::
+A third modality adds a second level without a cycle: z2 = Enc2(z), T2^ = Dec2(z2). A recurrent network reads the label
+from the last z. The objective is ::
 
     L = L_label + lambda_t |T1^ - T1|^2 + lambda_c |S^ - S|^2 + lambda_2 |T2^ - T2|^2,
 
-each lambda 0.1 as in public code. At test the source alone is needed: no decoder runs. Here S is language, T1 vision
-and T2 audio, of those that the data has.
+where each lambda is 0.1, as in the public code. At test only the source is needed; no decoder runs. Here S is language,
+T1 is vision and T2 is audio; modalities that the data lacks are skipped.
 
-**Simplified.** One layer each; lambdas not searched.
+**Simplified.** One layer each; the lambdas are not searched.
 
-**Where we differ from the public code.** It pads all modalities to one width, so that weights can be shared, and counts
-that padding in its errors; here Enc and Dec share everything but a linear map into and out of each modality, and errors
-are over valid steps. Its attention scores do not depend on the decoder's state (a linear score, in which the state
-cancels); here they are tanh scores (Bahdanau). As there, the decoder is not given the true past, which would
-spare it the source. The label is read from the last state instead of an attention over states.
+**Where we differ from the public code.** There all modalities are padded to one width so that they can share weights,
+and the errors count that padding. Here each modality has its own linear map into and out of Enc and Dec, which share
+all other weights, and errors are over valid steps. There the attention scores are linear, so the decoder's state
+cancels and has no effect; here they are tanh scores (Bahdanau). In both, the decoder does not see the true past, which
+would let it ignore the source. The label is read from the last state instead of by attention over the states.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from ktnet_lite.names import Modality
 
 
 class Encoder(nn.Module):
-    """Bidirectional LSTM whose directions are added: (B, S, D) -> (B, S, d)."""
+    """A bidirectional LSTM that sums both directions: (B, S, D) -> (B, S, d)."""
 
     def __init__(self, inputs: int, dim: int):
         super().__init__()
@@ -56,7 +57,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """LSTM that looks at the encoded source before each step: (B, S, d) -> ``steps`` states (B, steps, d)."""
+    """An LSTM that attends to the encoded source before each step: (B, S, d) -> states (B, steps, d)."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -78,25 +79,27 @@ class Decoder(nn.Module):
 
 
 class MCTNOutput(NamedTuple):
-    """What a forward pass gives."""
+    """Output of a forward pass of :class:`MCTN`."""
 
     logits: Tensor  # (B, *outputs)
-    encoded: list[Padded]  # z, and z2 where there is a third modality, each (B, T_S, d)
+    encoded: list[Padded]  # z, and z2 with a third modality, each (B, T_S, d)
 
 
 class MCTN(Baseline):
-    """Cyclic translation from the first modality (language) to the second, and on to the third.
+    """Cyclic translation from the first modality (language) to the second, then translation to the third.
 
     Raises
     ------
     ConfigError
-        There is one modality alone.
+        The data has only one modality.
     """
 
     def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], *, dim: int, dropout: float):
         super().__init__(dims, outputs)
         if len(dims) < 2:
-            raise ConfigError(f"mctn translates between two modalities or more; there is only {', '.join(dims)}")
+            raise ConfigError(
+                f"mctn translates between two modalities or more, but this data has only {', '.join(dims)}"
+            )
         self.source, *self.targets = dims
         self.observed = (self.source,)
         self.weights = {"translation": 0.1, "cycle": 0.1, "second_translation": 0.1}  # the lambdas
@@ -115,7 +118,7 @@ class MCTN(Baseline):
         return MCTNOutput(self.head(self.recurrent(encoded[-1]).last()), encoded[1:])
 
     def auxiliary(self, output: MCTNOutput, batch: Batch) -> dict[str, Tensor]:
-        truth = {name: self.standardised(batch.streams, name) for name in self.standardise}
+        truth = {name: self.standardised(batch.streams, name) for name in self.inputs}
         first, present = self.targets[0], batch.present[self.targets[0]]
         translated = self.out[first](self.decoders[0](output.encoded[0], truth[first].values.shape[1]))
         again = self.encoders[0](Padded(self.into[first](translated), truth[first].mask))

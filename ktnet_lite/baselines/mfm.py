@@ -1,33 +1,35 @@
-"""MFM, the Multimodal Factorization Model: what tells the label apart from what makes each modality.
+"""MFM, the Multimodal Factorization Model: separate factors for the label and for each modality.
 
 Tsai, Liang, Zadeh, Morency and Salakhutdinov, *Learning Factorized Multimodal Representations*, ICLR 2019.
 
-**Idea.** Latent codes, each with a factor made of it: f_y from z_y, discriminative, shared by the label and all
-modalities; f_m from z_m, generative, one modality's own. Inference and generation are trained together::
+**Idea.** Each latent code yields a factor. The discriminative factor f_y, from z_y, is shared by the label and all
+modalities; each generative factor f_m, from z_m, belongs to one modality. Inference and generation are trained
+together::
 
     z_y = Q_y(x_L, x_V, x_A),  z_m = Q_m(x_m),    y^ = D(f_y),  x^_m = F_m(f_y, f_m)
 
     L = L_label + lambda_x sum_m |x^_m - x_m|^2 + lambda_p MMD(z, N(0, 1)) + lambda_s L_surrogate
 
-where ``|.|^2`` is a mean over steps and features. MMD, with a Gaussian kernel, holds the codes near the prior. When
-audio is missing, a surrogate infers the codes that need it, z_y and z_A, from the other modalities; it is trained to
-give the label and the audio through the same generators, from its own codes::
+where ``|.|^2`` is a mean over steps and features. MMD, with a Gaussian kernel, keeps the codes close to the prior. When
+audio is missing, a surrogate infers the codes that depend on audio, z_y and z_A, from the other modalities. It is
+trained to predict the label and the audio from its own codes through the same generators::
 
     L_surrogate = L_label + lambda_x |x^_A - x_A|^2
 
-Q_y is a memory fusion network as in the paper (:mod:`ktnet_lite.baselines.mfn`), every other Q and F an LSTM.
+Q_y is a memory fusion network as in the paper (:mod:`ktnet_lite.baselines.mfn`); every other Q and F is an LSTM.
 
-**Simplified.** Surrogate and model are trained together instead of one after the other, and for missing audio alone.
+**Simplified.** Surrogate and model are trained together, not one after the other; only audio has a surrogate.
 
-**Where we differ from the public code.** MMD's kernel is ``exp(-|a - b|^2 / d)`` instead of ``d^2``, with which it is
-flat. Generators see their factors at every step instead of their own last output. Errors and states stop where a clip
-ends. The lambdas are ours; public code searches them for each set (0.01 to 10 for x, 1 to 200 for p, with the flat
-kernel).
+**Where we differ from the public code.** The MMD kernel is ``exp(-|a - b|^2 / d)``; with ``d^2`` as there, it is flat.
+The generators see their factors at every step instead of their own last output. Errors and states stop at the end of
+a clip. The lambdas are ours; the public code searches them for each data set (0.01 to 10 for x, and 1 to 200 for p with
+the flat kernel).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -42,7 +44,7 @@ from ktnet_lite.names import Modality
 
 
 def mmd(codes: Tensor, prior: Tensor) -> Tensor:
-    """Squared maximum mean discrepancy of two samples (N, d), kernel ``exp(-|a - b|^2 / d)``."""
+    """Squared maximum mean discrepancy of two samples (N, d), with the kernel ``exp(-|a - b|^2 / d)``."""
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         return torch.exp(-(a[:, None] - b[None]).square().mean(-1)).mean()
@@ -59,7 +61,7 @@ class Codes(NamedTuple):
 
 
 class MFMOutput(NamedTuple):
-    """What a forward pass gives; the codes are those that the prediction was made from."""
+    """Output of a forward pass of :class:`MFM`; the prediction was made from these codes."""
 
     logits: Tensor  # (B, *outputs)
     codes: Codes
@@ -67,7 +69,7 @@ class MFMOutput(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """LSTM, last state, linear map: a stream (B, T, D) -> codes (B, ``codes`` * d)."""
+    """An LSTM whose last state is mapped to codes: (B, T, D) -> (B, ``codes`` * d)."""
 
     def __init__(self, inputs: int, dim: int, codes: int = 1):
         super().__init__()
@@ -78,7 +80,7 @@ class Encoder(nn.Module):
 
 
 class Generator(nn.Module):
-    """F_m: factors (B, 2d) -> a stream (B, T, D)."""
+    """F_m, an LSTM that generates a stream from factors: (B, 2d) -> (B, T, D)."""
 
     def __init__(self, dim: int, features: int):
         super().__init__()
@@ -89,7 +91,7 @@ class Generator(nn.Module):
 
 
 class MFM(Baseline):
-    """Discriminative and generative factors over aligned streams, with surrogate inference for missing audio."""
+    """Discriminative and generative factors of aligned streams, with surrogate inference for missing audio."""
 
     aligned_only = True
 
@@ -109,32 +111,32 @@ class MFM(Baseline):
             self.surrogate = Encoder(rest, dim, codes=2)
 
     def forward(self, streams: Mapping[Modality, Padded]) -> MFMOutput:
-        """Streams with or without audio: without it, the surrogate infers the codes.
+        """Predict from streams with or without audio; without it, the surrogate infers the codes.
 
-        It is all or none: among streams with audio, a single clip that lacks it counts as zeros.
+        The surrogate serves whole batches: if the batch has audio, a clip without audio counts as zeros.
         """
         aligned = self.align(streams)
         codes = self.surrogate_codes(aligned) if "audio" not in streams and self.infers_audio else self.codes(aligned)
         return MFMOutput(self.predict(codes), codes, aligned)
 
     def codes(self, aligned: Aligned) -> Codes:
-        """Q_y and Q_m from all modalities."""
+        """Infer z_y and every z_m from all modalities, by Q_y and Q_m."""
         label = self.infer_label["out"](self.infer_label["memory"](aligned))
         own = {name: self.infer_own[name](Padded(x, aligned.mask)) for name, x in aligned.values.items()}
         return Codes(label, own)
 
     def surrogate_codes(self, aligned: Aligned) -> Codes:
-        """The codes z_y and z_A from all modalities but audio."""
+        """Infer z_y and z_A from all modalities except audio."""
         rest = Aligned({name: x for name, x in aligned.values.items() if name != "audio"}, aligned.mask)
         label, audio = self.surrogate(rest.joined()).chunk(2, dim=-1)
         return Codes(label, {"audio": audio})
 
     def predict(self, codes: Codes) -> Tensor:
-        """y^ = D(f_y), ``(B, *outputs)``."""
+        """Return y^ = D(f_y), ``(B, *outputs)``."""
         return self.head(self.label_factor(codes.label).relu())
 
     def generate(self, codes: Codes, name: Modality, steps: int) -> Tensor:
-        """x^_m = F_m(f_y, f_m), (B, steps, D_m)."""
+        """Return x^_m = F_m(f_y, f_m), (B, steps, D_m)."""
         factors = torch.cat([self.label_factor(codes.label), self.own_factors[name](codes.own[name])], dim=-1)
         return self.generators[name](factors.relu(), steps)
 
@@ -147,8 +149,8 @@ class MFM(Baseline):
 
         every = [codes.label, *codes.own.values()]
         terms = {
-            "generation": sum(generation(codes, name) for name in values),
-            "prior": sum(mmd(z, torch.randn_like(z, dtype=torch.float32)) for z in every),
+            "generation": reduce(torch.add, [generation(codes, name) for name in values]),
+            "prior": reduce(torch.add, [mmd(z, torch.randn_like(z, dtype=torch.float32)) for z in every]),
         }
         if self.infers_audio:
             inferred = self.surrogate_codes(output.aligned)

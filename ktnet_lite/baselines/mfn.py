@@ -1,16 +1,16 @@
-"""The memory fusion network that Graph-MFN and MFM stand on.
+"""MFN, the memory fusion network on which Graph-MFN and MFM build.
 
 Zadeh, Liang, Mazumder, Poria, Cambria and Morency, *Memory Fusion Network for Multi-view Sequential Learning*, AAAI
 2018.
 
-An LSTM for each modality; at each step, what changed between their memories C = [c_{t-1}; c_t] is fused to f_t, and a
-gated memory keeps it::
+Each modality has an LSTM. At each step, the memories C = [c_{t-1}; c_t] of all modalities are fused into f_t, which
+updates a gated memory u::
 
     u^ = tanh(D_u(f_t)),   g_1, g_2 = sigmoid(D_g1([f_t; u_{t-1}])), sigmoid(D_g2([f_t; u_{t-1}]))
     u_t = g_1 u_{t-1} + g_2 u^
 
-As the authors' code, and unlike the paper, the gates also see u_{t-1}. In MFN ``f_t = softmax(D_a(C)) * C``
-(delta-memory attention); Graph-MFN puts its graph there.
+The gates also see u_{t-1}, as in the authors' code but unlike the paper. In MFN ``f_t = softmax(D_a(C)) * C``
+(delta-memory attention); Graph-MFN replaces it with a graph.
 """
 
 from __future__ import annotations
@@ -24,8 +24,14 @@ from ktnet_lite.baselines.blocks import Aligned, hold, mlp
 from ktnet_lite.names import Modality
 
 
-class DeltaAttention(nn.Module):
-    """``softmax(D_a(C)) * C`` over all units of every modality's [c_{t-1}; c_t] (B, 2d): -> (B, sum of 2d)."""
+class Fuse(nn.Module):
+    """The fusion of one step: memories [c_{t-1}; c_t] of each modality, (B, 2d) -> f_t (B, ``width``)."""
+
+    width: int
+
+
+class DeltaAttention(Fuse):
+    """``f_t = softmax(D_a(C)) * C`` over all units of all modalities: (B, 2d) of each -> (B, sum of 2d)."""
 
     def __init__(self, modalities: int, dim: int, dropout: float):
         super().__init__()
@@ -34,17 +40,15 @@ class DeltaAttention(nn.Module):
 
     def forward(self, memories: Mapping[Modality, Tensor]) -> Tensor:
         joined = torch.cat(list(memories.values()), dim=-1)
-        return self.attention(joined).softmax(-1) * self.width * joined  # even attention leaves C as it is
+        return self.attention(joined).softmax(-1) * self.width * joined  # uniform attention leaves C unchanged
 
 
 class MemoryFusion(nn.Module):
-    """Aligned streams -> [h_T of each modality; u_T] (B, ``width``).
+    """The memory fusion network: aligned streams -> [h_T of each modality; u_T] (B, ``width``)."""
 
-    ``fuse`` turns the memories of one step into f_t (B, ``fuse.width``).
-    """
-
-    def __init__(self, dims: Mapping[Modality, int], dim: int, dropout: float, fuse: nn.Module):
+    def __init__(self, dims: Mapping[Modality, int], dim: int, dropout: float, fuse: Fuse):
         super().__init__()
+        self.modalities = tuple(dims)
         self.cells = nn.ModuleDict({name: nn.LSTMCell(features, dim) for name, features in dims.items()})
         self.fuse = fuse
         self.propose = mlp(fuse.width, dim, dim, dropout)
@@ -54,13 +58,14 @@ class MemoryFusion(nn.Module):
     def forward(self, aligned: Aligned) -> Tensor:
         values, mask = aligned
         memory = next(iter(values.values())).new_zeros(len(mask), self.dim)  # u
-        states = {name: (memory, memory) for name in self.cells}
+        states = {name: (memory, memory) for name in self.modalities}  # h and c
         for t, valid in enumerate(mask.unbind(1)):
             memories = {}
-            for name, cell in self.cells.items():
-                new = cell(values[name][:, t], states[name])
-                memories[name] = torch.cat([states[name][1], new[1]], dim=-1)  # [c_{t-1}; c_t]
-                states[name] = tuple(hold(valid, *pair) for pair in zip(new, states[name], strict=True))
+            for name in self.modalities:
+                h, c = states[name]
+                new_h, new_c = self.cells[name](values[name][:, t], (h, c))
+                memories[name] = torch.cat([c, new_c], dim=-1)  # [c_{t-1}; c_t]
+                states[name] = hold(valid, new_h, h), hold(valid, new_c, c)
             fused = self.fuse(memories)
             keep, take = (torch.sigmoid(gate(torch.cat([fused, memory], dim=-1))) for gate in self.gates)
             memory = hold(valid, keep * memory + take * torch.tanh(self.propose(fused)), memory)

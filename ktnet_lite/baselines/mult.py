@@ -3,28 +3,29 @@
 Tsai, Bai, Liang, Kolter, Morency and Salakhutdinov, *Multimodal Transformer for Unaligned Multimodal Language
 Sequences*, ACL 2019.
 
-**Idea.** Every modality is a target that looks at each other modality where it needs to, so the streams need no common
-time line. For each ordered pair, layer i of a cross-modal transformer computes ::
+**Idea.** Every modality is a target that attends to every other modality, so the streams need no common time line. For
+each ordered pair, layer i of a cross-modal transformer computes ::
 
     Z[i] = CM(LN(Z[i-1]), LN(X_source)) + LN(Z[i-1]),    Z[0] = X_target,
 
-with keys and values from the source's *embedded* steps at every layer, and a feed-forward net after it. A target's
-pairs, side by side, go through a self-attention transformer (the memory), and the targets' vectors through a residual
-block. The label is regressed with the L1 loss.
+followed by a feed-forward network. At every layer, keys and values come from the source's *embedded* steps. The pairs
+of a target, joined along features, pass through a self-attention transformer (the memory). The vectors of all targets
+pass through a residual block. The label is regressed with the L1 loss.
 
-KTNet's fusion is this one (:class:`ktnet_lite.model.fusion.CrossModalFusion`); what KTNet adds is self-attention inside
-each modality first, and A'.
+KTNet uses the same fusion (:class:`ktnet_lite.model.fusion.CrossModalFusion`). KTNet adds self-attention within each
+modality before the fusion, and A'.
 
-**Where we differ from the public code.** It reads the memory's last step, which with padding behind is padding, and
-masks neither keys nor memory: here padding is masked and a stream is read by its masked mean, or by its last valid step
-(``pooling``). Its causal mask, its dropout on attention weights and the positions that it adds a second time in the
-memory are left out. Its residual is Z[i-1], not LN(Z[i-1]) as the equation has it; so is ours.
+**Where we differ from the public code.** There the last step of the memory is read, which is padding when padding comes
+last, and neither keys nor memory are masked. Here padding is masked, and a stream is reduced to its masked mean or its
+last valid step (``pooling``). We leave out the causal mask, the dropout on attention weights, and the positions that
+are added a second time in the memory. In the code the residual is Z[i-1], not LN(Z[i-1]) as in the equation; ours is
+Z[i-1] too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ from ktnet_lite.names import Modality
 
 
 class MulT(Network):
-    """Directional cross-modal transformers for every pair of modalities. Options: see :class:`CrossModalFusion`."""
+    """Cross-modal transformers for every ordered pair of modalities. ``fusion`` are options of CrossModalFusion."""
 
     def __init__(
         self, dims: Mapping[Modality, int], outputs: tuple[int, ...], *, dim: int, dropout: float, **fusion: Any
@@ -49,10 +50,10 @@ class MulT(Network):
 
     @property
     def inputs(self) -> dict[Modality, Standardise]:
-        return {name: embedding.standardise for name, embedding in self.embeddings.items()}
+        return {name: cast(Embedding, self.embeddings[name]).standardise for name in self.observed}
 
     def embed(self, streams: Mapping[Modality, Padded]) -> dict[Modality, Padded]:
-        """Each modality's steps at width d, (B, T_m, d)."""
+        """Embed the steps of each modality: (B, T_m, D_m) -> (B, T_m, d)."""
         return {name: self.embeddings[name](streams[name]) for name in self.observed}
 
     def forward(self, streams: Mapping[Modality, Padded]) -> Output:

@@ -1,24 +1,24 @@
-"""RAVEN, the Recurrent Attended Variation Embedding Network: words shifted by face and voice.
+"""RAVEN, the Recurrent Attended Variation Embedding Network: vision and audio shift the words.
 
 Wang, Shen, Liu, Liang, Zadeh and Morency, *Words Can Shift: Dynamically Adjusting Word Representations Using Nonverbal
 Behaviors*, AAAI 2019.
 
-**Idea.** The same word means something else with a smile. For each word with embedding e, an LSTM reads the frames of
-each nonverbal modality while the word is said, with final states h_v and h_a. Scalar gates weigh them, and the word
-is shifted, by no more than its own size times beta::
+**Idea.** The same word means something else when it is said with a smile. For each word with embedding e, one LSTM per
+nonverbal modality reads the frames during that word; the final states are h_v and h_a. Scalar gates weight them, and
+their sum shifts the word by at most beta times the length of e::
 
     w_m = sigmoid(W_hm [h_m; e] + b_m)                          for m = v, a
     h   = w_v (W_v h_v) + w_a (W_a h_a) + b
     e'  = e + alpha h,     alpha = min(beta |e| / |h|, 1)
 
-An LSTM over the shifted words gives the prediction from its last state.
+An LSTM reads the shifted words, and its last state gives the prediction.
 
-**Simplified.** Data sets here have one time line a clip, not the times of words. Where streams are unaligned, a clip's
-frames are dealt evenly to its words; where they are aligned, a word has one frame (their average), and its nonverbal
-LSTM takes one step. ``ctc_raven`` learns the alignment instead.
+**Simplified.** Our data sets do not record when each word is spoken. In unaligned data, the frames of a clip are
+distributed evenly over its words. In aligned data, each word has one frame (an average), so the nonverbal LSTMs take a
+single step. ``ctc_raven`` learns the alignment instead.
 
-**Where we differ from the public code.** It cuts the gradients of the nonverbal part (``.data``), so that this part
-never trains, leaves the gates' sigmoid out, and scales small shifts too; here the equations stand as above.
+**Where we differ from the public code.** There the gradients of the nonverbal part are cut (``.data``), so this part
+never trains; the gates have no sigmoid; and small shifts are scaled too. Here the equations hold as above.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.network import Head, Output
 from ktnet_lite.names import Modality
 
-BETA = 1.0  # largest shift, in lengths of the word's embedding
+BETA = 1.0  # largest shift, as a multiple of the length of the word's embedding
 
 
 def deal(frames: Padded, words: Padded) -> Padded:
-    """The frames of each word, dealt evenly over the clip: (B, T, D) and L words -> (B, L, S, D), mask (B, L, S).
+    """Distribute the frames of a clip evenly over its words: (B, T, D) and L words -> (B, L, S, D), mask (B, L, S).
 
-    Both streams span the same clip: frame j of T, whose middle is at (j + 1/2) / T, goes to word k of L when that lies
-    in [k / L, (k + 1) / L). A word has no frame where there are fewer frames than words.
+    Both streams span the same clip. Frame j of T has its centre at (j + 1/2) / T and goes to word k of L if the centre
+    lies in [k / L, (k + 1) / L). With fewer frames than words, some words have no frame.
     """
     frame_count, word_count = frames.lengths[:, None], words.lengths[:, None]  # (B, 1)
     k = torch.arange(words.values.shape[1] + 1, device=frames.values.device)  # borders of the words
-    # j >= k T / L - 1/2 in whole numbers; words past the clip's last have their border at T, and so no frame
+    # j >= k T / L - 1/2 in integers; words beyond the clip's last have their border at T, and so no frame
     border = -(-(2 * k * frame_count - word_count) // (2 * word_count))
     border = border.clamp(min=torch.zeros_like(frame_count), max=frame_count)  # (B, L + 1)
     start, count = border[:, :-1], border.diff(dim=1)
@@ -56,25 +56,25 @@ def deal(frames: Padded, words: Padded) -> Padded:
 
 
 def shift(words: Tensor, shifts: Tensor, beta: float = BETA) -> Tensor:
-    """``e + alpha h`` with ``alpha = min(beta |e| / |h|, 1)``; both (..., D)."""
+    """Return ``e + alpha h`` with ``alpha = min(beta |e| / |h|, 1)``; both (..., D)."""
     size, length = words.norm(dim=-1, keepdim=True), shifts.norm(dim=-1, keepdim=True)
     return words + shifts * (beta * size / length.clamp(min=1e-9)).clamp(max=1.0)
 
 
 class RAVEN(Baseline):
-    """Words shifted by gated nonverbal states, then an LSTM over them.
+    """Words shifted by gated nonverbal states, and an LSTM over the shifted words.
 
     Raises
     ------
     ConfigError
-        There are no words, or nothing but words.
+        The data has no words, or only words.
     """
 
     def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], *, dim: int, dropout: float):
         super().__init__(dims, outputs)
         self.nonverbal = tuple(name for name in dims if name != "language")
         if "language" not in dims or not self.nonverbal:
-            raise ConfigError(f"raven shifts words by face or voice; this data gives it only {', '.join(dims)}")
+            raise ConfigError(f"raven shifts words by vision or audio, but this data has only {', '.join(dims)}")
         words = dims["language"]
         self.frames = nn.ModuleDict({name: Recurrent(dims[name], dim) for name in self.nonverbal})
         self.gates = nn.ModuleDict({name: nn.Linear(dim + words, 1) for name in self.nonverbal})
@@ -95,7 +95,8 @@ class RAVEN(Baseline):
         return Output(self.head(self.recurrent(Padded(shifted, words.mask)).last()))
 
     def state(self, name: Modality, frames: Padded) -> Tensor:
-        """Final state over each word's frames, (B, L, S, D) -> (B, L, d); zero for a word without a frame."""
-        flat = Padded(frames.values.flatten(0, 1), frames.mask.flatten(0, 1))  # (B L, S, D)
-        last = self.frames[name](flat).last().unflatten(0, frames.mask.shape[:2])
-        return last * frames.mask.any(-1, keepdim=True)
+        """Return the final state over each word's frames, (B, L, S, D) -> (B, L, d); zero for a word without frames."""
+        values, mask = frames
+        assert mask is not None  # deal always sets it
+        last = self.frames[name](Padded(values.flatten(0, 1), mask.flatten(0, 1))).last()  # (B L, d)
+        return last.unflatten(0, mask.shape[:2]) * mask.any(-1, keepdim=True)

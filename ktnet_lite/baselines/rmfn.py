@@ -2,23 +2,24 @@
 
 Liang, Liu, Zadeh and Morency, *Multimodal Language Analysis with Recurrent Multistage Fusion*, EMNLP 2018.
 
-**Idea.** Fuse in small steps. Each modality has an LSTHM, an LSTM that also hears the last fused z::
+**Idea.** Fuse in small steps. Each modality has an LSTHM, an LSTM that also reads the last fused z::
 
     i, f, o = sigmoid(W x_t + U h_{t-1} + V z_{t-1} + b),   c_t = f c_{t-1} + i tanh(W x_t + U h_{t-1} + V z_{t-1} + b)
     h_t = o tanh(c_t)
 
-Then, on all modalities' h = [h_L; h_V; h_A], K stages k of ::
+On the joined states h = [h_L; h_V; h_A] of all modalities, K stages follow. Stage k is ::
 
-    highlight   a[k] = f_H(h~[k-1]; h),      h~[k] = a[k] * h        which units matter now
-    fuse        s[k] = f_F(h~[k]; s[k-1])                            with what was fused before
+    highlight   a[k] = f_H(h~[k-1]; h),      h~[k] = a[k] * h        select the units that matter now
+    fuse        s[k] = f_F(h~[k]; s[k-1])                            fuse them with the previous stage
 
 and z_t = summarise(s[1], ..., s[K]). The prediction reads the last [h; z]. Both f_H and f_F are LSTMs over the stages.
 
-**Simplified.** K = 3, the paper's best on MOSI; the cell of f_H starts from a linear map of h, all else from zeros.
+**Simplified.** K = 3, the paper's best on MOSI. The cell of f_H starts from a linear map of h, every other state from
+zeros.
 
-**Where we differ.** There is no code of the authors. A softmax over all D units of h makes h~ about D times smaller
-than h; ours is scaled by D, so that even attention leaves h as it is. In the ports that we know the fusion
-starts from random numbers at every call, z goes through two squashing functions, and padding counts as time.
+**Where we differ.** The authors published no code. A softmax over all D units of h makes h~ about D times smaller than
+h; ours is scaled by D, so uniform attention leaves h unchanged. In the ports that we know, the fusion starts from
+random numbers at every call, z passes through two squashing functions, and padding counts as time.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ STAGES = 3
 
 
 class LSTHM(nn.Module):
-    """One step of an LSTM with a hybrid memory: x (B, D), h, c (B, d), z (B, d_z) -> h, c."""
+    """One step of an LSTM with a hybrid memory: x (B, D), z (B, d_z), and h, c (B, d) -> h, c."""
 
     def __init__(self, inputs: int, dim: int, fused: int):
         super().__init__()
@@ -48,7 +49,7 @@ class LSTHM(nn.Module):
 
 
 class MultistageFusion(nn.Module):
-    """Highlight, fuse, and summarise: h (B, D) -> z (B, d)."""
+    """Highlight, fuse and summarise: h (B, D) -> z (B, d)."""
 
     def __init__(self, units: int, dim: int, dropout: float, stages: int = STAGES):
         super().__init__()
@@ -70,7 +71,7 @@ class MultistageFusion(nn.Module):
 
 
 class RMFN(Baseline):
-    """LSTHMs and recurrent multistage fusion over aligned streams."""
+    """LSTHMs and recurrent multistage fusion, for aligned streams."""
 
     aligned_only = True
 
@@ -87,7 +88,8 @@ class RMFN(Baseline):
         states = {name: (z, z) for name in self.observed}
         for t, valid in enumerate(mask.unbind(1)):
             for name in self.observed:
-                new = self.cells[name](values[name][:, t], z, states[name])
-                states[name] = tuple(hold(valid, *pair) for pair in zip(new, states[name], strict=True))
+                h, c = states[name]
+                new_h, new_c = self.cells[name](values[name][:, t], z, (h, c))
+                states[name] = hold(valid, new_h, h), hold(valid, new_c, c)
             z = hold(valid, self.fusion(torch.cat([states[name][0] for name in self.observed], dim=-1)), z)
         return Output(self.head(torch.cat([*(states[name][0] for name in self.observed), z], dim=-1)))
