@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.experiments import grids, result, sweep
+from ktnet_lite.experiments import grids, plan, result
 from ktnet_lite.reporting import compare as comparing
 from ktnet_lite.reporting import frame, markdown
 from ktnet_lite.reporting import reproduce as reproduction
@@ -116,8 +116,8 @@ def _overview() -> str:
     return table(rows)
 
 
-def _planned(jobs: list[sweep.Job], workers: int) -> str:
-    estimate, missing = sweep.estimate_of(jobs), sweep.missing(jobs)
+def _planned(jobs: list[plan.Job], workers: int) -> str:
+    estimate, missing = plan.estimate_of(jobs), plan.missing(jobs)
     rows = [("RUN", "SECONDS", "SETTINGS")]
     for job in missing:
         seconds = estimate(job.config)

@@ -55,10 +55,10 @@ def train(model: str, variant: str, seed: str, **parameters: Any) -> None:
         for config in configs:
             train_here(config)
         return
-    from ktnet_lite.experiments import notebook, result, sweep
+    from ktnet_lite.experiments import notebook, plan, result
     from ktnet_lite.reporting import compare, frame
 
-    jobs = sweep.only(configs)
+    jobs = plan.only(configs)
     finished = []
     for job in jobs:
         click.echo(f"{job.config.system}, seed {job.config.seed} -> {job.folder}", err=True)

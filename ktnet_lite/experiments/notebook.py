@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import papermill
@@ -30,27 +27,6 @@ def notebook_path(name: str) -> Path:
         if (folder / f"{name}.ipynb").is_file():
             return folder / f"{name}.ipynb"
     raise KTNetError(f"no experiment notebook {name!r} in this installation; install ktnet-lite again")
-
-
-def parameters_from(namespace: Mapping[str, Any]) -> TrainConfig:
-    """Build the config that a notebook's parameter cells define.
-
-    ``papermill -p sede 3`` silently injects a variable that no cell reads. Here every plain value that the notebook
-    has defined must be a parameter, so a mistyped name is an error before anything runs. When the cells run again in
-    the same session, the notebook's own variables exist too; then only parameters are read.
-    """
-    again = isinstance(namespace.get("config"), TrainConfig)
-    names = {field.name for field in dataclasses.fields(TrainConfig)}
-    shell = {"In", "Out", "exit", "quit", "get_ipython", "open"}
-    values = {
-        name: value
-        for name, value in namespace.items()
-        if not name.startswith("_")
-        and name not in shell
-        and (name in names or not again)
-        and isinstance(value, (str, int, float, list, dict, type(None)))
-    }
-    return TrainConfig.build(values)
 
 
 class BusyError(KTNetError):

@@ -1,11 +1,14 @@
-"""Where runs lie: the folder of each run, named after what it computes, and finished runs of the same kind."""
+"""One run: its parameters in a notebook, its folder, and training without the notebook."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ktnet_lite import __version__
 from ktnet_lite.config import TrainConfig
@@ -33,6 +36,27 @@ def run_folder(config: TrainConfig) -> Path:
     key = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(config.out) / _data_name(config) / f"{config.system}-{key}-seed{config.seed}"
     return folder if folder.exists() else _finished(config, folder.parent) or folder
+
+
+def parameters_from(namespace: Mapping[str, Any]) -> TrainConfig:
+    """Build the config that a notebook's parameter cells define.
+
+    ``papermill -p sede 3`` silently injects a variable that no cell reads. Here every plain value that the notebook
+    has defined must be a parameter, so a mistyped name is an error before anything runs. When the cells run again in
+    the same session, the notebook's own variables exist too; then only parameters are read.
+    """
+    again = isinstance(namespace.get("config"), TrainConfig)
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    shell = {"In", "Out", "exit", "quit", "get_ipython", "open"}
+    values = {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_")
+        and name not in shell
+        and (name in names or not again)
+        and isinstance(value, (str, int, float, list, dict, type(None)))
+    }
+    return TrainConfig.build(values)
 
 
 def train_here(config: TrainConfig) -> Path:

@@ -7,10 +7,9 @@ folder do the rest, so a sweep may be stopped at any moment, started again, or s
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,25 +23,10 @@ from ktnet_lite import threads
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import KTNetError
 from ktnet_lite.experiments import result
-from ktnet_lite.experiments.estimate import Estimate
-from ktnet_lite.experiments.runs import run_folder
-from ktnet_lite.names import System
+from ktnet_lite.experiments.plan import Job, estimate_of, missing
 from ktnet_lite.text import duration
 
 DEATHS = 3  # workers that may die on a run before it is given up, since it may be what kills them
-
-
-class Job(NamedTuple):
-    """One run of a sweep."""
-
-    config: TrainConfig
-    folder: Path
-    teacher: Path | None  # folder of the run that must come first
-
-    @property
-    def done(self) -> bool:
-        """Whether the run has a result."""
-        return (self.folder / "result.json").is_file()
 
 
 class Outcome(NamedTuple):
@@ -53,54 +37,6 @@ class Outcome(NamedTuple):
     busy: bool = False  # another sweep is training it
 
 
-def plan(configs: Iterable[TrainConfig]) -> list[Job]:
-    """Plan runs, each once, a teacher before its first student.
-
-    "ours" with the treatment "teacher" uses the full model that it would train itself: one per seed, shared by all.
-    """
-    jobs: dict[Path, Job] = {}
-
-    def add(config: TrainConfig) -> Path:
-        teacher = None
-        if config.needs_teacher:
-            teacher = add(config.taught_by)
-            config = dataclasses.replace(config, teacher=str(teacher / "model.pt"))
-        folder = run_folder(config)
-        jobs.setdefault(folder, Job(config, folder, teacher))
-        return folder
-
-    for config in configs:
-        add(config)
-    return list(jobs.values())
-
-
-def only(configs: Iterable[TrainConfig]) -> list[Job]:
-    """Plan exactly these runs, full models first: one that would teach "ours" anyway does so, and is not trained again."""
-    ordered = sorted(configs, key=lambda config: config.variant == "ours")
-    full = {run_folder(config) for config in ordered if config.system == System("ktnet", "full")}
-    jobs = []
-    for config in ordered:
-        teacher = run_folder(config.taught_by) if config.needs_teacher else None
-        if teacher in full:
-            config = dataclasses.replace(config, teacher=str(teacher / "model.pt"))
-        jobs.append(Job(config, run_folder(config), teacher))
-    return jobs
-
-
-def missing(jobs: Sequence[Job]) -> list[Job]:
-    """Select the jobs without a result."""
-    return [job for job in jobs if not job.done]
-
-
-def estimate_of(jobs: Sequence[Job]) -> Estimate:
-    """Learn run times from the results that come with the project and from those of the jobs."""
-    known = [*result.published(), *(job.folder / "result.json" for job in jobs if job.done)]
-    estimate = Estimate()
-    for path in known:
-        estimate.learn(result.load(path))
-    return estimate
-
-
 def run(
     jobs: Sequence[Job], *, workers: int = 1, scheduler: str | None = None, progress: bool = True
 ) -> dict[Path, str]:
@@ -109,7 +45,7 @@ def run(
     Parameters
     ----------
     jobs : sequence of Job
-        From :func:`plan`.
+        From :func:`ktnet_lite.experiments.plan.plan`.
     workers : int
         Runs at once on this machine, each with its share of the cores.
     scheduler : str, optional

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from ktnet_lite.data.catalogue import local
-from ktnet_lite.experiments import sweep
 from ktnet_lite.experiments.grids import Grid
+from ktnet_lite.experiments.plan import Job, plan
 from ktnet_lite.reporting import frame, tables
 from ktnet_lite.reporting.tables import Table
 
@@ -22,19 +22,19 @@ def available(grid: Grid, data: str, data_from: str = "") -> bool:
 
 def jobs(
     grid: Grid, data: Sequence[str] | None, seeds: Sequence[int], out: Path | str = "runs", **options: str
-) -> list[sweep.Job]:
+) -> list[Job]:
     """Plan the runs of a grid on some of its data sets, seed by seed, so that an early stop leaves a whole table."""
     chosen = data or [name for name in grid.data if available(grid, name, options.get("data_from", ""))]
     places = {"out": str(Path(out).resolve()), **options}
     cells = [cell for name in chosen for cell in grid.cells(name)]
-    return sweep.plan(config for seed in seeds for cell in cells for config in cell.configs([seed], **places))
+    return plan(config for seed in seeds for cell in cells for config in cell.configs([seed], **places))
 
 
 class Reproduction(NamedTuple):
     """The tables of a grid, and the runs behind them."""
 
     tables: list[Table]
-    jobs: list[sweep.Job]
+    jobs: list[Job]
     failures: dict[Path, str]  # folder -> error
 
 
@@ -74,6 +74,8 @@ def reproduce(
         A data set that was asked for by name cannot be obtained.
     """
     planned = jobs(grid, data, range(seeds), out, **options)
+    from ktnet_lite.experiments import sweep  # Dask takes a second to load
+
     failures = sweep.run(planned, workers=workers, scheduler=scheduler, progress=progress)
     results = frame.load(job.folder / "result.json" for job in planned if job.done)
     return Reproduction(build(grid, results, seeds, data), planned, failures)
