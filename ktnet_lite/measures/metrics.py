@@ -1,7 +1,7 @@
-"""The field's metrics, by their exact published definitions. Fractions, not percent.
+"""The field's metrics by their exact published definitions, as fractions, not percent.
 
-Acc7, Acc5, Acc2, F1, MAE and Corr as in MulT (Tsai et al. 2019), whose code the published tables come from; what is
-different here, and why, is said where it is.
+Acc7, Acc5, Acc2, F1, MAE and Corr follow MulT (Tsai et al. 2019), whose code produced the published tables. Each
+function states where it differs, and why.
 """
 
 from __future__ import annotations
@@ -67,24 +67,24 @@ METRICS: dict[str, Metric] = {
 }
 
 
-SAME = 1e-6  # scores that differ by less are one score and rounding: what they correlate with is noise
+SAME = 1e-6  # scores that differ by less are equal up to rounding, so their correlation is noise
 
 
 class Metrics(NamedTuple):
-    """Values by name; an undefined one is None, with its reason in ``undefined``."""
+    """Metric values by name; an undefined value is None, with the reason in ``undefined``."""
 
     values: dict[str, float | None]
     undefined: dict[str, str]
 
 
 def sentiment_metrics(scores: np.ndarray, targets: np.ndarray, classes: np.ndarray | None = None) -> Metrics:
-    """Metrics of MOSI and MOSEI.
+    """Compute the metrics of MOSI and MOSEI.
 
     - ``acc7``, ``acc5``: agreement after clipping to [-3, 3] or [-2, 2] and rounding halves to even, as NumPy does.
-    - ``acc2_nonzero``, ``f1_nonzero``: positive against negative, clips with target 0 left out (score > 0).
-    - ``acc2_has_zero``, ``f1_has_zero``: non-negative against negative (score >= 0).
-    - F1 is weighted by the true classes. MulT and MISA hand prediction and truth over in the wrong order, which
-      weights by the predicted ones; the published numbers may be of that kind, so ``..._mult`` stands beside it.
+    - ``acc2_nonzero``, ``f1_nonzero``: positive (score > 0) against negative, without the clips of target 0.
+    - ``acc2_has_zero``, ``f1_has_zero``: non-negative (score >= 0) against negative.
+    - F1 is weighted by the true classes. MulT and MISA swap prediction and truth, which weights by the predicted
+      classes. Published numbers may be of that kind, so ``f1_..._mult`` reports it too.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def sentiment_metrics(scores: np.ndarray, targets: np.ndarray, classes: np.ndarr
     Raises
     ------
     KTNetError
-        A number is not finite, the shapes differ, or a class is none of -3 to 3; the message names the index.
+        A number is not finite, the shapes differ, or a class is not one of -3 to 3; the message names the index.
     """
     scores, targets = _checked(scores, targets, clip_shape=())
     values: dict[str, float | None] = {}
@@ -130,7 +130,7 @@ def sentiment_metrics(scores: np.ndarray, targets: np.ndarray, classes: np.ndarr
 
 
 def emotion_metrics(predicted: np.ndarray, targets: np.ndarray) -> Metrics:
-    """IEMOCAP: binary accuracy and weighted F1 of each emotion, in the order of ``EMOTIONS``, and their means.
+    """Compute the metrics of IEMOCAP: binary accuracy and weighted F1 per emotion, in order, and their means.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def emotion_metrics(predicted: np.ndarray, targets: np.ndarray) -> Metrics:
     Raises
     ------
     KTNetError
-        Something else than 0 and 1 (probabilities, logits), or another shape; the message names the index.
+        A value is not 0 or 1 (such as a probability or logit), or a shape is wrong; the message names the index.
     """
     predicted, targets = _checked(predicted, targets, clip_shape=(len(EMOTIONS),), allowed=(0, 1))
     _checked(targets, targets, clip_shape=(len(EMOTIONS),), allowed=(0, 1))
@@ -163,18 +163,18 @@ def emotion_metrics(predicted: np.ndarray, targets: np.ndarray) -> Metrics:
 
 
 def constant_baselines(train: np.ndarray, test: np.ndarray) -> dict[str, dict[str, float | None]]:
-    """Metrics on the test targets of predicting one constant: what every table should print first.
+    """Compute the metrics of constant predictions on the test targets, which every table should show first.
 
-    - ``training median`` (sentiment): the constant of least training MAE.
-    - ``majority sign``, ``majority label``: the training split's, as a score of 1 or -1, and of each emotion. The test
-      split's may be another: on MOSI most training clips are positive and most test clips negative.
-    - ``best constant``: for each metric the best that any constant reaches on these very targets. A model that is not
-      above it has shown nothing.
+    - ``training median`` (sentiment): the constant with the least training MAE.
+    - ``majority sign``, ``majority label``: the majority in the training set, as a score of 1 or -1, or for each
+      emotion. The test set may have another majority: on MOSI most training clips are positive, most test clips not.
+    - ``best constant``: for each metric, the best value of any constant on these test targets. A model that does not
+      beat it has shown nothing.
 
     Parameters
     ----------
     train, test : arrays of shape (N,), or (N, 4) of zeros and ones
-        Labels of the two splits, each with its own N.
+        Labels of the training and test set, whose numbers of clips N may differ.
     """
     if train.ndim == 2:
         labels = {"majority label": train, "best constant": test}
@@ -205,12 +205,12 @@ def _weighted_f1(truth: Any, predicted: Any) -> float:
 def _checked(
     predicted: Any, targets: Any, clip_shape: tuple[int, ...], allowed: Sequence[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float arrays of shape (N, *clip_shape), N > 0, finite; predictions among the allowed ones, if any."""
+    """Return both as finite float arrays of shape (N, *clip_shape), N > 0; predictions must be allowed values."""
     predicted, targets = np.asarray(predicted, dtype=float), np.asarray(targets, dtype=float)
     if predicted.shape != targets.shape or targets.shape[1:] != clip_shape or targets.size == 0:
         expected = f"({', '.join(('N', *map(str, clip_shape)))}{'' if clip_shape else ','})"
         raise KTNetError(
-            f"predictions of shape {predicted.shape} cannot be measured against targets of shape {targets.shape}; "
+            f"predictions of shape {predicted.shape} do not match targets of shape {targets.shape}; "
             f"both must be {expected}"
         )
     for name, array, remedy in (
@@ -222,7 +222,7 @@ def _checked(
     if allowed is not None and (wrong := ~np.isin(predicted, allowed)).any():
         index = _first(wrong)
         raise KTNetError(
-            f"{predicted[tuple(index)]:g} at index {index} is no class; the classes are {', '.join(map(str, allowed))}"
+            f"{predicted[tuple(index)]:g} at index {index} is not a class; classes are {', '.join(map(str, allowed))}"
         )
     return predicted, targets
 
