@@ -5,13 +5,15 @@ import pytest
 
 from ktbook.result_plots import learning_curves, panels
 from ktnet_lite.measures.statistics import Interval
+from ktnet_lite.names import System
 from ktnet_lite.reporting.plots import COLOURS
 
 
 def test_panels_share_their_rows_and_leave_a_gap_where_one_is_missing():
+    full, ours = System("ktnet", "full"), System("ktnet", "ours")
     rows = {
-        "here": {"full": Interval(0.5, 0.4, 0.7, 5), "ours": Interval(0.9, None, None, 1)},
-        "there": {"ours": Interval(0.6, 0.5, 0.7, 5)},
+        "here": {full: Interval(0.5, 0.4, 0.7, 5), ours: Interval(0.9, None, None, 1)},
+        "there": {ours: Interval(0.6, 0.5, 0.7, 5)},
     }
     left, right = panels(rows, "mae", {"here": 1.2, "there": 1.3}).axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["full", "ours"]

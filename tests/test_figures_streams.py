@@ -82,6 +82,6 @@ def test_real_data_is_read_where_it_is_and_never_downloaded(tmp_path, monkeypatc
     assert at_hand.load("mosi-words", tmp_path).checksum == made.checksum
     seen = []
     monkeypatch.setattr(catalogue, "load", lambda *arguments: seen.append(arguments))
-    monkeypatch.setenv("KTNET_DATA", "raw")
+    monkeypatch.setattr(catalogue, "raw_folder", lambda *_: "raw")
     at_hand.load("mosi-words", tmp_path)
     assert seen == [("mosi-words", tmp_path, "raw")]

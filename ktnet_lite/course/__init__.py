@@ -1,1 +1,1 @@
-"""Pictures and widgets of the course, one module per chapter."""
+"""Figures and widgets of the course, one module per chapter."""

@@ -1,4 +1,4 @@
-"""Pictures of the chapter on ablations: a forest of differences, ranks by single seeds, a paper's tables and ours."""
+"""Figures of chapter 8, on ablations: a forest plot, ranks by single seeds, the paper's numbers beside ours."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from scipy.stats import rankdata
 
 from ktnet_lite.measures.statistics import Interval
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure, interval_row, legend
 
-SHADES = ("missing", "reconstructed", "vision", "language", "audio", "valid")  # of the groups, in order
+SHADES = ("missing", "reconstructed", "vision", "language", "audio", "valid")  # colours of the groups, in order
 
 
 def forest(
@@ -21,18 +21,18 @@ def forest(
     parameters: Mapping[str, int] | None = None,
     floor: float | None = None,
 ) -> Figure:
-    """Differences in MAE to the base: a point and its interval for each setting, sorted within its group.
+    """Plot differences in MAE from the base, a point and an interval per setting, sorted within each group.
 
     Parameters
     ----------
     groups : dict of dict of Interval
-        Group -> setting -> difference; below 0 is better than the base. A group has its own colour.
+        Group -> setting -> difference; below 0 is better than the base. Each group has its own colour.
     seeds : dict of sequence of float, optional
-        Setting -> difference of each seed, drawn as rings.
+        Setting -> difference for each seed, drawn as rings.
     parameters : dict of int, optional
-        Setting -> its number of parameters, shown in thousands at the right of its row.
+        Setting -> number of parameters, shown in thousands to the right of the row.
     floor : float, optional
-        Half the width of a grey band about 0.
+        Half the width of a grey band around 0.
     """
     rows = len(groups) + sum(map(len, groups.values()))
     drawn, (axes,) = figure(1, height=1.1 + 0.27 * rows)
@@ -65,14 +65,14 @@ def forest(
 
 
 def ranks(values: Mapping[str, Sequence[float]], marked: Mapping[str, str]) -> Figure:
-    """The place of each setting by each single seed, and by their mean; 1 is the lowest value.
+    """Plot the rank of each setting by every single seed and by their mean; the lowest value has rank 1.
 
     Parameters
     ----------
     values : dict of sequence of float
-        Setting -> one number a seed.
+        Setting -> one number per seed.
     marked : dict of str
-        Setting -> name of the colour of its line; all others are grey.
+        Setting -> colour name of its line; all other lines are grey.
     """
     table = np.array(list(values.values()))  # (settings, seeds)
     table = np.column_stack([table, table.mean(axis=1)])
@@ -91,14 +91,11 @@ def ranks(values: Mapping[str, Sequence[float]], marked: Mapping[str, str]) -> F
 
 
 def beside(published: Mapping[str, float], ours: Mapping[str, Interval]) -> Figure:
-    """Published differences in MAE, bare numbers, beside those of our runs with their intervals."""
+    """Plot published differences in MAE, which have no intervals, beside ours with intervals."""
     drawn, (left, right) = figure(2, height=1.3 + 0.36 * len(published))
     for y, (name, value) in enumerate(published.items()):
         left.plot(value, y, "D", color=GREY)
-        interval = ours[name]
-        if interval.low is not None:
-            right.plot([interval.low, interval.high], [y, y], color=COLOURS["reconstructed"], linewidth=3, alpha=0.5)
-        right.plot(interval.mean, y, "o", color=COLOURS["reconstructed"])
+        interval_row(right, y, ours[name], "reconstructed")
     for axes, title in ((left, "the paper, MOSEI: one number each"), (right, "ours, made clips: 95% intervals")):
         axes.axvline(0, color=GREY, linestyle=":")
         axes.set(title=title, xlabel="MAE minus that of the base", ylim=(len(published) - 0.5, -0.5))
@@ -111,7 +108,7 @@ def beside(published: Mapping[str, float], ours: Mapping[str, Interval]) -> Figu
 
 
 def seeds_needed(differences: Sequence[float], curves: Mapping[str, Sequence[float]], had: int) -> Figure:
-    """Seeds that a difference needs against its size, one line for each spread; a dotted line where we are."""
+    """Plot the seeds needed to detect a difference against its size, one line per spread; dotted: our seeds."""
     drawn, (axes,) = figure(1, height=3.0)
     for (name, counts), shade in zip(curves.items(), ("language", "vision", "reconstructed"), strict=False):
         axes.plot(differences, counts, color=COLOURS[shade], label=name)

@@ -1,4 +1,4 @@
-"""Pictures of chapter 7: where a reconstruction beats the real audio, for ideal listeners and for trained networks."""
+"""Figures of chapter 7: where a reconstruction beats the real audio, for ideal listeners and trained networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from ktnet_lite.data import synthetic
-from ktnet_lite.names import MODALITIES
+from ktnet_lite.names import MODALITIES, Modality
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 # From "ours is better" over "no difference" to "the real audio is better".
@@ -21,7 +21,7 @@ STYLES = {
     "ours": (COLOURS["reconstructed"], "-"),
     "words and face": (COLOURS["language"], "--"),
 }
-SETS = {
+SETS: dict[str, tuple[Modality, ...]] = {
     "words": ("language",),
     "face": ("vision",),
     "words, face": ("language", "vision"),
@@ -34,13 +34,13 @@ def heat_maps(
     redundancies: Sequence[float],
     noises: Sequence[float],
 ) -> Figure:
-    """Differences of two errors over the grid of the two knobs, panels side by side on one colour scale.
+    """Plot the difference of two errors over redundancy and laughter, panels side by side on one colour scale.
 
     Parameters
     ----------
     panels : dict of (values, sure)
-        Title -> differences (redundancies, noises), and which of them can be told from zero; None where there is no
-        doubt. A cell in doubt has its number in brackets, in grey, and is hatched.
+        Title -> differences, (redundancies, noises), and whether each one differs from zero; None if all do. Cells
+        without a detected difference are hatched, with the number in grey brackets.
     """
     drawn, axes = figure(len(panels), height=0.9 + 0.5 * len(redundancies))
     widest = max(np.abs(values).max() for values, _ in panels.values())
@@ -70,7 +70,7 @@ def laughter(
     trained: Mapping[str, Sequence[float]],
     points: Mapping[float, float] | None = None,
 ) -> Figure:
-    """Error against the laughter at test, of ideal listeners (left) and trained networks (right).
+    """Plot the error against the laughter at test, of ideal listeners (left) and trained networks (right).
 
     Parameters
     ----------
@@ -78,13 +78,13 @@ def laughter(
     ideal, trained : dict of sequences (K,)
         Name, one of ``STYLES``, -> error at each level.
     points : dict of float
-        Laughter in training and at test -> error of the ``full`` that was trained with it.
+        Laughter in training and at test -> error of the ``full`` model trained with it.
     """
     drawn, axes = figure(2, height=3.4)
     for panel, title, curves in zip(axes, ("ideal listeners", "trained networks"), (ideal, trained), strict=True):
         for name, errors in curves.items():
             colour, line = STYLES[name]
-            width = 4 if name == "ours" else 1.5  # others lie upon it
+            width = 4 if name == "ours" else 1.5  # other lines lie on top
             panel.plot(levels, errors, line, color=colour, label=name, linewidth=width)
         panel.set(xlabel="laughter at test", ylabel="MAE (lower is better)", title=title)
     if points:
@@ -96,11 +96,11 @@ def laughter(
 
 
 def knobs(redundancy: float, laughter: float, clip: int = 0) -> Figure:
-    """One clip's voice, the best possible error from each set of streams, and where the cell lies.
+    """Plot the voice of one clip, the best possible error from each set of streams, and the position of the cell.
 
-    On the left, what is heard (solid), the voice without the laughter (dashed), and the best reconstruction that
-    words and face allow: their share of the voice. On the right, the line laughter = sqrt(1 - redundancy): above it an
-    ideal listener who was not told of the laughter does worse than one who hears nothing.
+    The left panel shows the heard voice (solid), the voice without laughter (dashed), and the best reconstruction from
+    words and face, which is their share of the voice. The right panel shows the line laughter = sqrt(1 - redundancy).
+    Above it, an ideal listener who does not know about the laughter does worse than one without audio.
     """
     drawn, (voice, errors, place) = figure(3, height=3.2)
     made, clean, shared = (
@@ -129,8 +129,8 @@ def knobs(redundancy: float, laughter: float, clip: int = 0) -> Figure:
     errors.set_yticks(range(len(best)), list(best))
     errors.set(xlabel="lowest possible MAE", ylim=(len(best) - 0.5, -0.5))
 
-    line = np.linspace(0, 1, 101)
-    place.plot(line, np.sqrt(1 - line), color=GREY)
+    grid = np.linspace(0, 1, 101)
+    place.plot(grid, np.sqrt(1 - grid), color=GREY)
     place.plot(redundancy, laughter, "o", color=COLOURS["valid"])
     place.set(xlabel="redundancy", ylabel="laughter at test", xlim=(-0.05, 1.05), ylim=(-0.1, max(2.0, laughter) + 0.1))
     place.text(0.5, 1.45, "not told:\nsilence is better", ha="center", fontsize=8, color=GREY)
@@ -139,6 +139,6 @@ def knobs(redundancy: float, laughter: float, clip: int = 0) -> Figure:
 
 
 def _direction(made: synthetic.Synthetic, clip: int) -> np.ndarray:
-    """The direction, (D_A,), along which a clip's voice moves; its sign is that of its largest entry."""
+    """Return the direction, (D_A,), in which a clip's voice moves; its largest entry is positive."""
     direction = np.linalg.svd(made.dataset["test"].streams["audio"].clip(clip), full_matrices=False)[2][0]
     return direction * np.sign(direction[np.abs(direction).argmax()])

@@ -1,4 +1,4 @@
-"""Pictures of the chapter on cross-modal attention: scale, residual, pairs, maps over words, targets."""
+"""Figures of chapter 4, on cross-modal attention: scale, residual, pairs, maps over words, targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLACES = {"language": (0.0, 0.0), "vision": (1.0, 0.0), "audio": (0.5, 0.85)}
 def scale(
     widths: Sequence[int], largest: Mapping[str, Sequence[float]], gradient: Mapping[str, Sequence[float]]
 ) -> Figure:
-    """Against the head's width: the largest attention weight, and the gradient of a query, for each scale."""
+    """Plot the largest attention weight and the gradient of a query against the head's width, for each scale."""
     drawn, panels = figure(2)
     colours = (GREY, COLOURS["language"], COLOURS["vision"])
     for axes, series in zip(panels, (largest, gradient), strict=True):
@@ -34,7 +34,7 @@ def scale(
 
 
 def residual(kept: Mapping[str, Sequence[float]], gradient: Mapping[str, Sequence[float]]) -> Figure:
-    """Over layers: how much of the target a linear map finds in the output; the gradient that reaches the target."""
+    """Plot, over the layers, how well the output predicts the target linearly, and the gradient at the target."""
     drawn, panels = figure(2)
     colours = (COLOURS["language"], COLOURS["missing"])
     for axes, series in zip(panels, (kept, gradient), strict=True):
@@ -49,7 +49,7 @@ def residual(kept: Mapping[str, Sequence[float]], gradient: Mapping[str, Sequenc
 
 
 def pairs(fusions: Mapping[str, Sequence[str]]) -> Figure:
-    """The pairs of each model as arrows from source to target, in the source's colour; audio stands for A'."""
+    """Draw the pairs of each model as arrows from source to target, in the source's colour; audio stands for A'."""
     drawn, panels = figure(len(fusions), height=3.0)
     for axes, (title, names) in zip(panels, fusions.items(), strict=True):
         used = sorted({stream for name in names for stream in name.split("_to_")})
@@ -69,13 +69,14 @@ def pairs(fusions: Mapping[str, Sequence[str]]) -> Figure:
 def word_map(
     model: KTNet, split: Split, clip: int = 0, pair: str = "language_to_audio", layer: int = 1, head: int | str = "mean"
 ) -> Figure:
-    """Attention of one clip, pair and layer, of one head or the mean of all; words stand on the axes that have them.
+    """Plot the attention of one clip, pair and layer, for one head or the mean of all, with words on the axes.
 
-    A' is the reconstructions one after the other along time: first from the words, then from the frames.
+    A' consists of the reconstructions one after the other along time: first from the words, then from the frames.
     """
+    assert split.words is not None
     maps = model.eval().attention_maps(collate(split, [clip], model.observed).streams)
-    weights = maps[pair][layer - 1][0]  # (h, T, S)
-    weights = (weights.mean(0) if head == "mean" else weights[int(head) - 1]).numpy()
+    heads = maps[pair][layer - 1][0]  # (h, T, S)
+    weights = (heads.mean(0) if head == "mean" else heads[int(head) - 1]).numpy()
     source, target = pair.split("_to_")
     drawn, (axes,) = figure(1, height=1.4 + 0.17 * len(weights))
     image = axes.imshow(weights, aspect="auto", cmap="viridis", vmin=0)
@@ -94,7 +95,7 @@ def word_map(
 
 
 def words(shares: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> Figure:
-    """Attention on each kind of word, 1 where it is even: ``{pair: {model: [{kind: share} of each seed]}}``."""
+    """Plot the attention on each kind of word, 1 if uniform: ``{pair: {model: [{kind: share}, one per seed]}}``."""
     drawn, panels = figure(len(shares))
     for axes, (title, models) in zip(panels, shares.items(), strict=True):
         axes.axhline(1, color=GREY, linestyle=":")
@@ -115,7 +116,7 @@ def words(shares: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> 
 
 
 def targets(scores: Mapping[str, Sequence[float]], published: Mapping[str, float], floor: float) -> Figure:
-    """Error by target: a dot for each seed and a bar at their mean (left), beside the paper's one number (right)."""
+    """Plot the error by target, a dot per seed and a bar at the mean (left), beside the paper's numbers (right)."""
     drawn, (left, right) = figure(2, height=2.6)
     left.axvline(floor, color=GREY, linestyle=":")
     left.annotate("median", (floor, 1), xycoords=left.get_xaxis_transform(), ha="right", va="top", color=GREY)

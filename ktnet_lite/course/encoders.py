@@ -1,4 +1,4 @@
-"""Pictures of chapter 2: scores and their scale, positions, what a mask lets through, what each modality knows."""
+"""Figures of chapter 2: the scale of scores, positions, the effect of a mask, what each modality predicts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 
 def scale_of_scores(widths: Sequence[int], spread: Mapping[str, np.ndarray], top: Mapping[str, np.ndarray]) -> Figure:
-    """Left the standard deviation of the scores, right the largest attention weight, against the width d_k.
+    """Plot the standard deviation of the scores (left) and the largest attention weight (right) against the width d_k.
 
-    Both map ``"q·k"`` and ``"q·k / √d_k"``, or other names, to one number a width.
+    ``spread`` and ``top`` map a name, such as ``"q·k"`` or ``"q·k / √d_k"``, to one number per width.
     """
     drawn, (left, right) = figure(2, height=2.8)
     colours = (COLOURS["valid"], COLOURS["language"])
@@ -33,7 +33,7 @@ def scale_of_scores(widths: Sequence[int], spread: Mapping[str, np.ndarray], top
 
 
 def positions(table: np.ndarray, steps: Sequence[int]) -> Figure:
-    """Left a table of positions (T, d), right the dot products of the positions of some steps with all others."""
+    """Plot a table of positions (T, d) (left), and dot products of some positions with all others (right)."""
     drawn, (left, right) = figure(2, height=3.0)
     left.imshow(table.T, aspect="auto", cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     left.set(xlabel="step", ylabel="feature")
@@ -48,7 +48,7 @@ def positions(table: np.ndarray, steps: Sequence[int]) -> Figure:
 
 
 def weights(panels: Mapping[str, np.ndarray], valid: int) -> Figure:
-    """Attention weights (T, S), each written into its cell; dotted lines mark the end of the ``valid`` steps."""
+    """Plot attention weights (T, S) with their values; dotted lines mark the end of the ``valid`` steps."""
     drawn, axes = figure(len(panels), height=2.9)
     for panel, (title, values) in zip(axes, panels.items(), strict=True):
         panel.imshow(values, cmap="viridis", vmin=0, vmax=1)
@@ -69,18 +69,18 @@ def by_modality(
     label: str,
     floor: tuple[str, float] | None = None,
 ) -> Figure:
-    """A point a seed, in the modality's colour; a mark for the best possible; a dotted line for knowing nothing.
+    """Plot one point per seed for each modality, with marks for the best possible and a dotted line for a floor.
 
     Parameters
     ----------
     groups : dict
-        ``{"trained": {"language": [0.9, 1.0, ...], ...}, ...}``; each group gets its own marker and height.
+        ``{"trained": {"language": [0.9, 1.0, ...], ...}, ...}``; each group has its own marker and height.
     best : dict
-        What the best possible predictor has in each modality.
+        Modality -> value of the best possible predictor.
     label : str
-        Of the horizontal axis.
+        Label of the horizontal axis.
     floor : (str, float), optional
-        Name and value of a prediction that knows nothing.
+        Name and value of a constant prediction.
     """
     drawn, (axes,) = figure(1, height=1.2 + 0.65 * len(best))
     offsets = np.linspace(-0.25, 0.25, len(groups)) if len(groups) > 1 else [0.0]

@@ -1,41 +1,41 @@
-"""Pictures of the chapter on missing audio: runs, resamples, pairs, power; each from plain numbers."""
+"""Figures of chapter 6, on missing audio: runs, bootstrap resamples, paired errors, power; all from plain numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import Interval, mean_interval
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure, interval_row, legend
 
-SHADES = ("missing", "reconstructed", "vision", "language", "audio")  # of the lines of one panel, in order
+SHADES = ("missing", "reconstructed", "vision", "language", "audio")  # colours of the lines in a panel, in order
 
 
 def published(percent: Mapping[str, Mapping[str, float]], error: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Accuracies of a published table, in percent, one panel a table part, each with one standard error either way.
+    """Plot the accuracies of a published table in percent, one panel per part, each plus and minus a standard error.
 
     Parameters
     ----------
     percent, error : dict of dict of float
-        Panel -> system -> accuracy, and its standard error, in points.
+        Panel -> system -> accuracy in percent, and its standard error in points.
     """
     drawn, axes = figure(len(percent), height=2.6)
     for panel, (name, rows) in zip(axes, percent.items(), strict=True):
         for y, (system, value) in enumerate(rows.items()):
-            _bar(panel, y, value - error[name][system], value + error[name][system], value, _colour(system))
+            width = error[name][system]
+            interval_row(panel, y, Interval(value, value - width, value + width, 1), _colour(system))
         panel.set(xlabel="Acc2 in %", title=name, ylim=(len(rows) - 0.5, -0.5))
         panel.set_yticks(range(len(rows)), list(rows) if panel is axes[0] else [])
     return drawn
 
 
 def runs(values: Mapping[str, Sequence[float]], metric: str, marks: Mapping[str, float] | None = None) -> Figure:
-    """One metric of several systems: a ring for each seed, a point for their mean, a line for its 95% interval.
+    """Plot one metric of several systems: a ring per seed, a point for the mean, a line for its 95% interval.
 
-    ``marks`` are dotted lines, such as the best possible score or that of one constant prediction.
+    ``marks`` are dotted lines, such as the best possible score or the score of a constant prediction.
     """
     drawn, (axes,) = figure(1, height=1.1 + 0.36 * len(values))
     for label, place in (marks or {}).items():
@@ -44,19 +44,19 @@ def runs(values: Mapping[str, Sequence[float]], metric: str, marks: Mapping[str,
         axes.annotate(label, (place, 1), **above, ha="center", fontsize=9, color=GREY)
     for y, (system, seeds) in enumerate(values.items()):
         interval = mean_interval(seeds)
-        _bar(axes, y, interval.low, interval.high, interval.mean, _colour(system))
-        axes.plot(seeds, np.full(len(seeds), y), "o", color=_colour(system), markerfacecolor="none", alpha=0.8)
+        interval_row(axes, y, interval, _colour(system))
+        axes.plot(seeds, np.full(len(seeds), y), "o", color=COLOURS[_colour(system)], markerfacecolor="none", alpha=0.8)
     axes.set_yticks(range(len(values)), list(values))
     axes.set(xlabel=f"{METRICS[metric].label} ({METRICS[metric].direction})", ylim=(len(values) - 0.5, -0.5))
     return drawn
 
 
 def resamples(means: np.ndarray, interval: tuple[float, float], xlabel: str = "mean of a resample") -> Figure:
-    """How often each mean came up among bootstrap resamples; what lies in the interval is filled."""
+    """Plot how often each mean occurs among bootstrap resamples; bars inside the interval are coloured."""
     drawn, (axes,) = figure(1, height=2.6)
     low, high = interval
     centres, counts = np.unique(np.round(means, 9), return_counts=True)
-    if len(centres) > 50:  # not a few values that come up again and again
+    if len(centres) > 50:  # many different values: use bins
         counts, edges = np.histogram(means, bins=30)
         centres = (edges[1:] + edges[:-1]) / 2
     inside = (centres >= low - 1e-9) & (centres <= high + 1e-9)
@@ -68,32 +68,33 @@ def resamples(means: np.ndarray, interval: tuple[float, float], xlabel: str = "m
     return drawn
 
 
-def pairing(ours: np.ndarray, theirs: np.ndarray, labels: tuple[str, str], found: Mapping[str, Interval]) -> Figure:
-    """Errors of two systems on the same clips against each other; and intervals of their mean difference.
+def pairing(ours: np.ndarray, other: np.ndarray, labels: tuple[str, str], intervals: Mapping[str, Interval]) -> Figure:
+    """Plot the errors of two systems on the same clips against each other, and intervals of their mean difference.
 
     Parameters
     ----------
-    ours, theirs : arrays of shape (N,)
+    ours, other : arrays of shape (N,)
         Error of each clip.
-    labels : names of the two
-    found : dict of Interval
-        Ways to compute the interval of the difference.
+    labels : (str, str)
+        Names of the two systems.
+    intervals : dict of Interval
+        Method -> interval of the difference by that method.
     """
     drawn, (left, right) = figure(2, height=3.2)
-    top = float(max(ours.max(), theirs.max()))
+    top = float(max(ours.max(), other.max()))
     left.plot([0, top], [0, top], color=GREY, linestyle=":")
-    left.scatter(theirs, ours, s=8, alpha=0.4, color=COLOURS["reconstructed"], linewidths=0)
+    left.scatter(other, ours, s=8, alpha=0.4, color=COLOURS["reconstructed"], linewidths=0)
     left.set(xlabel=f"error of {labels[1]}", ylabel=f"error of {labels[0]}", aspect="equal")
     right.axvline(0, color=GREY, linestyle=":")
-    for y, interval in enumerate(found.values()):
-        _bar(right, y, interval.low, interval.high, interval.mean, COLOURS["reconstructed"])
-    right.set_yticks(range(len(found)), list(found))
-    right.set(xlabel=f"MAE of {labels[0]} minus {labels[1]}", ylim=(len(found) - 0.5, -0.5))
+    for y, interval in enumerate(intervals.values()):
+        interval_row(right, y, interval, "reconstructed")
+    right.set_yticks(range(len(intervals)), list(intervals))
+    right.set(xlabel=f"MAE of {labels[0]} minus {labels[1]}", ylim=(len(intervals) - 0.5, -0.5))
     return drawn
 
 
 def power(differences: Sequence[float], curves: Mapping[str, Sequence[float]], marked: float | None = None) -> Figure:
-    """How often an experiment of some size would see each true difference; ``marked`` is one to look at."""
+    """Plot how often experiments of several sizes detect each true difference; ``marked`` is a difference to mark."""
     drawn, (axes,) = figure(1, height=3.2)
     for (name, shares), shade in zip(curves.items(), SHADES, strict=False):
         axes.plot(differences, shares, label=name, color=COLOURS[shade])
@@ -105,17 +106,10 @@ def power(differences: Sequence[float], curves: Mapping[str, Sequence[float]], m
     return drawn
 
 
-def _bar(axes: Axes, y: float, low: float | None, high: float | None, mean: float, colour: str) -> None:
-    """An interval as a thick line, its mean as a point; no line where there is no interval."""
-    if low is not None:
-        axes.plot([low, high], [y, y], color=colour, linewidth=3, alpha=0.5)
-    axes.plot(mean, y, "o", color=colour)
-
-
 def _colour(system: str) -> str:
-    """Pink for what reconstructs, grey for what goes without its audio, the modality's own for one alone."""
+    """Choose pink for "ours", grey for models tested without audio, and its own colour for a single modality."""
     if ", audio" in system:
-        return COLOURS["missing"]
+        return "missing"
     if system.startswith("ours"):
-        return COLOURS["reconstructed"]
-    return COLOURS.get(system, COLOURS["language"] if system != "full" else COLOURS["audio"])
+        return "reconstructed"
+    return "audio" if system == "full" else system if system in COLOURS else "language"

@@ -1,4 +1,4 @@
-"""Pictures of the chapter on data of one's own: which clips have what, and how systems compare without the voice."""
+"""Figures of chapter 9, on your own data: the modalities of each clip, and systems compared without the voice."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from matplotlib.ticker import MaxNLocator
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.measures.statistics import Interval
 from ktnet_lite.names import MODALITIES
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure, interval_row
 
 ABSENT = to_rgba(COLOURS["missing"], 0.25)
 OURS = "ours"
 
 
 def presence(dataset: Dataset) -> Figure:
-    """One panel a split, one row a modality, one column a clip: coloured where the clip has it, pale grey where not."""
+    """Plot the modalities (rows) that each clip (column) has, one panel per split; pale grey marks a missing one."""
     drawn, axes = figure(len(dataset.splits), height=1.6)
     for panel, name in zip(axes, dataset, strict=True):
         split = dataset[name]
@@ -40,26 +40,24 @@ def presence(dataset: Dataset) -> Figure:
 def answers(
     errors: Mapping[str, Sequence[float]], differences: Mapping[str, Interval], floor: tuple[str, float]
 ) -> Figure:
-    """Left: the error of each system, one point a seed. Right: that of ours minus each other's, with its interval.
+    """Plot the error of each system by seed (left), and the error of ours minus each other's with its interval (right).
 
     Parameters
     ----------
     errors : dict of sequences of float
-        Mean absolute error by system, one number a seed.
+        System -> mean absolute error, one number per seed.
     differences : dict of Interval
-        Of systems among those: ``ours`` minus it, so that a number below 0 speaks for ``ours``.
+        System -> error of ``ours`` minus error of that system; below 0, ``ours`` is better.
     floor : (str, float)
-        Name and error of a prediction that knows nothing, drawn as a dotted line.
+        Name and error of a constant prediction, drawn as a dotted line.
     """
     drawn, (left, right) = figure(2, height=1.2 + 0.35 * len(errors))
     for row, (name, values) in enumerate(errors.items()):
-        colour = COLOURS["reconstructed" if name == OURS else "missing" if ", " in name else "language"]
-        left.plot(values, [row] * len(values), "o", color=colour, alpha=0.5)
-        left.plot(np.mean(values), row, "|", color=colour, markersize=16, markeredgewidth=2)
+        colour = "reconstructed" if name == OURS else "missing" if ", " in name else "language"
+        left.plot(values, [row] * len(values), "o", color=COLOURS[colour], alpha=0.5)
+        left.plot(np.mean(values), row, "|", color=COLOURS[colour], markersize=16, markeredgewidth=2)
         if name in differences:
-            interval = differences[name]
-            right.plot([interval.low, interval.high], [row, row], color=colour, linewidth=3, alpha=0.5)
-            right.plot(interval.mean, row, "o", color=colour)
+            interval_row(right, row, differences[name], colour)
     left.axvline(floor[1], color=GREY, linestyle=":")
     right.axvline(0, color=GREY, linestyle=":")
     left.annotate(

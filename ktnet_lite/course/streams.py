@@ -1,4 +1,4 @@
-"""Chapter 1's pictures: clips, padding, labels, what a score rewards, and what the synthetic voice is made of."""
+"""Figures of chapter 1: clips, padding, labels, what a score rewards, and the parts of the synthetic voice."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from ktnet_lite.data import synthetic
 from ktnet_lite.data.schema import Split
+from ktnet_lite.names import Modality
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 CLASSES = np.arange(-3, 4)
-SETS = {
+SETS: dict[tuple[Modality, ...], tuple[str, str, str]] = {
     ("vision",): ("face", COLOURS["vision"], "-"),
     ("language",): ("words", COLOURS["language"], "-"),
     ("audio",): ("voice", COLOURS["audio"], "-"),
@@ -22,20 +23,22 @@ SETS = {
     ("language", "vision", "audio"): ("all three", GREY, "--"),
 }
 REDUNDANCIES = (0.0, 0.25, 0.5, 0.75, 1.0)
-CLIPS = 300  # that an error is measured on
+CLIPS = 300  # test clips for each error
 
 
 def clip(split: Split, index: int) -> Figure:
-    """The words of one clip, and its face and voice as heat maps, steps by features, over the same time."""
+    """Plot the words of one clip, and its face and voice as heat maps (steps by features) over the same time."""
     drawn, (words, *tracks) = figure(1, height=4.6, rows=3)
-    said = split.words[index]
-    for t, word in enumerate(said):
-        middle = (t + 0.5) / len(said)
+    assert split.words is not None
+    spoken = split.words[index]
+    for t, word in enumerate(spoken):
+        middle = (t + 0.5) / len(spoken)
         words.text(middle, 0.3 + 0.4 * (t % 2), word, ha="center", va="center", color=COLOURS["language"])
-    for edge in np.arange(1, len(said)) / len(said):
+    for edge in np.arange(1, len(spoken)) / len(spoken):
         words.axvline(edge, color=GREY, alpha=0.15, linewidth=0.8)
-    words.set(ylim=(0, 1), yticks=[], ylabel=f"words\n{len(said)} steps")
-    for panel, name, label in zip(tracks, ("vision", "audio"), ("face", "voice"), strict=True):
+    words.set(ylim=(0, 1), yticks=[], ylabel=f"words\n{len(spoken)} steps")
+    shown: tuple[tuple[Modality, str], ...] = (("vision", "face"), ("audio", "voice"))
+    for panel, (name, label) in zip(tracks, shown, strict=True):
         values = split.streams[name].clip(index)  # (T_m, D_m)
         bound = np.abs(values).max()
         panel.imshow(
@@ -52,7 +55,7 @@ def clip(split: Split, index: int) -> Figure:
 
 
 def padding(mask: np.ndarray, texts: Sequence[Sequence[str]]) -> Figure:
-    """A batch as a grid, clips by steps: blue where a step is valid, grey where it is padding, each with its text."""
+    """Plot a batch as a grid of clips by steps: valid steps are blue, padding is grey, and each cell has a text."""
     clips, steps = mask.shape
     drawn, (panel,) = figure(1, height=0.7 + 0.5 * clips)
     colours = ListedColormap([COLOURS["missing"], COLOURS["language"]])
@@ -67,9 +70,9 @@ def padding(mask: np.ndarray, texts: Sequence[Sequence[str]]) -> Figure:
 
 
 def timeline(clips: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> Figure:
-    """Spoken words as boxes on a time line in seconds, one row a clip; the gaps between them are silence.
+    """Plot spoken words as boxes on a time line in seconds, one row per clip; the gaps between boxes are silence.
 
-    ``clips`` maps a row's name to its words and their (start, end) in seconds, shape (T, 2).
+    ``clips`` maps the name of a row to its words and their (start, end) in seconds, shape (T, 2).
     """
     drawn, (panel,) = figure(1, height=0.8 + 0.9 * len(clips))
     for y, (words, intervals) in enumerate(clips.values()):
@@ -84,9 +87,9 @@ def timeline(clips: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> Figure:
 
 
 def intervals_of(rhythm: np.ndarray) -> np.ndarray:
-    """Start and end of each word in seconds, (T, 2), from the rhythm features of ``mosi-words``, (T, 5).
+    """Compute start and end of each word in seconds, (T, 2), from the rhythm features of ``mosi-words``, (T, 5).
 
-    A word begins where the one before it ended and its pause is over. (Overlapping words are put one after another.)
+    A word starts after the previous word and the pause between them. Overlapping words are placed one after another.
     """
     duration, before, after = rhythm[:, 0], rhythm[:, 1], rhythm[:, 2]
     starts = before[0] + np.concatenate([[0.0], np.cumsum(duration[:-1] + after[:-1])])
@@ -94,7 +97,7 @@ def intervals_of(rhythm: np.ndarray) -> np.ndarray:
 
 
 def labels(targets: Mapping[str, np.ndarray]) -> Figure:
-    """Share of the clips in each of the seven classes, a panel for each set of scores (N,), counts above the bars."""
+    """Plot the share of clips in each of the seven classes, one panel per set of scores (N,), with counts above."""
     drawn, panels = figure(len(targets), height=2.8)
     counted = {name: np.bincount(np.clip(x, -3, 3).round().astype(int) + 3, minlength=7) for name, x in targets.items()}
     highest = max((counts / counts.sum()).max() for counts in counted.values())
@@ -108,9 +111,9 @@ def labels(targets: Mapping[str, np.ndarray]) -> Figure:
 
 
 def always_negative(marks: Mapping[str, float]) -> Figure:
-    """Weighted F1 of a model that always says "negative", over the share p of negative clips: right, and swapped.
+    """Plot the weighted F1 of always predicting "negative" over the share p of negative clips, correct and swapped.
 
-    ``marks`` names shares that are drawn as dotted lines.
+    ``marks`` maps names to shares, which are drawn as dotted lines.
     """
     drawn, (panel,) = figure(1, height=3.0)
     p = np.linspace(0, 1, 101)
@@ -126,7 +129,7 @@ def always_negative(marks: Mapping[str, float]) -> Figure:
 
 
 def testbed(redundancy: float, noise: float) -> Figure:
-    """Left: the voice track of one clip and its three parts. Right: the best possible MAE over the redundancy."""
+    """Plot the voice track of one clip and its parts (left), and the best possible MAE over the redundancy (right)."""
     drawn, (left, right) = figure(2, height=3.4)
     styles = {"heard": (COLOURS["audio"], 3.0), "what words and face hold": (COLOURS["reconstructed"], 1.5)}
     styles |= {"the voice's own": (COLOURS["valid"], 1.5), "laughter": (COLOURS["missing"], 1.5)}
@@ -147,9 +150,9 @@ def testbed(redundancy: float, noise: float) -> Figure:
 
 
 def voice_parts(redundancy: float, noise: float) -> dict[str, np.ndarray]:
-    """The voice track of one clip and its parts, each (T_A,): what is heard is the sum of the other three.
+    """Return the voice track of one clip and its three parts, each (T_A,); the track is the sum of the parts.
 
-    The knobs change what is added up, not what is drawn from the seed; so sets with other knobs hold the parts alone.
+    The parameters scale the parts but do not change the random draws, so each part can be read from another data set.
     """
     plain = _voice(0.0, 0.0)
     return {
@@ -161,20 +164,20 @@ def voice_parts(redundancy: float, noise: float) -> dict[str, np.ndarray]:
 
 
 @cache
-def best_possible(redundancy: float, noise: float) -> dict[tuple[str, ...], float]:
-    """MAE of the best possible predictor by the modalities that it observes; () stands for none, the median."""
-    made = synthetic.make((1, 1, CLIPS), redundancy, noise)
-    targets, factors = made.dataset["test"].targets, made.factors["test"]
-    guesses = {observed: synthetic.ceiling(factors, observed, redundancy, noise) for observed in SETS}
-    guesses[()] = np.median(targets)
+def best_possible(redundancy: float, noise: float) -> dict[tuple[Modality, ...], float]:
+    """Compute the MAE of the best possible predictor by the modalities that it observes; for none, (), the median."""
+    dataset, factors = synthetic.make((1, 1, CLIPS), redundancy, noise)
+    targets = dataset["test"].targets
+    guesses = {observed: synthetic.ceiling(factors["test"], observed, redundancy, noise) for observed in SETS}
+    guesses[()] = np.full(CLIPS, np.median(targets))
     return {observed: float(np.abs(guess - targets).mean()) for observed, guess in guesses.items()}
 
 
 @cache
 def _voice(redundancy: float, noise: float) -> np.ndarray:
-    """The voice of one clip along the one direction in which the audio features move, (T_A,)."""
-    made = synthetic.make((12, 1, 1), redundancy, noise)
-    audio, factors = made.dataset["train"].streams["audio"], made.factors["train"]
-    direction = np.linalg.svd(audio.values, full_matrices=False)[2][0]  # (D_A,), its sign is open
+    """Project the voice of one clip onto the direction in which its audio features move, (T_A,)."""
+    dataset, factors = synthetic.make((12, 1, 1), redundancy, noise)
+    audio = dataset["train"].streams["audio"]
+    direction = np.linalg.svd(audio.values, full_matrices=False)[2][0]  # (D_A,), sign undetermined
     totals = [(audio.clip(i) @ direction).sum() for i in range(len(audio))]
-    return audio.clip(0) @ direction * np.sign(np.dot(totals, factors.audio)) / 2.0
+    return audio.clip(0) @ direction * np.sign(np.dot(totals, factors["train"].audio)) / 2.0

@@ -1,4 +1,4 @@
-"""Pictures of training: who sees what, losses over steps and epochs, gradients, padding, and the choice of an epoch."""
+"""Figures of chapter 5, on training: what each part sees, losses, gradients, padding, the choice of an epoch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from ktnet_lite.data.batching import Batch
+from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import Objective
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 CYCLE = [COLOURS[name] for name in ("language", "vision", "audio", "reconstructed", "valid")]
 
-# Boxes of the diagram: place, text, colour.
+# Boxes of the diagram: position, text, colour.
 SEEN = {
     "X_L": ((0.0, 3.0), "words", "language"),
     "X_V": ((0.0, 2.0), "face", "vision"),
@@ -55,7 +56,7 @@ TRAINING_ARROWS = (
 
 
 def who_sees_what() -> Figure:
-    """KTNet "ours" above in training, below at test, where the voice and all that hangs on it is gone."""
+    """Draw KTNet "ours" in training (top) and at test (bottom), without the voice and everything that depends on it."""
     drawn, panels = figure(1, height=6.0, rows=2)
     for axes, training in zip(panels, (True, False), strict=True):
         boxes = SEEN | TRAINING if training else SEEN | {"X_A": (TRAINING["X_A"][0], "no voice", "missing")}
@@ -76,18 +77,19 @@ def who_sees_what() -> Figure:
 
 
 def parts(objective: Objective) -> dict[str, nn.Module]:
-    """The parts of "ours" with its audio target, from the inputs to the logits."""
-    model = objective.model
-    found: dict[str, nn.Module] = {f"{name} encoder": part for name, part in model.encoders.items()}
-    found |= {f"transfer {name} to audio": part for name, part in model.transfer.items()}
-    found["delta (A')"] = model.combine
-    found |= {f"cross-modal {pair.replace('_', ' ')}": part for pair, part in model.fusion.cross_modal.items()}
-    found |= {f"{name} decoder": part for name, part in model.fusion.decoders.items()}
-    return found | {"head": model.fusion.head, "audio teacher": objective.audio_target.encoder}
+    """Return the parts of "ours" and its audio target, from the inputs to the logits."""
+    model, target = objective.model, objective.audio_target
+    assert isinstance(model, KTNet) and target is not None
+    modules: dict[str, nn.Module] = {f"{name} encoder": part for name, part in model.encoders.items()}
+    modules |= {f"transfer {name} to audio": part for name, part in model.transfer.items()}
+    modules["delta (A')"] = model.combine
+    modules |= {f"cross-modal {pair.replace('_', ' ')}": part for pair, part in model.fusion.cross_modal.items()}
+    modules |= {f"{name} decoder": part for name, part in model.fusion.decoders.items()}
+    return modules | {"head": model.fusion.head, "audio teacher": target.encoder}
 
 
 def parts_table(objective: Objective, batch: Batch) -> str:
-    """Each part with the shape of what comes out of it for a batch, and its number of parameters, as text."""
+    """List each part with the shape of its output for a batch and its number of parameters, as text."""
     shapes: dict[str, tuple[int, ...]] = {}
     hooks = []
     for name, part in parts(objective).items():
@@ -109,10 +111,10 @@ def parts_table(objective: Objective, batch: Batch) -> str:
 def over_steps(
     runs: Mapping[str, Sequence[float]], ylabel: str, top: float | None = None, mark: tuple[str, float] | None = None
 ) -> Figure:
-    """One number of several runs over the steps; ``mark`` is the name and the height of a dotted line."""
+    """Plot a number of several runs over the steps; ``mark`` is the name and height of a dotted line."""
     drawn, (axes,) = figure(1, height=3.0)
     for i, ((name, values), colour) in enumerate(zip(runs.items(), CYCLE, strict=False)):
-        width = 1 + 0.8 * (len(runs) - 1 - i)  # the first is the widest: of runs that agree, all are seen
+        width = 1 + 0.8 * (len(runs) - 1 - i)  # the first line is the widest, so that coinciding lines all show
         axes.plot(np.arange(1, len(values) + 1), values, label=name, color=colour, linewidth=width)
     if mark is not None:
         axes.axhline(mark[1], color=GREY, linestyle=":", label=mark[0])
@@ -122,9 +124,9 @@ def over_steps(
 
 
 def curves(runs: Mapping[str, Sequence[Mapping[str, float]]], floor: float, top: float) -> Figure:
-    """L1 regression: the training error and the valid error of each run, side by side on one scale.
+    """Plot the training and validation error of each L1 regression run, side by side on one scale.
 
-    ``floor`` is the error of a prediction that knows nothing, drawn as a dotted line; errors above ``top`` are cut off.
+    ``floor`` is the error of the best constant, drawn as a dotted line; errors above ``top`` are cut off.
     """
     drawn, panels = figure(len(runs), height=2.8)
     for axes, (name, history) in zip(panels, runs.items(), strict=True):
@@ -142,7 +144,7 @@ def curves(runs: Mapping[str, Sequence[Mapping[str, float]]], floor: float, top:
 
 
 def padding(lengths: np.ndarray, orders: Mapping[str, Sequence[np.ndarray]]) -> Figure:
-    """Each clip a line as long as it has steps, its padding in grey, batch after batch, for each way to cut them."""
+    """Plot the steps of each clip and its padding as a bar, batch after batch, for each way to form the batches."""
     drawn, panels = figure(len(orders), height=3.2)
     for axes, (name, batches) in zip(panels, orders.items(), strict=True):
         valid = lengths[np.concatenate(batches)]
@@ -159,7 +161,7 @@ def padding(lengths: np.ndarray, orders: Mapping[str, Sequence[np.ndarray]]) -> 
 
 
 def selection(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Valid and test error over the epochs of each run; a ring marks the epoch that the valid split chooses."""
+    """Plot validation and test error over the epochs of each run; a ring marks the epoch with the best validation."""
     drawn, panels = figure(len(runs), height=2.8)
     for axes, (name, history) in zip(panels, runs.items(), strict=True):
         epochs = np.arange(1, len(history) + 1)

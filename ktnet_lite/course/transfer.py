@@ -1,4 +1,4 @@
-"""Pictures of knowledge transfer: two time lines, what L2 and L1 ask for, the collapse, what a reconstruction holds."""
+"""Figures of chapter 3, on knowledge transfer: two time lines, L2 and L1, the collapse, the reconstruction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WATCHED = {"error": "squared error, Eq. (1)", "std": "std of $f_A$", "r2": "$R^2
 
 
 def two_clocks(values: Sequence[float], resampled: Sequence[float]) -> Figure:
-    """One feature of the audio at its own steps, and at the steps of a slower stream; time 0 to 1 is the clip."""
+    """Plot one audio feature at its own steps and at the steps of a slower stream; the clip spans time 0 to 1."""
     drawn, (axes,) = figure(1, height=2.6)
     for series, name, label in ((values, "audio", "$f_A$, own steps"), (resampled, "vision", "on the face's steps")):
         time = (np.arange(len(series)) + 0.5) / len(series)
@@ -29,9 +29,9 @@ def two_clocks(values: Sequence[float], resampled: Sequence[float]) -> Figure:
 
 
 def best_constant(low: float, high: float, share: float) -> Figure:
-    """Mean L2 and L1 loss of every constant guess, for a target that is ``high`` in this share of cases, else ``low``.
+    """Plot the mean L2 and L1 loss of each constant guess; a ``share`` of the targets is ``high``, the rest ``low``.
 
-    A dot marks the least of each curve; the bars are the target.
+    A dot marks the minimum of each curve; bars show the target.
     """
     drawn, (axes,) = figure(1, height=3.0)
     guesses = np.linspace(low - 0.5, high + 0.5, 401)
@@ -47,12 +47,12 @@ def best_constant(low: float, high: float, share: float) -> Figure:
 
 
 def collapse(curves: Mapping[str, Sequence[Mapping[str, Sequence[float]]]]) -> Figure:
-    """For each treatment, and each seed of it, a line: error, std(f_A) and R2 over the steps.
+    """Plot error, std(f_A) and R2 over the steps, one line per treatment and seed.
 
     Parameters
     ----------
     curves : dict of lists
-        By treatment, one dict a seed with the keys ``step``, ``error``, ``std`` and ``r2``, all of one length.
+        Treatment -> one dict per seed with the keys ``step``, ``error``, ``std`` and ``r2``, all of one length.
     """
     drawn, axes = figure(3, height=3.0)
     for treatment, seeds in curves.items():
@@ -68,7 +68,7 @@ def collapse(curves: Mapping[str, Sequence[Mapping[str, Sequence[float]]]]) -> F
 
 
 def variances(real: Sequence[float], explained: Mapping[str, Sequence[float]]) -> Figure:
-    """Variance of each dimension of f_A, the largest first, and that of the reconstruction from each source."""
+    """Plot the variance of each dimension of f_A, largest first, and of the reconstruction from each source."""
     drawn, (axes,) = figure(1, height=2.8)
     order = np.argsort(real)[::-1]
     place = np.arange(len(order))
@@ -81,16 +81,16 @@ def variances(real: Sequence[float], explained: Mapping[str, Sequence[float]]) -
 
 
 def retrieval(ranks: Mapping[str, Sequence[int]], clips: int) -> Figure:
-    """Share of clips whose right audio is among the first k; dotted, what chance gives.
+    """Plot the share of clips whose own audio is among the first k; the dotted line is chance.
 
-    ``ranks`` holds a rank (1 is best) of each clip; a name that is a stream takes that stream's colour.
+    ``ranks`` maps a name to one rank per clip, 1 being the best; the name of a stream gets the stream's colour.
     """
     drawn, (axes,) = figure(1, height=3.2)
     first = np.arange(1, clips + 1)
     axes.plot(first, first / clips, color=GREY, linestyle=":", label="chance")
-    for name, found in ranks.items():
-        within = (np.asarray(found)[:, None] <= first).mean(0)
-        label = f"{name}, median rank {np.median(found):.0f}"
+    for name, places in ranks.items():
+        within = (np.asarray(places)[:, None] <= first).mean(0)
+        label = f"{name}, median rank {np.median(places):.0f}"
         axes.plot(first, within, color=COLOURS.get(name, COLOURS["missing"]), label=label)
     axes.set(xlabel=f"first k of {clips} clips", ylabel="right clip among them", ylim=(0, 1), xlim=(1, clips))
     legend(axes, loc="lower right")
@@ -98,7 +98,7 @@ def retrieval(ranks: Mapping[str, Sequence[int]], clips: int) -> Figure:
 
 
 def one_clip(real: Sequence[float], rebuilt: Mapping[str, Sequence[float]]) -> Figure:
-    """One dimension of f_A over a clip, and the reconstruction of it from each source, each on its own steps."""
+    """Plot one dimension of f_A over a clip, and its reconstruction from each source, each at its own steps."""
     drawn, (axes,) = figure(1, height=2.8)
     for name, series in {"audio": real, **rebuilt}.items():
         time = (np.arange(len(series)) + 0.5) / len(series)

@@ -1,4 +1,4 @@
-"""Sliders and menus for a notebook that runs; without a kernel the picture above them says the same once."""
+"""Sliders and menus for a running notebook; without a kernel, the figure above them is a static example."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ktnet_lite.reporting import plots
 
 
 def play(draw: Callable[..., Figure], alt: str, **controls: Sequence) -> None:
-    """Show ``draw`` for the first value of each control, and, where ipywidgets is there, controls to change them.
+    """Show ``draw`` for the first value of each control and, if ipywidgets is installed, controls to change them.
 
     Parameters
     ----------
     draw : function
-        Takes one value of each control by name and returns a figure.
+        Function of one value per control, by name, that returns a figure.
     alt : str
-        What the first picture shows, for those who cannot see it.
+        Alternative text of the first figure.
     **controls : sequences
-        The values that each may take, the one to begin with first.
+        Values of each control; the first is the initial one.
     """
     plots.show(draw(**{name: values[0] for name, values in controls.items()}), alt)
     try:
