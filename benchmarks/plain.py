@@ -1,8 +1,8 @@
-"""KTNet written plainly, the way MulT's code (Tsai et al. 2019) computes it: what ``step.py`` measures against.
+"""The reference for ``step.py``: KTNet computed as MulT's code (Tsai et al. 2019) does.
 
-Time x Batch x Channel, separate projections of queries, keys and values, explicit matmul, softmax and matmul over
-full padded lengths, attention weights averaged over heads whether or not anyone asks, dropout on attention weights
-and ReLU too, and a convolution of width 1 in front.
+It works in Time x Batch x Channel, with separate projections of queries, keys and values, and explicit matmul, softmax
+and matmul over full padded lengths. It always averages attention weights over heads. It has dropout on attention
+weights and ReLU, and projects the input by a convolution of width 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ktnet_lite.model.losses import Objective
 
 
 class PlainAttention(nn.Module):
-    """Multi-head attention step by step, from the weights of a fused :class:`ktnet_lite.model.layers.Attention`."""
+    """Multi-head attention in separate steps, with the weights of :class:`ktnet_lite.model.layers.Attention`."""
 
     def __init__(self, fused: Attention, dropout: float):
         super().__init__()
@@ -33,7 +33,7 @@ class PlainAttention(nn.Module):
             linear.requires_grad_(fused.qkv.weight.requires_grad)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(T, B, d), (S, B, d), (S, B, d), (B, S) -> (T, B, d), and the weights averaged over heads (B, T, S)."""
+        """Map (T, B, d), (S, B, d), (S, B, d), (B, S) to (T, B, d) and the weights averaged over heads, (B, T, S)."""
         steps, batch, dim = query.shape
         q = self._split(self.query(query) * (dim // self.heads) ** -0.5)
         k, v = self._split(self.key(key)), self._split(self.value(value))  # (B h, S, d / h)
@@ -51,7 +51,7 @@ class PlainAttention(nn.Module):
 
 
 class PlainLayer(nn.Module):
-    """Pre-norm layer on (T, B, d), with dropout on attention weights, ReLU and residual branches."""
+    """A pre-norm layer on (T, B, d), with dropout on attention weights, ReLU and residual branches."""
 
     def __init__(self, layer: TransformerLayer, dropout: float):
         super().__init__()
@@ -98,7 +98,7 @@ class PlainConvolution(nn.Module):
 
 
 def plain(objective: Objective, dropout: float) -> Objective:
-    """The reference: a copy with every encoder and transformer in its plain form, and the same weights."""
+    """Return the reference: a copy with the same weights, and every encoder and transformer in its plain form."""
     reference = copy.deepcopy(objective)
     for parent in list(reference.modules()):
         if isinstance(parent, Embedding):

@@ -1,6 +1,6 @@
-"""KTNet's forward pass in plain NumPy, float64, one unpadded clip at a time: what the tests compare the package with.
+"""The reference for tests: KTNet's forward pass in plain NumPy, float64, one unpadded clip at a time.
 
-Written from the equations, with loops where the package has none, and sharing no code with it.
+It is written from the equations, uses loops where the package has none, and shares no code with the package.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ Weights = dict[str, np.ndarray]
 
 
 def weights_of(module) -> Weights:
-    """A module's state_dict in float64."""
+    """Return a module's state_dict in float64."""
     return {name: tensor.detach().double().numpy() for name, tensor in module.state_dict().items()}
 
 
 def part(weights: Weights, name: str) -> Weights:
-    """The weights of one submodule."""
+    """Select the weights of one submodule."""
     return {key[len(name) + 1 :]: value for key, value in weights.items() if key.startswith(name + ".")}
 
 
@@ -46,7 +46,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 
 def attention(target: np.ndarray, source: np.ndarray, w: Weights, heads: int) -> tuple[np.ndarray, np.ndarray]:
-    """Eq. (3): (T, d), (S, d) -> attended (T, d) and the weights (h, T, S)."""
+    """Eq. (3): (T, d) and (S, d) -> attended steps (T, d) and weights (h, T, S)."""
     dim = target.shape[1]
     q, k, v = (
         x @ w["qkv.weight"][i * dim : (i + 1) * dim].T + w["qkv.bias"][i * dim : (i + 1) * dim]
@@ -61,7 +61,7 @@ def attention(target: np.ndarray, source: np.ndarray, w: Weights, heads: int) ->
 
 
 def transformer_layer(x: np.ndarray, source: np.ndarray | None, w: Weights, heads: int) -> np.ndarray:
-    """Eq. (4), m' = m' + Z'_m, and a feed-forward net with a residual of its own."""
+    """Eq. (4), m' = m' + Z'_m, then a feed-forward network with its own residual."""
     normed = layer_norm(x, part(w, "attention_norm"))
     keys = normed if source is None else layer_norm(source, part(w, "attention_norm"))
     x = x + attention(normed, keys, part(w, "attention"), heads)[0]
@@ -91,7 +91,7 @@ def transfer(x: np.ndarray, w: Weights, heads: int) -> np.ndarray:
 
 
 def combine(parts: list[np.ndarray], w: Weights, heads: int) -> np.ndarray:
-    """delta of Eq. (2), [theta(f_V) || phi(f_L)], along features where there is a way back to d, else along time."""
+    """delta of Eq. (2), [theta(f_V) || phi(f_L)], along features if there is a map back to d, else along time."""
     if "back.weight" in w:
         return linear(transformer(np.concatenate(parts, axis=1), None, part(w, "transformer"), heads), part(w, "back"))
     marked = [x + embedding for x, embedding in zip(parts, w["source_embedding"], strict=True)]
@@ -101,7 +101,7 @@ def combine(parts: list[np.ndarray], w: Weights, heads: int) -> np.ndarray:
 def ktnet(
     clip: dict[str, np.ndarray], w: Weights, heads: int, targets: tuple[str, ...], pooling: str
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """One clip's observed streams, each (T_m, D_m) -> flat logits, and theta(f_V), phi(f_L)."""
+    """Map one clip's observed streams, each (T_m, D_m), to flat logits, theta(f_V) and phi(f_L)."""
     observed = [name for name in ("language", "vision", "audio") if f"encoders.{name}.embedding.project.weight" in w]
     features = {name: encoder(clip[name], part(w, f"encoders.{name}"), heads) for name in observed}
     reconstructed = {}
@@ -114,7 +114,7 @@ def ktnet(
 def fusion(
     features: dict[str, np.ndarray], w: Weights, heads: int, targets: tuple[str, ...], pooling: str
 ) -> np.ndarray:
-    """Streams f_m, each (T_m, d) -> flat logits: every pair of Eq. (3) and (4), the decoders, the head."""
+    """Map streams f_m, each (T_m, d), to flat logits: every pair, Eq. (3) and (4), the decoders, the head."""
     pooled = []
     for target in targets:
         attended = [

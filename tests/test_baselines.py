@@ -1,4 +1,4 @@
-"""What holds for every system: shapes, padding, gradients, learning, doing without audio, what data it takes."""
+"""Tests of every system: shapes, padding, gradients, learning, prediction without audio, the data that it takes."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from small import ALIGNED, DIMS, SIZE, UNALIGNED, extended, make_batch, make_spl
 
 TRAINED = [name for name, system in BASELINES.items() if not system.network.closed_form]
 FORMS = [(name, True) for name in BASELINES] + [(name, False) for name, system in BASELINES.items() if system.unaligned]
-ENOUGH = {"language": [3, 1, 4, 2], "vision": [6, 5, 4, 7], "audio": [9, 4, 8, 3]}  # a frame for each word, for CTC
+ENOUGH = {"language": [3, 1, 4, 2], "vision": [6, 5, 4, 7], "audio": [9, 4, 8, 3]}  # CTC needs a frame for each word
 
 
 def config_of(name: str, loss: str = "l1", **options) -> TrainConfig:
@@ -35,7 +35,7 @@ def make_model(name: str, loss: str = "l1", dims=DIMS, **options) -> Network:
 
 
 def make_dataset(aligned: bool, task: str = "sentiment", absent: int = 0) -> Dataset:
-    """Clips whose every step holds the target plus noise; the first ``absent`` training clips have no audio."""
+    """Make clips whose every step is the target plus noise; the first ``absent`` training clips have no audio."""
     splits = {}
     for seed, (name, clips) in enumerate({"train": 24, "valid": 10, "test": 12}.items()):
         rng = np.random.default_rng(seed)
@@ -73,9 +73,9 @@ def test_padding_changes_no_prediction_and_no_term_of_the_objective(name, aligne
         return {"logits": output.logits, **model.auxiliary(output, batch._replace(streams=streams))}
 
     expected = everything(batch.streams)
-    for steps in (0, 1, 70):  # 70: past the table of positions too
-        found = everything({modality: extended(padded, steps, 1e3) for modality, padded in batch.streams.items()})
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    for steps in (0, 1, 70):  # 70 exceeds the table of positions
+        padded = everything({modality: extended(padded, steps, 1e3) for modality, padded in batch.streams.items()})
+        torch.testing.assert_close(padded, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "aligned"), FORMS)
@@ -89,14 +89,14 @@ def test_a_clip_is_predicted_alone_as_in_a_batch(name, aligned):
 
 @pytest.mark.parametrize(("name", "aligned"), FORMS)
 def test_gradients_reach_every_parameter(name, aligned):
-    """That none is left out also is what DistributedDataParallel asks for."""
+    """DistributedDataParallel requires this too."""
     if name == "constant":
-        pytest.skip("it looks at nothing")
+        pytest.skip("it reads no stream")
     lengths = [5, 3, 6, 4, 5]
     batch = make_batch({m: lengths if aligned or m == "language" else [n + 2 for n in lengths] for m in DIMS})
     model = make_model(name).train()
     Objective(model)(batch)["loss"].backward()
-    # RAVEN's LSTM over a word's frames takes one step where a word has one frame.
+    # In RAVEN a word with one frame gives its nonverbal LSTM a single step.
     raven = {"raven": "frames", "ctc_raven": "network.frames"}.get(name) if aligned or BASELINES[name].ctc else None
     one_step = {f"{raven}.{modality}.weight_hh_l0" for modality in ("vision", "audio")}
     for parameter_name, parameter in model.named_parameters():
@@ -130,7 +130,7 @@ def test_it_overfits_a_single_batch(name, loss):
     ("name", "fill"),
     [(name, fill) for name in (*BASELINES, "ktnet") for fill in make_model(name, variant="full").fills],
 )
-def test_without_audio_nothing_of_it_is_read(name, fill):
+def test_filled_in_audio_is_never_read(name, fill):
     aligned = make_split(ALIGNED)
     model = make_model(name, variant="full")
     others = {modality: aligned.streams[modality] for modality in ("language", "vision")}
@@ -142,14 +142,14 @@ def test_without_audio_nothing_of_it_is_read(name, fill):
         },
         "nan of other lengths": {"audio": longer},
     }
-    found = {
+    predicted = {
         what: evaluate(model, Split({**others, **stream}, aligned.targets, aligned.ids), fill=fill).predictions
         for what, stream in audio.items()
     }
-    assert np.isfinite(found["none"]).all()
-    for what, predictions in found.items():
-        np.testing.assert_array_equal(predictions, found["none"], err_msg=what)
-    assert np.abs(found["none"] - evaluate(model, aligned).predictions).max() > 1e-3  # with audio it says else
+    assert np.isfinite(predicted["none"]).all()
+    for what, predictions in predicted.items():
+        np.testing.assert_array_equal(predictions, predicted["none"], err_msg=what)
+    assert np.abs(predicted["none"] - evaluate(model, aligned).predictions).max() > 1e-3  # audio changes the prediction
 
 
 @pytest.mark.parametrize("name", ["mult", "linear", "rmfn"])
@@ -159,11 +159,11 @@ def test_zeros_are_zeros_and_the_mean_is_the_training_mean(name):
         steps = split.streams["language"].lengths
         audio = Stream(np.tile(value, (steps.sum(), 1)).astype(np.float32), steps)
         by_hand = Split({**split.streams, "audio": audio}, split.targets, split.ids)
-        expected, found = (evaluate(model, s, fill=f).predictions for s, f in ((by_hand, None), (split, fill)))
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+        expected, filled = (evaluate(model, s, fill=f).predictions for s, f in ((by_hand, None), (split, fill)))
+        np.testing.assert_allclose(filled, expected, atol=1e-6)
 
 
-def test_mctn_and_its_ctc_form_need_language_alone():
+def test_mctn_and_its_ctc_form_need_only_language():
     split = make_split(UNALIGNED)
     words = Split({"language": split.streams["language"]}, split.targets, split.ids)
     for name in ("mctn", "ctc_mctn"):
@@ -173,7 +173,7 @@ def test_mctn_and_its_ctc_form_need_language_alone():
         np.testing.assert_array_equal(*results)
 
 
-def test_a_fill_that_a_model_has_no_use_for_is_an_error():
+def test_a_fill_that_a_model_cannot_use_is_an_error():
     split = make_split(ALIGNED)
     for name, fill, message in (
         ("mfm", "zero", "audio cannot be 'zero'; this model can do: inferred"),
@@ -200,21 +200,21 @@ def test_fit_evaluate_save_and_load(name, aligned, tmp_path):
     run = fit(config, data, tmp_path, progress=False)
     model, again = load_model(tmp_path / "model.pt")
     assert again == config
-    expected, found = (evaluate(m, data["test"]) for m in (run.model, model))
-    np.testing.assert_array_equal(found.predictions, expected.predictions)
+    expected, loaded = (evaluate(m, data["test"]) for m in (run.model, model))
+    np.testing.assert_array_equal(loaded.predictions, expected.predictions)
     assert expected.metrics["mae"] < 3 and run.history[run.best_epoch]["valid_mae"] > 0
     assert set(model.weights) <= set(run.history[0])  # every term is in the curves
 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_training_clips_may_lack_audio(name):
-    """What is learned from them is finite, and their absent audio is no target."""
+    """Their absent audio is not a target, so every term is finite."""
     run = fit(config_of(name, epochs=1, batch_size=8), make_dataset(aligned=True, absent=9), progress=False)
     assert all(np.isfinite(value) for value in run.history[0].values())
 
 
 @pytest.mark.parametrize("name", [name for name, system in BASELINES.items() if not system.unaligned])
-def test_streams_of_different_lengths_are_refused_by_name(name):
+def test_unaligned_streams_are_rejected_by_name(name):
     data = make_dataset(aligned=False)
     with pytest.raises(
         DataError, match=r"split train of 'tiny': \w+ of clip 'train\d+' has \d steps and another stream"
@@ -225,13 +225,13 @@ def test_streams_of_different_lengths_are_refused_by_name(name):
         model(make_batch(UNALIGNED).streams)
     with pytest.raises(DataError, match="Systems that take unaligned ones: ktnet, mult, mctn, raven, ctc_mctn"):
         check_fits(model, data["test"], "the file")
-    check_fits(model, make_split({**ALIGNED, "audio": [3, 0, 4, 2]}), "the file")  # absent is not unaligned
+    check_fits(model, make_split({**ALIGNED, "audio": [3, 0, 4, 2]}), "the file")  # a missing modality is aligned
 
 
 @pytest.mark.parametrize("dims", [{"language": 5, "audio": 3}, {"language": 5, "vision": 4}], ids=["LA", "LV"])
 @pytest.mark.parametrize("name", BASELINES)
 def test_two_modalities_are_enough(name, dims):
-    """``mosi-words`` has no vision; a variant may observe less than there is."""
+    """``mosi-words`` has no vision, and a variant may observe only some modalities."""
     batch = make_batch({modality: ALIGNED[modality] for modality in dims})
     model = make_model(name, dims=dims)
     terms = Objective(model)(batch)
@@ -249,7 +249,7 @@ def test_two_modalities_are_enough(name, dims):
         ("ctc_mctn", {"vision": 4, "audio": 3}, "CTC aligns to words, but this data has only vision, audio"),
     ],
 )
-def test_modalities_that_a_system_cannot_do_with_are_an_error(name, dims, message):
+def test_modalities_that_a_system_cannot_use_are_an_error(name, dims, message):
     with pytest.raises(ConfigError, match=message):
         make_model(name, dims=dims)
     with pytest.raises(ConfigError, match="observes none of the data set's modalities"):
@@ -257,7 +257,7 @@ def test_modalities_that_a_system_cannot_do_with_are_an_error(name, dims, messag
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_the_capability_table_says_what_is_so(name):
+def test_the_capability_table_is_true(name):
     system, model = BASELINES[name], make_model(name)
     assert bool(system.unaligned) != model.aligned_only
     expected = {
@@ -278,7 +278,7 @@ def test_the_capability_table_says_what_is_so(name):
         torch.manual_seed(0)
         expected = model.auxiliary(output, batch)
         changed = batch.streams["audio"].values.clone()
-        changed[1] = 50.0  # of the clip that has none; the inputs of MFM stay as they were
+        changed[1] = 50.0  # the clip without audio; the inputs of MFM do not change
         batch = batch._replace(streams={**batch.streams, "audio": batch.streams["audio"]._replace(values=changed)})
         torch.manual_seed(0)
         torch.testing.assert_close(model.auxiliary(output, batch), expected)
@@ -291,7 +291,7 @@ def test_the_book_has_the_capability_table():
         assert " ".join(f"| `{name}` | {' | '.join(cells)} |".split()) in page
 
 
-def test_the_task_loss_of_the_objective_is_the_systems_own():
+def test_the_objective_adds_the_weighted_terms_to_the_task_loss():
     batch, model = make_batch(ALIGNED), make_model("mctn")
     terms = Objective(model)(batch)
     expected = task_loss(model(batch.streams).logits, batch.targets, "l1")

@@ -1,4 +1,4 @@
-"""RMFN, Graph-MFN, MFM, the floors and what they share: against NumPy, from the equations, one clip at a time."""
+"""RMFN, Graph-MFN, MFM, the floors and their shared parts, against NumPy from the equations, clip by clip."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ LACKING = {
     "one without language": ALIGNED | {"language": [3, 1, 4, 0]},
     "none with audio": ALIGNED | {"audio": [0, 0, 0, 0]},
 }
-EDGES = {  # into each vertex, in the order of the efficacies
+EDGES = {  # sources of the edges into each vertex, in the order of the efficacies
     ("language", "vision", "audio"): {
         "language_vision": ["language", "vision"],
         "language_audio": ["language", "audio"],
@@ -59,7 +59,7 @@ def double(streams):
 
 
 def clip_of(split: Split, i: int, w: Weights, names=NAMES) -> dict[str, np.ndarray]:
-    """One clip's streams (T, D_m), standardised; zeros, standardised, where it lacks one."""
+    """Return one clip's standardised streams (T, D_m); a missing one is standardised zeros."""
     raw = {name: split.streams[name].clip(i).astype(float) for name in names}
     steps = max(map(len, raw.values()))
     raw = {name: x if len(x) else np.zeros((steps, DIMS[name])) for name, x in raw.items()}
@@ -67,7 +67,7 @@ def clip_of(split: Split, i: int, w: Weights, names=NAMES) -> dict[str, np.ndarr
 
 
 def check_against_numpy(model, forward, lengths) -> None:
-    """Logits of a padded batch in double precision against ``forward(clip, weights)`` of each clip alone."""
+    """Compare logits of a padded batch in double precision with ``forward(clip, weights)`` of each clip alone."""
     split, model = make_split(lengths), model.double()
     logits = model(double(collate(split, range(len(split)), model.observed).streams)).logits.detach()
     for i in range(len(split)):
@@ -89,7 +89,7 @@ def head(x, w: Weights):
 
 
 def lstm_step(x, h, c, w: Weights, layer=""):
-    """An LSTM's equations; its weights hold the rows of i, f, g, o one after the other."""
+    """The equations of an LSTM; its weights hold the rows of i, f, g, o in that order."""
     rows = x @ w[f"weight_ih{layer}"].T + w[f"bias_ih{layer}"] + h @ w[f"weight_hh{layer}"].T + w[f"bias_hh{layer}"]
     i, f, g, o = rows.reshape(4, -1)
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
@@ -104,7 +104,7 @@ def lstm(x, w: Weights, dim=DIM):
     return np.array(states)
 
 
-# What the baselines share
+# Shared parts
 
 
 def test_a_stream_that_a_clip_lacks_is_zeros_standardised_at_every_step():
@@ -122,7 +122,7 @@ def test_a_stream_that_a_clip_lacks_is_zeros_standardised_at_every_step():
     np.testing.assert_allclose(none.values["audio"], np.broadcast_to(zero, (4, 4, 3)), atol=1e-6)
 
 
-def test_a_modality_that_is_not_in_the_streams_is_not_aligned():
+def test_only_modalities_in_the_streams_are_aligned():
     base, streams = Baseline(DIMS, (7,)), make_batch(ALIGNED).streams
     whole, rest = base.align(streams), base.align({name: streams[name] for name in ("vision", "language")})
     assert tuple(rest.values) == ("language", "vision")
@@ -136,12 +136,12 @@ def test_streams_of_different_lengths_are_an_error():
         Baseline(DIMS, (7,)).align(make_batch(UNALIGNED).streams)
 
 
-def test_a_state_is_held_past_a_clips_end():
+def test_a_state_is_held_after_a_clip_ends():
     new, old = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[5.0, 6.0], [7.0, 8.0]])
     assert hold(torch.tensor([True, False]), new, old).tolist() == [[1.0, 2.0], [7.0, 8.0]]
 
 
-def test_squared_error_is_a_mean_over_valid_steps_of_clips_that_are_present():
+def test_squared_error_is_a_mean_over_valid_steps_of_present_clips():
     truth = torch.zeros(3, 2, 2)
     mask = torch.tensor([[True, True], [True, False], [True, True]])
     predicted = torch.tensor([[[1.0, 2], [3, 4]], [[5, 6], [100, 100]], [[100, 100], [100, 100]]])
@@ -204,7 +204,7 @@ def lsthm(x, z, h, c, w: Weights):
 
 
 def multistage(h, w: Weights):
-    """Three stages of highlight, scaled by D, and fuse; then summarise."""
+    """Three stages of highlight, scaled by D, and fuse, followed by summarise."""
     units, attended, fused = len(h), np.zeros(len(h)), []
     highlight, fuse = (np.zeros(units), linear(h, part(w, "start"))), (np.zeros(units), np.zeros(units))
     for _ in range(3):
@@ -224,7 +224,7 @@ def rmfn(clip, w: Weights):
     return head(np.concatenate([*h.values(), z]), part(w, "head"))
 
 
-def test_an_lsthm_step_is_an_lstms_that_also_hears_z():
+def test_an_lsthm_step_is_an_lstm_step_that_also_reads_z():
     torch.manual_seed(0)
     cell = LSTHM(5, 4, 3).double()
     x, z, h, c = (torch.randn(2, n, dtype=torch.float64) for n in (5, 3, 4, 4))
@@ -242,7 +242,7 @@ def test_three_stages_highlight_fuse_and_summarise():
     np.testing.assert_allclose(fusion(h).detach(), expected, atol=1e-12)
 
 
-def test_even_attention_leaves_h_as_it_is():
+def test_uniform_attention_leaves_h_unchanged():
     torch.manual_seed(0)
     fusion, heard = MultistageFusion(6, 4, 0.0), []
     for name, parameter in fusion.named_parameters():
@@ -260,7 +260,7 @@ def test_rmfn_against_numpy(lengths, names, outputs):
     check_against_numpy(make(RMFN, names, outputs), rmfn, lengths)
 
 
-def test_what_rmfn_fused_comes_back_at_the_next_step():
+def test_the_fused_z_enters_the_next_step_of_rmfn():
     model, streams = make(RMFN), make_batch(ALIGNED).streams
     before = model(streams).logits
     model.cells["vision"].cell.weight_ih.data[:, DIMS["vision"] :] += 1.0  # V
@@ -301,7 +301,7 @@ def test_delta_attention_by_hand():
         np.testing.assert_allclose(result[i], delta_attention(clip, weights_of(attention)), atol=1e-12)
     for parameter in attention.parameters():
         parameter.data.zero_()
-    torch.testing.assert_close(attention(memories), torch.cat(list(memories.values()), -1))  # even attention
+    torch.testing.assert_close(attention(memories), torch.cat(list(memories.values()), -1))  # uniform attention
 
 
 def test_gated_memory_with_delta_attention_by_hand():
@@ -320,7 +320,7 @@ def test_gated_memory_with_delta_attention_by_hand():
 
 
 def graph(memories, w: Weights, efficacies=None):
-    """T of a graph; the efficacies are worked out, or given."""
+    """Compute T of a graph, with computed or given efficacies."""
     names = tuple(memories)
     value = {m: mlp(memories[m], part(w, f"singles.{m}")) for m in names}
     if efficacies is None:
@@ -345,7 +345,7 @@ def test_a_graph_has_a_vertex_for_each_set_and_an_edge_from_each_proper_subset(n
     network = DynamicFusionGraph(names, DIM, 0.0)
     assert network.edges == EDGES[names] and list(network.edges) == list(EDGES[names])
     assert set(network.singles) == set(names) and set(network.vertices) == set(EDGES[names])
-    assert len(network.singles) + len(network.vertices) == 2 ** len(names)  # every set but the empty one, and T
+    assert len(network.singles) + len(network.vertices) == 2 ** len(names)  # every set except the empty one, and T
     for vertex, sources in network.edges.items():
         members = set(names) if vertex == "T" else set(vertex.split("_"))
         for source in sources:
@@ -431,11 +431,11 @@ def test_mfm_against_numpy(names):
 
 
 @pytest.mark.parametrize("lengths", LACKING.values(), ids=LACKING)
-def test_mfm_where_clips_lack_something_against_numpy(lengths):
+def test_mfm_with_missing_modalities_against_numpy(lengths):
     check_against_numpy(make(MFM, outputs=(4, 2)), lambda clip, w: predict(mfm_codes(clip, w), w), lengths)
 
 
-def test_codes_and_what_is_generated_from_them_against_numpy():
+def test_codes_and_generated_streams_against_numpy():
     model, split = make(MFM).double(), make_split(ALIGNED)
     output, w = model(double(collate(split, range(4), NAMES).streams)), weights_of(model)
     for i, steps in enumerate(ALIGNED["language"]):
@@ -465,7 +465,7 @@ def test_every_term_that_mfm_trains_against_numpy(loss, lengths, monkeypatch):
     terms = Objective(model)(collate(split, range(4), NAMES))
 
     codes, task, surrogate = [], 0.0, 0.0
-    errors = {m: [] for m in (*NAMES, "surrogate")}  # of every step and feature
+    errors = {m: [] for m in (*NAMES, "surrogate")}  # at every step and feature
     for i in range(4):
         clip = clip_of(split, i, w)
         codes.append(mfm_codes(clip, w))
@@ -491,8 +491,8 @@ def test_every_term_that_mfm_trains_against_numpy(loss, lengths, monkeypatch):
         assert terms[name].item() == pytest.approx(value, rel=1e-5), name
 
 
-def test_audio_that_is_absent_does_not_count_as_generated():
-    """Where no clip has audio, it changes no term what is generated in its place."""
+def test_missing_audio_does_not_count_in_the_generation_error():
+    """If no clip has audio, the generated audio changes no term."""
     model, batch = make(MFM), make_batch(ALIGNED)
     none = batch._replace(present=batch.present | {"audio": torch.zeros(4, dtype=torch.bool)})
     for name in ("generation", "surrogate"):
@@ -517,7 +517,7 @@ def test_mmd_by_hand():
     assert mmd(codes, prior).item() == pytest.approx(2 - 2 * k(10 / 2), abs=1e-6)
 
 
-def test_mmd_is_nought_for_equal_samples_and_falls_as_samples_approach():
+def test_mmd_is_zero_for_equal_samples_and_falls_as_samples_approach():
     torch.manual_seed(0)
     sample = torch.randn(20, 3)
     assert mmd(sample, sample).item() == pytest.approx(0, abs=1e-6)
@@ -540,7 +540,7 @@ def test_without_audio_mfm_predicts_from_the_surrogate():
 
 
 @pytest.mark.parametrize("names", [("language", "vision"), ("audio",)])
-def test_mfm_has_no_surrogate_where_there_is_no_audio_or_nothing_else(names):
+def test_mfm_has_a_surrogate_only_for_audio_beside_other_modalities(names):
     model, batch = make(MFM, names), make_batch(ALIGNED)
     assert not model.infers_audio and not hasattr(model, "surrogate") and "inferred" not in model.fills
     output = model({name: batch.streams[name] for name in names})
@@ -575,7 +575,7 @@ def test_the_constant_for_l1_is_the_training_median(targets, median):
 def test_the_constant_for_cross_entropy_is_the_frequency_of_each_class():
     train = with_targets(make_split({name: [1] * 8 for name in NAMES}), [-3, -2.6, -0.4, 0.2, 0.5, 1.5, 2.4, 1])
     model = solved(Constant, train, train, "cross_entropy")
-    counts = [2, 0, 0, 3, 1, 2, 0]  # halves go to the even class
+    counts = [2, 0, 0, 3, 1, 2, 0]  # halves round to the even class
     expected = [np.log(n / 8) if n else -30 for n in counts]
     logits = model(make_batch(UNALIGNED).streams).logits
     np.testing.assert_allclose(logits.detach(), [expected] * 4, rtol=1e-6)
@@ -592,14 +592,14 @@ def test_the_constant_for_emotions_is_the_frequency_of_each():
 
 
 def lengths_of(clips: int, seed: int) -> dict[str, list[int]]:
-    """Unaligned clips; each third one lacks audio."""
+    """Make unaligned clips; every third one lacks audio."""
     rng = np.random.default_rng(seed)
     lengths = {name: rng.integers(1, 5, clips).tolist() for name in NAMES}
     return lengths | {"audio": [0 if i % 3 == 0 else n for i, n in enumerate(lengths["audio"])]}
 
 
 def table(split: Split, train: Split) -> np.ndarray:
-    """Each modality's mean over a clip's steps, standardised by the training split; missing audio is a zero step."""
+    """Each modality's mean over a clip's steps, standardised by the training set; missing audio is a zero step."""
     columns = []
     for name in NAMES:
         steps, stream = train.streams[name].values.astype(float), split.streams[name]
@@ -609,16 +609,18 @@ def table(split: Split, train: Split) -> np.ndarray:
 
 
 def splits(loss: str) -> tuple[Split, Split, Split]:
-    """Train, valid and test, with noisy labels that depend on the means; emotion 2 is never felt in training."""
+    """Make train, valid and test with noisy labels that depend on the means; emotion 2 is absent in training."""
     bare = [make_split(lengths_of(n, seed), seed=seed) for seed, n in enumerate((40, 60, 10))]
     rng, result = np.random.default_rng(0), []
     weight = rng.normal(size=(sum(DIMS.values()), 4))
     for split in bare:
-        if loss == "emotion" and split is bare[1]:  # or the surest prediction, so the least penalty, always wins
+        if (
+            loss == "emotion" and split is bare[1]
+        ):  # otherwise the most confident prediction, with the least penalty, always wins
             weight = weight * np.array([1] * 10 + [-1] * 2)[:, None]
         scores = table(split, bare[0]) @ weight + 3 * rng.normal(size=(len(split), 4))
         if loss != "emotion":
-            result.append(with_targets(split, np.clip(scores[:, 0] / 2 + 0.5, -1.4, 3)))  # no clip of classes 0 and 1
+            result.append(with_targets(split, np.clip(scores[:, 0] / 2 + 0.5, -1.4, 3)))  # classes 0 and 1 have no clip
         else:
             emotions = (scores > 0).astype(np.int64)
             emotions[:, 2] = 0
@@ -627,7 +629,7 @@ def splits(loss: str) -> tuple[Split, Split, Split]:
 
 
 def scikit_learn(loss: str, train: Split, strength: float):
-    """A function from a split to what the linear model predicts: scores, class or emotion probabilities."""
+    """Fit a linear model; return a function from a split to scores, class or emotion probabilities."""
     x, y = table(train, train), train.targets
     if loss == "l1":
         ridge = Ridge(alpha=strength).fit(x, y)
@@ -654,7 +656,7 @@ def scikit_learn(loss: str, train: Split, strength: float):
 
 
 def loss_of(predicted: np.ndarray, targets: np.ndarray, loss: str) -> float:
-    """Absolute error of scores (N, 1); log loss of probabilities (N, 7) or (N, 4)."""
+    """Return the absolute error of scores (N, 1), or the log loss of probabilities (N, 7) or (N, 4)."""
     if loss == "l1":
         return np.abs(predicted[:, 0] - targets).mean()
     predicted = predicted.clip(np.exp(ABSENT), 1 - np.exp(ABSENT))
@@ -665,13 +667,15 @@ def loss_of(predicted: np.ndarray, targets: np.ndarray, loss: str) -> float:
 
 
 @pytest.mark.parametrize("loss", OUTPUTS)
-def test_the_linear_floor_is_scikit_learns_with_the_least_loss_on_the_valid_split(loss):
+def test_the_linear_floor_is_scikit_learns_with_the_least_validation_loss(loss):
     train, valid, test = splits(loss)
     models = {strength: scikit_learn(loss, train, strength) for strength in STRENGTHS}
     losses = {strength: loss_of(model(valid), valid.targets, loss) for strength, model in models.items()}
     best = min(losses, key=losses.get)
     fitted = {strength: loss_of(model(train), train.targets, loss) for strength, model in models.items()}
-    assert STRENGTHS[0] < best < STRENGTHS[-1] and best != min(fitted, key=fitted.get)  # or the choice shows nothing
+    assert STRENGTHS[0] < best < STRENGTHS[-1] and best != min(
+        fitted, key=fitted.get
+    )  # otherwise the choice shows nothing
 
     model = solved(Linear, train, valid, loss)
     logits = model(collate(test, range(len(test)), NAMES).streams).logits.detach().double().numpy()
@@ -686,7 +690,7 @@ def test_the_linear_floor_is_scikit_learns_with_the_least_loss_on_the_valid_spli
 
 
 @pytest.mark.parametrize("loss", OUTPUTS)
-def test_strength_is_of_the_penalty(loss, monkeypatch):
+def test_strength_scales_the_penalty(loss, monkeypatch):
     train, valid, test = splits(loss)
     monkeypatch.setattr(floors, "STRENGTHS", (1e3,))
     logits = solved(Linear, train, valid, loss)(collate(test, range(10), NAMES).streams).logits.detach().double()
@@ -700,7 +704,7 @@ def test_the_strengths_rise_over_six_decades():
 
 
 @pytest.mark.parametrize("targets", [[-1, 2] * 6, [1.2] * 12], ids=["two classes", "one class"])
-def test_the_linear_floor_where_classes_have_no_clip(targets):
+def test_the_linear_floor_with_classes_that_have_no_clip(targets):
     train = with_targets(make_split(lengths_of(12, 0)), targets)
     logits = solved(Linear, train, train, "cross_entropy")(collate(train, range(12), NAMES).streams).logits.detach()
     seen = sorted({int(np.rint(target)) + 3 for target in targets})
@@ -709,7 +713,7 @@ def test_the_linear_floor_where_classes_have_no_clip(targets):
     assert (logits.argmax(1).numpy() == np.rint(targets) + 3).mean() > 0.9
 
 
-def test_the_linear_floor_of_an_emotion_that_all_or_none_feel():
+def test_the_linear_floor_of_an_emotion_with_one_label():
     targets = np.random.default_rng(0).integers(0, 2, (12, 4))
     targets[:, 1], targets[:, 3] = 0, 1
     train = with_targets(make_split(lengths_of(12, 0)), targets, np.int64)
@@ -726,7 +730,7 @@ def test_padding_changes_no_prediction_of_the_linear_floor():
     torch.testing.assert_close(model(padded).logits, model(streams).logits, rtol=0, atol=1e-5)
 
 
-def test_the_linear_floor_standardises_what_it_has_not_seen_with_the_training_split():
+def test_the_linear_floor_standardises_new_clips_with_the_training_set():
     train, valid, _ = splits("l1")
     model = solved(Linear, train, valid, "l1")
     shifted = replace(valid, streams={m: Stream(s.values + 1, s.lengths) for m, s in valid.streams.items()})

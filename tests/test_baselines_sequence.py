@@ -1,4 +1,4 @@
-"""MulT, MCTN, RAVEN and CTC alignment against NumPy: one clip at a time, without padding, from the equations."""
+"""MulT, MCTN, RAVEN and CTC alignment against NumPy from the equations, clip by clip, without padding."""
 
 import itertools
 import math
@@ -22,7 +22,7 @@ from small import ALIGNED, DIMS, SIZE, UNALIGNED, extended, make_split, shaken
 
 DIM = 6
 TWO = {"language": DIMS["language"], "audio": DIMS["audio"]}
-# Clip 1, of one word, has no audio; clip 3 has no vision; clip 2 has fewer frames of vision than words.
+# Clip 1 has one word and no audio, clip 3 has no vision, and clip 2 has fewer frames of vision than words.
 GAPS = {"language": [3, 1, 4, 2], "vision": [5, 4, 2, 0], "audio": [4, 0, 5, 3]}
 
 
@@ -32,13 +32,13 @@ def make(system, dims=DIMS, outputs=(7,), **options):
 
 
 def padded_batch(split: Split) -> Batch:
-    """All clips of a split, with nonsense wherever there is padding."""
+    """Collate all clips of a split, with arbitrary values in the padding."""
     batch = collate(split, range(len(split)), tuple(split.streams))
     return batch._replace(streams={name: extended(padded, 2, 9.0) for name, padded in batch.streams.items()})
 
 
 def clip_of(split: Split, i: int) -> dict[str, np.ndarray]:
-    """One clip's streams in float64; one step of zeros for a modality that it lacks."""
+    """Return one clip's streams in float64; a missing modality is one step of zeros."""
     clip = {name: stream.clip(i).astype(float) for name, stream in split.streams.items()}
     return {name: values if len(values) else np.zeros((1, values.shape[1])) for name, values in clip.items()}
 
@@ -51,7 +51,7 @@ def close(result: torch.Tensor, expected, atol: float = 1e-5) -> None:
     np.testing.assert_allclose(result.detach(), expected, rtol=0, atol=atol)
 
 
-# --- what the references share
+# --- shared parts of the references
 
 
 def sigmoid(x):
@@ -59,7 +59,7 @@ def sigmoid(x):
 
 
 def lstm_step(x, hidden, cell, w: Weights, suffix: str = ""):
-    """torch's documented LSTM; its matrices hold the gates i, f, g, o one below the other."""
+    """The LSTM as torch documents it; its matrices hold the gates i, f, g, o in that order."""
     gates = w["weight_ih" + suffix] @ x + w["bias_ih" + suffix] + w["weight_hh" + suffix] @ hidden
     i, f, g, o = np.split(gates + w["bias_hh" + suffix], 4)
     cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(g)
@@ -169,7 +169,7 @@ def mctn_decoder(encoded, w: Weights, steps: int):
 
 
 def mctn(clip, w: Weights):
-    """One clip -> logits, and what is translated: T1^, S^ and, with a third modality, T2^ beside their truths."""
+    """Map one clip to logits and to the translations T1^, S^ and, with a third modality, T2^, beside their truths."""
     source, first, *second = clip
     truth = {name: standardise(x, w, name) for name, x in clip.items()}
 
@@ -187,12 +187,12 @@ def mctn(clip, w: Weights):
     return head(lstm(last, part(w, "recurrent"))[-1], part(w, "head")), terms
 
 
-def test_the_decoder_looks_at_the_encoded_source_before_each_step():
+def test_the_decoder_attends_to_the_encoded_source_before_each_step():
     torch.manual_seed(0)
     decoder = shaken(Decoder(DIM))
     with torch.no_grad():
         for parameter in decoder.parameters():
-            parameter *= 3  # scores far apart, and different at every step
+            parameter *= 3  # so that scores differ much, and at every step
     encoded = extended(Padded(torch.randn(3, 4, DIM), mask_of([4, 2, 1], 4)), 2, 9.0)
     states, w = decoder(encoded, 5), reference.weights_of(decoder)
     for i, length in enumerate([4, 2, 1]):
@@ -240,7 +240,7 @@ def test_mctn_of_two_modalities_has_one_level():
     check_mctn(model, {name: GAPS[name] for name in TWO})
 
 
-def test_mctn_adds_its_translations_with_a_tenth_each():
+def test_mctn_adds_each_translation_with_weight_one_tenth():
     model = make(MCTN, outputs=(1,))
     terms = {name: term.detach() for name, term in Objective(model)(padded_batch(make_split(GAPS))).items()}
     errors = terms["translation"] + terms["cycle"] + terms["second_translation"]
@@ -258,7 +258,7 @@ def test_mctn_translates_from_the_source_and_not_from_the_truth():
     truth = {name: batch.streams[name].values.requires_grad_() for name in ("vision", "audio")}
     terms = model.auxiliary(model(batch.streams), batch)
     assert torch.autograd.grad(terms["cycle"], [*truth.values()], retain_graph=True, allow_unused=True) == (None, None)
-    # d mean (x - t)^2 / dt is linear in t where x does not depend on t
+    # d mean (x - t)^2 / dt is linear in t if x does not depend on t
     gradient = torch.autograd.grad(terms["translation"], truth["vision"], create_graph=True)[0].sum()
     slope = torch.autograd.grad(gradient, truth["vision"])[0]
     scale = model.standardise["vision"].scale
@@ -275,18 +275,18 @@ def test_mctn_needs_two_modalities():
 
 
 def dealt_by_hand(frames, words: int) -> list[list]:
-    """Frame j of T, whose middle is at (j + 1/2) / T of the clip, goes to the word of L that is said then."""
+    """Frame j of T, with its centre at (j + 1/2) / T of the clip, goes to the word of L at that time."""
     hands = [[] for _ in range(words)]
     for j, frame in enumerate(frames):
         hands[((2 * j + 1) * words) // (2 * len(frames))].append(frame)
     return hands
 
 
-def test_frames_are_dealt_to_the_word_in_whose_stretch_their_middle_lies():
+def test_a_frame_goes_to_the_word_that_contains_its_centre():
     rng = np.random.default_rng(0)
     pairs = [(1, 1), (1, 6), (9, 1), (4, 4), (2, 5), (3, 6), (12, 6), *rng.integers(1, 13, (80, 2)).tolist()]
     frame_counts, word_counts = map(list, zip(*pairs, strict=True))
-    values = torch.arange(len(pairs) * 15.0).view(-1, 15, 1)  # every frame another number
+    values = torch.arange(len(pairs) * 15.0).view(-1, 15, 1)  # a different number for every frame
     frames = Padded(values, mask_of(frame_counts, 15))
     dealt = deal(frames, Padded(torch.zeros(len(pairs), 14, 2), mask_of(word_counts, 14)))
     assert dealt.mask.shape == dealt.values.shape[:3] and dealt.mask.shape[1] == 14
@@ -300,7 +300,7 @@ def test_frames_are_dealt_to_the_word_in_whose_stretch_their_middle_lies():
 
 
 @pytest.mark.parametrize(("frames", "words"), [(7, 3), (3, 3), (2, 5), (1, 4)])
-def test_frames_are_dealt_alike_where_nothing_is_padding(frames, words):
+def test_frames_are_distributed_alike_without_padding(frames, words):
     values = torch.arange(2.0 * frames).view(2, frames, 1)
     dealt = deal(Padded(values), Padded(torch.zeros(2, words, 2)))
     for i in range(2):
@@ -311,7 +311,7 @@ def test_frames_are_dealt_alike_where_nothing_is_padding(frames, words):
 @pytest.mark.parametrize(
     ("beta", "by", "expected"),
     [
-        (1.0, (0.0, 10.0), (3.0, 9.0)),  # the word's length is 5
+        (1.0, (0.0, 10.0), (3.0, 9.0)),  # the norm of the word is 5
         (0.5, (0.0, 10.0), (3.0, 6.5)),
         (2.0, (0.0, 10.0), (3.0, 14.0)),
         (2.0, (0.0, 8.0), (3.0, 12.0)),
@@ -339,14 +339,14 @@ def test_no_shift_is_longer_than_beta_times_the_word_and_short_ones_stay():
     assert torch.equal(shift(words, by), shift(words, by, 1.0))
 
 
-def test_a_shift_of_nothing_has_finite_gradients():
+def test_a_zero_shift_has_finite_gradients():
     words, by = torch.zeros(2, 3, requires_grad=True), torch.zeros(2, 3, requires_grad=True)
     shift(words, by).sum().backward()
     assert words.grad.isfinite().all() and by.grad.isfinite().all()
 
 
 def raven(clip, w: Weights):
-    """One clip -> logits, and alpha before its bound of 1, for each word."""
+    """Map one clip to logits, and to alpha of each word before the bound of 1."""
     words = standardise(clip["language"], w, "language")
     shifts = np.tile(w["bias"], (len(words), 1))
     for name in clip:
@@ -378,7 +378,7 @@ def test_raven_against_numpy(lengths, outputs):
     model = make(RAVEN, outputs=outputs)
     with torch.no_grad():
         for layer in model.shifts.values():
-            layer.weight *= 10  # so that some shifts are too long and some are not
+            layer.weight *= 10  # so that only some shifts are too long
     alphas = check_raven(model, lengths)
     assert (alphas < 0.9).any() and (alphas > 1.1).any()
 
@@ -403,12 +403,12 @@ def test_raven_needs_words_and_something_to_shift_them(dims):
 
 
 def collapse(path: tuple[int, ...]) -> tuple[int, ...]:
-    """What a path says: without repetitions, then without blanks."""
+    """Reduce a path to its words: drop repetitions, then blanks."""
     return tuple(label for label, _ in itertools.groupby(path) if label)
 
 
 def enumerated(probabilities: np.ndarray) -> float:
-    """P (T, 1 + n) -> -log p(1, ..., n) / n by summing over every path."""
+    """Compute -log p(1, ..., n) / n from P (T, 1 + n) by summing over every path."""
     frames, labels = probabilities.shape
     total = sum(
         math.prod(probabilities[t, label] for t, label in enumerate(path))
@@ -419,7 +419,7 @@ def enumerated(probabilities: np.ndarray) -> float:
 
 
 def random_table(frames: list[int], words: list[int], seed: int = 0) -> torch.Tensor:
-    """log P (B, T, 1 + L): rows add up to 1 over the words that a clip has; nonsense past its frames."""
+    """Make log P (B, T, 1 + L) whose rows sum to 1 over the words of a clip, arbitrary beyond its frames."""
     generator = torch.Generator().manual_seed(seed)
     logits = 2 * torch.randn(len(frames), max(frames) + 2, 2 + max(words), generator=generator)
     valid = torch.arange(logits.shape[2]) <= torch.tensor(words)[:, None]
@@ -437,7 +437,7 @@ def test_ctc_sums_over_every_path(frames, words):
     assert float(result) == pytest.approx(expected, rel=1e-5)
 
 
-def test_ctc_is_a_mean_over_clips_that_are_there_and_have_a_frame_for_each_word():
+def test_ctc_is_a_mean_over_present_clips_with_a_frame_for_each_word():
     frames, words = map(list, zip(*SIZES, strict=True))
     table = random_table(frames, words)
     present = torch.arange(len(SIZES)) % 4 > 0
@@ -447,7 +447,7 @@ def test_ctc_is_a_mean_over_clips_that_are_there_and_have_a_frame_for_each_word(
     result = ctc(table, torch.tensor(frames), torch.tensor(words), present)
     assert float(result) == pytest.approx(np.mean(expected), rel=1e-5)
     alone = ctc(table[:2], torch.tensor(frames[:2]), torch.tensor(words[:2]), torch.tensor([False, True]))
-    assert float(alone) == 0  # of two clips one is not there and one too short
+    assert float(alone) == 0  # one of the two clips is missing and one is too short
 
 
 def test_ctc_has_finite_gradients_and_none_for_clips_that_do_not_count():
@@ -464,7 +464,7 @@ def test_ctc_has_finite_gradients_and_none_for_clips_that_do_not_count():
 
 
 def aligner(frames, words, w: Weights):
-    """Standardised frames (T, D), words (L, D_L) -> P (T, 1 + L), blank first."""
+    """Map standardised frames (T, D) and words (L, D_L) to P (T, 1 + L), blank first."""
     keys = linear(words, part(w, "key"))
     dim = keys.shape[1]
     keys = np.concatenate([w["blank"][None], keys + reference.positions(len(words), dim)])
@@ -472,7 +472,7 @@ def aligner(frames, words, w: Weights):
 
 
 def aligned_by_hand(clip, w: Weights):
-    """One clip, every other stream on the words' time line: each word's mean frame, weighed by P; and the P."""
+    """Align one clip: the mean frame of each word, weighted by P, for every other stream; and the P."""
     aligned, tables = {"language": clip["language"]}, {}
     inner = part(w, "network")
     words = standardise(clip["language"], inner, "language")
@@ -490,7 +490,7 @@ def make_aligned(system=RAVEN, outputs=(7,)) -> CTCAligned:
 
 
 @pytest.mark.parametrize("lengths", [UNALIGNED, ALIGNED, GAPS], ids=["unaligned", "aligned", "gaps"])
-def test_alignment_and_the_raven_behind_it_against_numpy(lengths):
+def test_alignment_and_raven_on_top_against_numpy(lengths):
     model, split = make_aligned(), make_split(lengths)
     batch = padded_batch(split)
     output, w = model(batch.streams), reference.weights_of(model)
@@ -505,7 +505,7 @@ def test_alignment_and_the_raven_behind_it_against_numpy(lengths):
             frames, words = len(expected), len(aligned["language"])
             table = output.log_probabilities[name][i].exp()
             close(table[:frames, : words + 1], expected)
-            assert (table[:, words + 1 :] == 0).all()  # no word that the clip does not have
+            assert (table[:, words + 1 :] == 0).all()  # words beyond the clip's last have probability 0
             close(output.streams[name].values[i, :words], aligned[name])
             assert torch.equal(output.streams[name].values[i], model.align(batch.streams, name)[0].values[i])
 
@@ -520,7 +520,7 @@ def test_alignment_takes_streams_without_padding():
 
 
 @pytest.mark.parametrize("system", [RAVEN, MCTN])
-def test_the_terms_of_alignment_are_the_inner_systems_and_one_ctc_for_each_stream(system):
+def test_alignment_adds_one_ctc_term_per_stream_to_the_inner_terms(system):
     model, split = make_aligned(system, (1,)), make_split(GAPS)
     batch = padded_batch(split)
     output, w = model(batch.streams), reference.weights_of(model)
@@ -582,7 +582,7 @@ FEATURES = 12
 
 
 def planted(clips: int, seed: int) -> tuple[Padded, Padded, list[np.ndarray]]:
-    """Frames that are noisy copies of the words' vectors, each word 1 to 3 times; words; each frame's word, from 1."""
+    """Make frames that are noisy copies of word vectors, 1 to 3 per word; the words; and each frame's word, from 1."""
     rng = np.random.default_rng(seed)
     said = [np.repeat(np.arange(n), rng.integers(1, 4, n)) for n in rng.integers(3, 7, clips)]
     words = [rng.normal(size=(k[-1] + 1, FEATURES)) for k in said]
@@ -600,8 +600,8 @@ def planted(clips: int, seed: int) -> tuple[Padded, Padded, list[np.ndarray]]:
 
 
 @torch.no_grad()
-def found(model: Aligner) -> tuple[float, float]:
-    """On new clips: of frames that are not blank the share at its word; of clips the share with all words in order."""
+def measure(model: Aligner) -> tuple[float, float]:
+    """Measure new clips: the share of non-blank frames at the right word, and of clips with all words in order."""
     frames, words, said = planted(100, seed=9)
     best = model(frames, words).argmax(-1).numpy()
     right, in_order = [], []
@@ -615,7 +615,7 @@ def found(model: Aligner) -> tuple[float, float]:
 def test_ctc_alone_finds_a_planted_alignment():
     torch.manual_seed(0)
     model = Aligner(FEATURES, FEATURES, 32)
-    right, in_order = found(model)
+    right, in_order = measure(model)
     assert right < 0.5 and in_order < 0.1
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
     for step in range(200):
@@ -624,5 +624,5 @@ def test_ctc_alone_finds_a_planted_alignment():
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    right, in_order = found(model)
+    right, in_order = measure(model)
     assert right > 0.98 and in_order > 0.9

@@ -1,4 +1,4 @@
-"""The pictures of the chapter on ablations show the numbers that they are given."""
+"""Figures of chapter 8: they show the given numbers."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from ktnet_lite.reporting.plots import COLOURS
 
 
 def points(axes):
-    """Setting -> where its filled point lies."""
+    """Return the position of the filled point of each setting."""
     names = {tick: label.get_text() for tick, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)}
     filled = [line for line in axes.lines if line.get_marker() in "oD" and line.get_markerfacecolor() != "none"]
     return {names[line.get_ydata()[0]]: float(line.get_xdata()[0]) for line in filled}
 
 
-def test_a_forest_has_each_difference_its_interval_and_its_seeds_sorted_within_its_group():
+def test_a_forest_shows_differences_intervals_and_seeds_sorted_within_groups():
     groups = {
         "a": {"worse": Interval(0.2, 0.1, 0.3, 2), "better": Interval(-0.1, -0.2, 0.0, 2)},
         "b": {"one run": Interval(0.05, None, None, 1)},
@@ -34,7 +34,7 @@ def test_a_forest_has_each_difference_its_interval_and_its_seeds_sorted_within_i
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row is on top
 
 
-def test_ranks_are_places_by_each_seed_and_by_the_mean():
+def test_ranks_are_by_each_seed_and_by_the_mean():
     (axes,) = ablations.ranks({"x": [1.0, 3.0], "y": [2.0, 1.5], "z": [3.0, 2.0]}, {"y": "language"}).axes
     lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
     assert lines == {"x": [1, 3, 2], "y": [2, 1, 1], "z": [3, 2, 3]}
@@ -54,7 +54,7 @@ def test_published_numbers_have_no_interval_and_ours_have():
     assert [list(line.get_xdata()) for line in right.lines if line.get_linewidth() == 3] == [[0.0, 0.2], [-0.3, 0.1]]
 
 
-def test_seeds_needed_are_the_curves_and_the_line_what_was_had():
+def test_seeds_needed_are_the_curves_and_ours_the_line():
     (axes,) = ablations.seeds_needed([0.01, 0.1], {"large": [100.0, 4.0], "small": [9.0, 2.0]}, had=3).axes
     first, second, line = axes.lines
     np.testing.assert_array_equal(first.get_ydata(), [100.0, 4.0])

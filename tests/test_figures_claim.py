@@ -1,4 +1,4 @@
-"""Chapter 7's pictures: what is drawn is the data."""
+"""Figures of chapter 7: they show the given data."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from ktnet_lite.course import claim
 from ktnet_lite.data import synthetic
 
 
-def test_a_heat_map_has_every_number_and_brackets_those_in_doubt():
+def test_a_heat_map_shows_every_number_and_brackets_undetected_differences():
     values = np.array([[0.4, 0.0], [-0.1, 0.2]])
     sure = np.array([[True, False], [False, True]])
     drawn = claim.heat_maps({"a": (values, sure), "b": (-values, None)}, (0.0, 1.0), (0.0, 3.0))
@@ -16,7 +16,7 @@ def test_a_heat_map_has_every_number_and_brackets_those_in_doubt():
     assert [text.get_text() for text in right.texts] == ["-0.40", "0.00", "+0.10", "-0.20"]
     mesh = left.collections[0]
     np.testing.assert_allclose(mesh.get_array().reshape(2, 2), values)
-    assert mesh.norm(0.0) == 0.5 and mesh.norm(0.4) == 1.0  # no difference is the middle of one scale
+    assert mesh.norm(0.0) == 0.5 and mesh.norm(0.4) == 1.0  # zero is the middle of the common scale
     assert left.texts[2].get_position() == (0.5, 1.5)  # second redundancy, first noise
     assert [label.get_text() for label in left.get_xticklabels()] == ["0", "3"]
 
@@ -34,7 +34,7 @@ def test_the_knobs_show_the_voice_the_ceilings_and_the_place(redundancy, laughte
     heard, clean, best = (line.get_ydata() for line in voice.lines)
     gap = np.abs(heard - clean).max()
     assert gap == pytest.approx(0, abs=1e-6) if laughter == 0 else gap > 0.1
-    if redundancy == 1:  # all of the voice is in words and face
+    if redundancy == 1:  # words and face determine the whole voice
         np.testing.assert_allclose(best, clean)
     if redundancy == 0:
         np.testing.assert_array_equal(best, 0)

@@ -1,4 +1,4 @@
-"""What the pictures of cross-modal attention draw is what they are given, or what the model attends to."""
+"""Figures of chapter 4: they show the given numbers, or the model's attention."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The pictures of chapter 2 hold the numbers that they are given."""
+"""Figures of chapter 2: they show the given numbers."""
 
 import numpy as np
 

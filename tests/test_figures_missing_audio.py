@@ -1,4 +1,4 @@
-"""The pictures of the chapter on missing audio show the numbers that they are given."""
+"""Figures of chapter 6: they show the given numbers."""
 
 import numpy as np
 from matplotlib.colors import to_hex
@@ -9,7 +9,7 @@ from ktnet_lite.reporting.plots import COLOURS
 
 
 def points(axes):
-    """Where the filled points lie, one for each row."""
+    """Return the positions of the filled points, one per row."""
     return [
         (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
         for line in axes.lines
@@ -57,9 +57,9 @@ def test_resamples_are_shares_and_the_interval_is_filled():
 
 
 def test_pairing_shows_each_clip_once_and_each_interval():
-    ours, theirs = np.array([0.1, 0.5]), np.array([0.2, 0.4])
-    found = {"paired": Interval(-0.1, -0.2, 0.0, 2), "unpaired": Interval(-0.1, -0.5, 0.3, 2)}
-    left, right = missing_audio.pairing(ours, theirs, ("ours", "full"), found).axes
+    ours, other = np.array([0.1, 0.5]), np.array([0.2, 0.4])
+    intervals = {"paired": Interval(-0.1, -0.2, 0.0, 2), "unpaired": Interval(-0.1, -0.5, 0.3, 2)}
+    left, right = missing_audio.pairing(ours, other, ("ours", "full"), intervals).axes
     np.testing.assert_allclose(left.collections[0].get_offsets(), [[0.2, 0.1], [0.4, 0.5]])
     assert spans(right) == [[-0.2, 0.0], [-0.5, 0.3]]
     assert right.get_xlabel() == "MAE of ours minus full"
@@ -73,7 +73,7 @@ def test_power_draws_each_curve():
     assert [0.5, 0.5] in [list(line.get_xdata()) for line in axes.lines]
 
 
-def test_colours_tell_what_is_missing_and_what_is_reconstructed():
+def test_colours_distinguish_missing_and_reconstructed_audio():
     named = {"full": "audio", "vision": "vision", "language": "language", "language_vision": "language"}
     named |= {"ours": "reconstructed", "ours, lambda = 0": "reconstructed", "full, audio = mean": "missing"}
     for system, shade in named.items():

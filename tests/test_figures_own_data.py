@@ -1,4 +1,4 @@
-"""The pictures of the chapter on data of one's own show the clips and the numbers that they are given."""
+"""Figures of chapter 9: they show the given clips and numbers."""
 
 import numpy as np
 from matplotlib.colors import to_rgba

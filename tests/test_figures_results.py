@@ -1,4 +1,4 @@
-"""The pictures of the results page show the numbers that they are given."""
+"""Figures of the results page: they show the given numbers."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from ktnet_lite.names import System
 from ktnet_lite.reporting.plots import COLOURS
 
 
-def test_panels_share_their_rows_and_leave_a_gap_where_one_is_missing():
+def test_panels_share_their_rows_and_leave_gaps_for_missing_ones():
     full, ours = System("ktnet", "full"), System("ktnet", "ours")
     rows = {
         "here": {full: Interval(0.5, 0.4, 0.7, 5), ours: Interval(0.9, None, None, 1)},
@@ -25,7 +25,7 @@ def test_panels_share_their_rows_and_leave_a_gap_where_one_is_missing():
     assert (left.get_title(), right.get_xlabel()) == ("here", "MAE")
 
 
-def test_curves_are_means_over_seeds_with_a_band_where_there_are_several():
+def test_curves_are_means_with_a_band_over_several_seeds():
     runs = {"here": {"full": [[1.0, 0.8], [0.8, 0.4]], "ours": [[0.5, 0.3]]}}
     drawn = learning_curves(runs, "error")
     (panel,) = drawn.axes

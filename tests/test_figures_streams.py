@@ -1,4 +1,4 @@
-"""Chapter 1's pictures show the numbers that they are given; real data is taken where it is, and never downloaded."""
+"""Figures of chapter 1: they show the given numbers. Real data is loaded if present and never downloaded."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_the_testbed_draws_the_parts_and_the_best_possible_errors():
     assert drawn["words + face"] == best["language", "vision"] and drawn["none: the median"] == best[()]
 
 
-def test_real_data_is_read_where_it_is_and_never_downloaded(tmp_path, monkeypatch):
+def test_real_data_is_loaded_if_present_and_never_downloaded(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "download", lambda *_: pytest.fail("downloaded"))
     monkeypatch.delenv("KTNET_DATA", raising=False)
     assert at_hand.load("mosi-words", tmp_path) is None

@@ -1,4 +1,4 @@
-"""The pictures of the training chapter: what is drawn is the data."""
+"""Figures of chapter 5: they show the given data."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def lines(axes):
     return {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
 
 
-def test_the_voice_is_there_in_training_alone():
+def test_the_voice_appears_only_in_training():
     training, test = pictures.who_sees_what().axes
     texts = [{text.get_text() for text in axes.texts if text.get_text()} for axes in (training, test)]
     assert texts[0] - texts[1] == {"voice", "teacher, $f_A$", "Eq. (1)", "Eq. (5)"}
@@ -26,12 +26,12 @@ def test_the_voice_is_there_in_training_alone():
 
 def test_the_parts_are_all_of_the_model_each_once():
     objective = make_objective(make_model("ours"), "random")
-    found = [parameter for part in pictures.parts(objective).values() for parameter in part.parameters()]
-    assert {id(parameter) for parameter in found} == {id(parameter) for parameter in objective.parameters()}
-    assert len(found) == len(list(objective.parameters()))
+    parameters = [parameter for part in pictures.parts(objective).values() for parameter in part.parameters()]
+    assert {id(parameter) for parameter in parameters} == {id(parameter) for parameter in objective.parameters()}
+    assert len(parameters) == len(list(objective.parameters()))
 
 
-def test_the_table_has_what_comes_out_of_each_part_and_leaves_no_hook():
+def test_the_table_has_the_output_shape_of_each_part_and_leaves_no_hook():
     objective = make_objective(make_model("ours"), "random")
     rows = pictures.parts_table(objective, make_batch(UNALIGNED)).splitlines()
     longest = {name: max(lengths) for name, lengths in UNALIGNED.items()}
@@ -51,7 +51,7 @@ def test_steps_and_epochs_are_drawn_as_they_are():
     assert right.get_title() == "bad" and left.get_ylim() == right.get_ylim() == (0, 3.0)
 
 
-def test_the_ring_is_where_the_valid_split_is_best():
+def test_the_ring_marks_the_best_validation_epoch():
     (axes,) = pictures.selection({"seed 0": HISTORY}).axes
     assert lines(axes)["valid"] == [1.2, 1.0] and lines(axes)["test"] == [1.3, 1.4]
     rings = [line for line in axes.get_lines() if line.get_marker() == "o"]
@@ -62,7 +62,7 @@ def test_padding_fills_each_clip_up_to_the_longest_of_its_batch():
     lengths = np.array([1, 9, 2, 8])
     cuts = {"any": [np.array([0, 1]), np.array([2, 3])], "like": [np.array([0, 2]), np.array([3, 1])]}
     for axes, expected in zip(pictures.padding(lengths, cuts).axes, ([8, 0, 6, 0], [1, 0, 1, 0]), strict=True):
-        padded, steps = axes.patches  # the steps are drawn over what they are padded to
+        padded, steps = axes.patches  # the steps are drawn on top of the padded length
         order = np.concatenate(cuts[axes.get_title().split(":")[0]])
         assert list(steps.get_data().values) == list(lengths[order])
         assert list(padded.get_data().values - steps.get_data().values) == expected

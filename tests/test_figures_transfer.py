@@ -1,4 +1,4 @@
-"""The pictures of the chapter on knowledge transfer draw the numbers that they are given."""
+"""Figures of chapter 3: they show the given numbers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Positions, attention and transformer: by hand, and against NumPy in float64."""
+"""Positions, attention and transformer, by hand and against NumPy in float64."""
 
 import math
 
@@ -25,7 +25,7 @@ def test_positions_against_numpy(dim):
 
 def test_positions_scale_by_sqrt_d_and_grow_with_the_stream():
     module = Positions(4)
-    assert not module.state_dict()  # the table's size is no part of a checkpoint
+    assert not module.state_dict()  # checkpoints do not hold the table, so its size is free
     x = torch.randn(2, 300, 4)
     expected = 2 * x + torch.from_numpy(reference.positions(300, 4)).float()
     torch.testing.assert_close(module(x), expected, rtol=0, atol=5e-5)
@@ -33,7 +33,7 @@ def test_positions_scale_by_sqrt_d_and_grow_with_the_stream():
 
 
 def plain_attention(heads: int) -> Attention:
-    """Projections that change nothing."""
+    """Set all projections to the identity."""
     attention = Attention(2, heads)
     with torch.no_grad():
         attention.qkv.weight.copy_(torch.eye(2).repeat(3, 1))
@@ -54,7 +54,7 @@ def test_one_head_by_hand():
 
 
 def test_two_heads_by_hand():
-    # d_k is the head's width, 1: the first head weighs 3/4 and 1/4; the second has a query of 0 and weighs evenly
+    # d_k is 1: the weights of the first head are 3/4 and 1/4; the second has query 0, so uniform weights
     target = torch.tensor([[[math.log(3), 0.0]]])
     attention = plain_attention(2)
     torch.testing.assert_close(attention(target, SOURCE), torch.tensor([[[0.75, 0.5]]]))
@@ -100,7 +100,7 @@ def test_width_must_be_a_multiple_of_heads():
 
 @pytest.mark.parametrize("crossed", [False, True])
 def test_transformer_layer_against_numpy(crossed):
-    """Eq. (4): residuals around the attention and around the feed-forward net, norms before them."""
+    """Eq. (4): residuals around the attention and the feed-forward network, each after a norm."""
     layer = shaken(TransformerLayer(8, 2)).eval()
     w = reference.weights_of(layer)
     target, source, mask, lengths = random_pair()
@@ -147,7 +147,7 @@ def test_transformer_against_numpy(crossed):
             x = reference.transformer_layer(x, keys if crossed else None, layer, 2)
 
 
-def test_dropout_acts_in_training_alone():
+def test_dropout_acts_only_in_training():
     layer = shaken(TransformerLayer(8, 2, dropout=0.5))
     x = torch.randn(2, 3, 8)
     assert not torch.equal(layer(x), layer(x))
@@ -160,7 +160,7 @@ def test_dropout_keeps_the_right_share_at_the_right_scale():
     dropout, x = Dropout(0.25), torch.full((80_003,), 3.0, requires_grad=True)
     dropped = dropout(x)
     assert set(dropped.tolist()) == {0.0, 4.0}  # 3 / (1 - p)
-    share = (dropped != 0)[:80_000].view(-1, 8).float().mean(0)  # of each byte of a random word
+    share = (dropped != 0)[:80_000].view(-1, 8).float().mean(0)  # for each byte of a random word
     torch.testing.assert_close(share, torch.full((8,), 0.75), rtol=0, atol=0.02)
     dropped.sum().backward()
     torch.testing.assert_close(x.grad, dropped.detach() / 3)

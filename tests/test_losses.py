@@ -1,4 +1,4 @@
-"""Eq. (1), (5) and (6) by hand and against NumPy; the four treatments of the audio target."""
+"""Eq. (1), (5) and (6), by hand and against NumPy; the four treatments of the audio target."""
 
 import math
 
@@ -29,7 +29,7 @@ from small import ALIGNED, DIMS, SIZE, UNALIGNED, extended, make_batch, make_mod
 
 
 def column(*values: float) -> torch.Tensor:
-    """One clip of one feature, shape (1, T, 1)."""
+    """Make one clip of one feature, shape (1, T, 1)."""
     return torch.tensor(values)[None, :, None]
 
 
@@ -65,7 +65,7 @@ def test_resampling_against_torch_clip_by_clip():
         clip = features[i : i + 1, : old[i]].transpose(1, 2)
         expected = F.interpolate(clip, size=new[i], mode="linear", align_corners=False).transpose(1, 2)[0]
         torch.testing.assert_close(result[i, : new[i]], expected)
-    assert torch.equal(result[2, :12], features[2])  # equal lengths: unchanged, to the bit
+    assert torch.equal(result[2, :12], features[2])  # equal lengths leave it bitwise unchanged
 
 
 def test_resampling_long_clips_stays_on_the_line():
@@ -79,7 +79,7 @@ def test_resampling_long_clips_stays_on_the_line():
 
 
 def test_consistency_by_hand():
-    # clip 0 has 2 steps against 2 of audio, clip 1 has 1 step against the mean of 2
+    # clip 0 compares 2 steps with 2 of audio, clip 1 compares 1 step with the mean of 2
     reconstructed = Padded(
         torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [1e4, 1e4]]]), torch.tensor([[True, True], [True, False]])
     )
@@ -94,7 +94,7 @@ def test_consistency_by_hand():
 
 @pytest.mark.parametrize("kind", ["l2", "l1"])
 def test_consistency_against_numpy(kind):
-    """Eq. (1) over clips of unequal lengths, one of them without audio."""
+    """Eq. (1) over clips of different lengths, one of them without audio."""
     torch.manual_seed(0)
     sources, audios, present = [4, 7, 1, 5], [9, 3, 6, 1], [True, True, True, False]
     reconstructed = Padded(torch.randn(4, 7, 3), mask_of(sources))
@@ -111,7 +111,7 @@ def test_consistency_against_numpy(kind):
     assert result.item() == pytest.approx(total / count, rel=1e-5)
 
 
-def test_consistency_where_no_clip_has_audio_is_zero_with_zero_gradient():
+def test_consistency_without_any_audio_is_zero_with_zero_gradient():
     reconstructed = Padded(torch.randn(2, 3, 4, requires_grad=True))
     loss = consistency_loss(reconstructed, Padded(torch.zeros(2, 1, 4)), torch.tensor([False, False]))
     loss.backward()
@@ -120,7 +120,7 @@ def test_consistency_where_no_clip_has_audio_is_zero_with_zero_gradient():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_consistency_keeps_full_precision_under_autocast(dtype):
-    """The sum over a batch of long streams is beyond float16's largest number."""
+    """The sum over a batch of long streams exceeds the largest float16 number."""
     torch.manual_seed(0)
     reconstructed, audio = Padded(torch.randn(16, 500, 40), mask_of([500] * 16)), Padded(torch.randn(16, 400, 40))
     expected = consistency_loss(reconstructed, audio)
@@ -130,7 +130,7 @@ def test_consistency_keeps_full_precision_under_autocast(dtype):
     torch.testing.assert_close(result, expected)
 
 
-def test_a_lone_process_divides_by_its_own_count():
+def test_a_single_process_divides_by_its_own_count():
     assert sharded_mean(torch.tensor(6.0), 4).item() == 1.5
     assert sharded_mean(torch.tensor(6.0), torch.tensor(3)).item() == 2
     assert sharded_mean(torch.tensor(0.0), 0).item() == 0
@@ -147,7 +147,7 @@ def test_sentiment_classes_round_halves_to_even():
 def test_cross_entropy_by_hand():
     probabilities = torch.full((2, 7), 0.1)
     probabilities[0, 4] = probabilities[1, 0] = 0.4
-    logits = probabilities.log() + torch.tensor([[5.0], [-2.0]])  # a constant changes nothing
+    logits = probabilities.log() + torch.tensor([[5.0], [-2.0]])  # adding a constant changes nothing
     loss = task_loss(logits, torch.tensor([1.2, 0.4]), "cross_entropy")  # classes 4 and 3
     assert loss.item() == pytest.approx(-(math.log(0.4) + math.log(0.1)) / 2)
 
@@ -158,8 +158,8 @@ def test_l1_by_hand():
 
 
 def test_emotion_loss_by_hand():
-    logits = torch.zeros(2, 4, 2)  # every emotion at 1/2 ...
-    logits[0, 1] = torch.tensor([0.0, math.log(3)])  # ... but happy of clip 0 at 3/4
+    logits = torch.zeros(2, 4, 2)  # every emotion has probability 1/2 ...
+    logits[0, 1] = torch.tensor([0.0, math.log(3)])  # ... except happy in clip 0, which has 3/4
     targets = torch.tensor([[0, 1, 0, 1], [1, 0, 0, 0]])
     expected = (-math.log(3 / 4) - 7 * math.log(1 / 2)) / 8
     assert task_loss(logits, targets, "emotion").item() == pytest.approx(expected)
@@ -208,7 +208,7 @@ def test_total_is_the_weighted_sum(vision, language, treatment):
 
 
 def test_every_term_against_numpy():
-    """Eq. (1), (5) and (6) from the weights alone; the clips are aligned, so that nothing is resampled."""
+    """Eq. (1), (5) and (6) from the weights alone; the clips are aligned, so nothing is resampled."""
     split = make_split(ALIGNED)
     objective = make_objective(make_model("ours"), "joint", weights={"vision": 0.3, "language": 0.7}).eval()
     terms = {name: term.item() for name, term in objective(collate(split, range(4), objective.modalities)).items()}
@@ -241,14 +241,14 @@ def test_every_term_against_numpy():
 
 
 @pytest.mark.parametrize("variant", ["full", "vision", "language", "language_vision"])
-def test_other_variants_have_the_task_loss_alone(variant):
+def test_other_variants_have_only_the_task_loss(variant):
     objective = make_objective(make_model(variant))
     terms = objective(make_batch(UNALIGNED))
     assert set(terms) == {"loss", "task"} and torch.equal(terms["loss"], terms["task"])
     assert objective.modalities == objective.model.observed
 
 
-def test_an_objective_that_cannot_be_is_an_error():
+def test_an_impossible_objective_is_an_error():
     target = AudioTarget(ModalityEncoder(3, **SIZE), "random", (7,))
     with pytest.raises(ValueError, match="give an audio target for the variant"):
         Objective(make_model("ours"))
@@ -279,7 +279,7 @@ def test_language_alone_can_be_transferred():
 
 
 def gradients(objective: Objective, term: str) -> dict[str, float]:
-    """Largest gradient of one term at each parameter of the audio target."""
+    """Return the largest gradient of one term at each parameter of the audio target."""
     objective.zero_grad()
     objective(make_batch(UNALIGNED))[term].backward()
     parameters = objective.audio_target.named_parameters()
@@ -288,12 +288,12 @@ def gradients(objective: Objective, term: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("treatment", TREATMENTS)
 def test_the_prediction_trains_no_audio_encoder(treatment):
-    """Audio enters "ours" through Eq. (1) alone."""
+    """Audio enters "ours" only through Eq. (1)."""
     assert max(gradients(make_objective(make_model("ours"), treatment), "task").values()) == 0
 
 
 @pytest.mark.parametrize("treatment", TREATMENTS)
-def test_consistency_reaches_f_a_in_the_naive_treatment_alone(treatment):
+def test_consistency_reaches_f_a_only_in_the_naive_treatment(treatment):
     objective = make_objective(make_model("ours"), treatment)
     for term in ("vision_to_audio", "language_to_audio"):
         reached = gradients(objective, term)
@@ -304,7 +304,7 @@ def test_consistency_reaches_f_a_in_the_naive_treatment_alone(treatment):
         assert objective.model.transfer[term.split("_")[0]].out.weight.grad.abs().max() > 0
 
 
-def test_joint_is_trained_by_its_own_head_alone():
+def test_only_its_own_head_trains_joint():
     objective = make_objective(make_model("ours"), "joint")
     reached = gradients(objective, "audio_task")
     assert min(reached.values()) > 0 and {"head.weight", "head.bias"} < set(reached)
@@ -312,7 +312,7 @@ def test_joint_is_trained_by_its_own_head_alone():
 
 
 @pytest.mark.parametrize("treatment", TREATMENTS)
-def test_a_step_moves_what_a_treatment_trains_and_nothing_else(treatment):
+def test_a_step_moves_only_the_weights_that_a_treatment_trains(treatment):
     objective = make_objective(make_model("ours"), treatment).train()
     before = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
     optimizer = torch.optim.Adam([p for p in objective.parameters() if p.requires_grad])
@@ -350,7 +350,7 @@ def test_a_frozen_target_leaves_the_callers_encoder_as_it_was(treatment):
         assert torch.equal(tensor, before[name]), name
 
 
-# --- padding, and how good the reconstruction is
+# --- padding, and the quality of the reconstruction
 
 
 def garbage(batch, steps: int):
@@ -383,21 +383,21 @@ def test_padding_changes_no_gradient():
 
 
 def test_clips_without_audio_do_not_count_in_training():
-    """The loss of a batch is that of its clips with audio, whatever stands in the others."""
+    """The loss of a batch is that of its clips with audio, whatever the other clips hold."""
     objective = make_objective(make_model("ours"), "random")
-    deaf = make_batch(UNALIGNED | {"audio": [9, 0, 8, 0]})
+    some = make_batch(UNALIGNED | {"audio": [9, 0, 8, 0]})
     split = make_split(UNALIGNED | {"audio": [9, 0, 8, 0]})
-    heard = collate(split, [0, 2], objective.modalities)
+    present = collate(split, [0, 2], objective.modalities)
     for name in ("vision_to_audio", "language_to_audio"):
-        assert objective(deaf)[name].item() == pytest.approx(objective(heard)[name].item(), rel=1e-5)
+        assert objective(some)[name].item() == pytest.approx(objective(present)[name].item(), rel=1e-5)
     joint = make_objective(make_model("ours"), "joint")
-    assert joint(deaf)["audio_task"].item() == pytest.approx(joint(heard)["audio_task"].item(), rel=1e-5)
-    counted = objective.transfer_moments(objective.model(deaf.streams), deaf)["vision_count"]
+    assert joint(some)["audio_task"].item() == pytest.approx(joint(present)["audio_task"].item(), rel=1e-5)
+    counted = objective.transfer_moments(objective.model(some.streams), some)["vision_count"]
     assert counted == UNALIGNED["vision"][0] + UNALIGNED["vision"][2]
 
 
 def test_quality_against_numpy():
-    """Error, std(f_A) and R2 on aligned clips, from the sums of two batches."""
+    """Error, std(f_A) and R2 on aligned clips, from the sums over two batches."""
     split = make_split(ALIGNED)
     objective = make_objective(make_model("ours"), "random").eval()
     sums: dict[str, torch.Tensor] = {}
@@ -426,7 +426,7 @@ def test_quality_by_hand_and_where_it_is_undefined():
     def moments(**values):
         return {f"vision_{name}": torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
-    # f_A is 1, 3 in one dimension and 0, 0 in the other; the error is 1 in each step and dimension
+    # f_A is (1, 3) in one dimension and (0, 0) in the other; the error is 1 at each step and dimension
     quality = transfer_quality(moments(error=[2.0, 2.0], sum=[4.0, 0.0], square=[10.0, 0.0], count=2.0))
     assert quality == pytest.approx({"vision_error": 1.0, "audio_std": 0.5, "vision_r2": 1 - 4 / 2})
     collapsed = transfer_quality(moments(error=[0.5], sum=[4.0], square=[8.0], count=2.0))

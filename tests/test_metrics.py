@@ -1,4 +1,4 @@
-"""The metrics against numbers worked out by hand, and against what is known of the real MOSI labels."""
+"""The metrics against numbers computed by hand, and against known facts about the real MOSI labels."""
 
 import h5py
 import numpy as np
@@ -14,7 +14,7 @@ SCORES = np.array([-2.0, 0.5, -0.2, 0.4, 1.5, 4.0])
 
 @pytest.fixture
 def mosi(real_data):
-    """Real MOSI labels: train and test."""
+    """Real MOSI labels of the training and test set."""
 
     def labels(split):
         with h5py.File(real_data / "mosi-labels" / f"y_{split}.h5") as file:
@@ -69,7 +69,7 @@ def test_acc7_argmax_takes_the_classes():
 
 
 def test_mosi_all_negative_model_and_the_swapped_f1(mosi):
-    """The trap in the field's code: with truth and prediction swapped a constant scores 73.2 instead of 42.3."""
+    """The trap in the field's code: with truth and prediction swapped, a constant scores 73.2 instead of 42.3."""
     _, test = mosi
     assert (len(test), (test == 0).sum()) == (686, 30)
     values, undefined = sentiment_metrics(np.full(686, -1.0), test)
@@ -151,7 +151,7 @@ def test_undefined_emotions_are_left_out_of_the_mean():
         ([1.0, 2.0], [0.0, 0.0], ("acc2_has_zero", "f1_has_zero", "corr"), None),
         ([1.0, -2.0], [1.0, 3.0], ("acc2_nonzero", "f1_has_zero"), "every target is of one class"),
         ([0.7, 0.7], [1.0, -3.0], ("corr",), "every prediction is the same"),
-        ([0.7, 0.7 + 1e-7], [1.0, -3.0], ("corr",), "every prediction is the same"),  # rounding, not a prediction
+        ([0.7, 0.7 + 1e-7], [1.0, -3.0], ("corr",), "every prediction is the same"),  # equal up to rounding
         ([0.7, 0.9], [2.0, 2.0], ("corr",), "every target is the same"),
         ([0.7], [2.0], ("corr",), "every prediction and target is the same"),
     ],
@@ -190,7 +190,7 @@ def test_extreme_scores_neither_warn_nor_crash(scores):
         (lambda: emotion_metrics([[0, 1, np.nan, 0]], [[0, 1, 1, 0]]), r"prediction at index \[0, 2\]"),
     ],
 )
-def test_bad_input_is_named(call, message):
+def test_invalid_input_is_named(call, message):
     with pytest.raises(KTNetError, match=message):
         call()
 

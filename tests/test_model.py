@@ -1,4 +1,4 @@
-"""KTNet: every variant against NumPy, padding, what it may see, where gradients go, which modules it has."""
+"""KTNet: every variant against NumPy, padding, observed modalities, gradients, modules."""
 
 import itertools
 
@@ -22,7 +22,7 @@ FORMS = [(variant, "time") for variant in VARIANTS] + [("ours", "features")]
 
 
 def check_against_numpy(model, split: Split, atol: float) -> None:
-    """Logits and reconstructions of a padded batch against NumPy's of each clip alone."""
+    """Compare logits and reconstructions of a padded batch with those of each clip alone in NumPy."""
     batch = collate(split, range(len(split)), model.observed)
     dtype = next(model.parameters()).dtype
     streams = {name: Padded(padded.values.to(dtype), padded.mask) for name, padded in batch.streams.items()}
@@ -74,7 +74,7 @@ def test_ours_where_the_data_has_no_vision_against_numpy():
 
 
 def test_what_delta_joins_by_hand():
-    """Eq. (2), [theta(f_V) || phi(f_L)], without the blocks that follow; 99 is padding."""
+    """The concatenation of Eq. (2), [theta(f_V) || phi(f_L)], without the transformer blocks; 99 is padding."""
     words = Padded(torch.tensor([[[1.0], [2.0]], [[3.0], [99.0]]]), torch.tensor([[True, True], [True, False]]))
     face = Padded(torch.tensor([[[4.0], [5.0]], [[6.0], [99.0]]]), words.mask)
     joined = {}
@@ -111,8 +111,8 @@ def test_delta_against_numpy(concat):
     assert widths == ({16} if concat == "features" else {8})
 
 
-def test_delta_counts_a_reconstruction_that_is_not_there_as_zeros():
-    """Side by side, a step is valid where any source has one; the sources that have none there add nothing."""
+def test_delta_counts_a_missing_reconstruction_as_zeros():
+    """Along features, a step is valid if any source is valid there; the other sources add zeros."""
     delta = shaken(Combine(("language", "vision"), **SIZE, dropout=0.0, concat="features")).eval()
     torch.manual_seed(1)
     words, face = torch.randn(2, 5, 8), torch.randn(2, 5, 8)
@@ -127,7 +127,7 @@ def test_delta_counts_a_reconstruction_that_is_not_there_as_zeros():
         np.testing.assert_allclose(result.values[i, :length].detach(), expected, rtol=0, atol=1e-5)
 
 
-def test_features_side_by_side_need_one_length():
+def test_concatenation_along_features_needs_one_length():
     model = make_model("ours", concat="features")
     with pytest.raises(ConfigError, match=r'the longest of the batch, in steps.*concat="time"'):
         model(make_batch(UNALIGNED).streams)
@@ -148,7 +148,7 @@ def test_padding_changes_no_prediction(variant, concat, pooling, loss, aligned, 
     model = make_model(variant, loss, concat=concat, pooling=pooling, targets=targets)
     batch = make_batch(ALIGNED if aligned else UNALIGNED)
     expected = predictions(model(batch.streams).logits, loss)
-    for steps in (0, 1, 70):  # 70: past the table of positions too
+    for steps in (0, 1, 70):  # 70 exceeds the table of positions
         streams = {name: extended(padded, steps, 1e4) for name, padded in batch.streams.items()}
         torch.testing.assert_close(predictions(model(streams).logits, loss), expected, rtol=0, atol=1e-5)
 
@@ -165,7 +165,7 @@ def test_a_clip_is_predicted_alone_as_in_a_batch(variant):
 
 @pytest.mark.parametrize("absent", ["language", "vision"])
 def test_padding_changes_nothing_where_an_aligned_clip_lacks_a_modality(absent):
-    lengths = ALIGNED | {absent: [3, 1, 0, 2]}  # the longest clip but one step, so the tensors have one length
+    lengths = ALIGNED | {absent: [3, 1, 0, 2]}  # all but one step of the longest clip, so the tensors have one length
     lengths = {name: [*counts, 4] for name, counts in lengths.items()}
     model, streams = make_model("ours", concat="features"), make_batch(lengths).streams
     expected = model(streams).logits
@@ -196,7 +196,7 @@ def test_ours_predicts_bitwise_the_same_with_audio_replaced_by_nan(concat):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_variant_sees_what_it_observes_and_nothing_else(variant):
+def test_a_variant_reads_only_the_modalities_that_it_observes(variant):
     model, batch = make_model(variant), make_batch(UNALIGNED)
     expected = model(batch.streams).logits
     for name in DIMS:
@@ -236,7 +236,7 @@ def count(module) -> int:
 
 def test_parameter_counts_by_hand():
     def transformer(d: int, layers: int = 2) -> int:
-        return layers * (12 * d * d + 13 * d) + 2 * d  # qkv, out, feed-forward of 4d, two norms; and the final norm
+        return layers * (12 * d * d + 13 * d) + 2 * d  # qkv, out, feed-forward of 4d, two norms, and the final norm
 
     def tail(width: int) -> int:
         return 2 * (width * width + width) + 7 * width + 7
@@ -274,12 +274,12 @@ def test_a_variant_builds_no_dead_modules():
     }
 
 
-def test_attention_maps_are_of_each_pair_and_layer_and_add_up_to_one():
+def test_attention_maps_cover_each_pair_and_layer_and_sum_to_one():
     model, batch = make_model("ours"), make_batch(UNALIGNED)
     maps = model.attention_maps(batch.streams)
     assert set(maps) == set(model.fusion.cross_modal)
     steps = {name: batch.streams[name].values.shape[1] for name in model.observed}
-    steps["audio"] = steps["language"] + steps["vision"]  # A' has the sources one after the other
+    steps["audio"] = steps["language"] + steps["vision"]  # A' is the sources one after the other
     for pair, layers in maps.items():
         source, target = pair.split("_to_")
         assert len(layers) == 2
@@ -290,7 +290,7 @@ def test_attention_maps_are_of_each_pair_and_layer_and_add_up_to_one():
     assert (maps["vision_to_language"][0].permute(0, 3, 1, 2)[hidden] == 0).all()
 
 
-def test_an_encoder_standardises_with_the_training_split():
+def test_an_encoder_standardises_with_the_training_set():
     split = make_split({name: [200, 300] for name in DIMS})
     shifted = Split(
         {name: Stream(10 + 5 * stream.values, stream.lengths) for name, stream in split.streams.items()},
@@ -312,10 +312,10 @@ def test_an_encoder_standardises_with_the_training_split():
     again.load_state_dict(moved.state_dict())
     assert torch.equal(
         again.encoders["audio"].embedding.standardise.mean, moved.encoders["audio"].embedding.standardise.mean
-    )  # travels with the weights
+    )  # saved with the weights
 
 
-def test_an_encoder_projects_each_step_by_itself():
+def test_an_encoder_projects_each_step_independently():
     encoder = shaken(ModalityEncoder(3, **SIZE))
     w = reference.weights_of(encoder)
     x = np.random.default_rng(0).normal(size=(5, 3))
@@ -336,6 +336,6 @@ def test_an_encoder_projects_each_step_by_itself():
         ("ours", DIMS, ("audio", "audio"), "none of them twice"),
     ],
 )
-def test_a_model_that_cannot_be_is_an_error(variant, dims, targets, message):
+def test_an_impossible_model_is_an_error(variant, dims, targets, message):
     with pytest.raises(ConfigError, match=message):
         KTNet(dims, (7,), variant, targets=targets)
