@@ -95,7 +95,7 @@ class Attention(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Pre-norm layer: attention and a feed-forward net of 4d, each with a residual, Eq. (4): (B, T, d) -> (B, T, d).
+    """Pre-norm layer: attention and a feed-forward network of 4d with residuals, Eq. (4): (B, T, d) -> (B, T, d).
 
     With a ``source`` (B, S, d) the attention is cross-modal, Eq. (3); ``mask`` (B, S) is True at its valid steps.
     """
