@@ -5,9 +5,11 @@ import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 
+import step
 from ktbook import (
     claims,
     generated,
@@ -19,15 +21,18 @@ from ktbook import (
     result_text,
 )
 from ktbook import results as extension
+from ktnet_lite import __version__
 from ktnet_lite.cli import main
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.experiments import grids
-from ktnet_lite.experiments import result as results
+from ktnet_lite.experiments.result import FORMAT, Data, Filled, Hardware, Predictions, Result
 from ktnet_lite.measures.metrics import emotion_metrics, sentiment_metrics
 from ktnet_lite.measures.statistics import Difference, Interval
+from ktnet_lite.reporting import frame
 from ktnet_lite.reporting import reproduce as reproduction
-from ktnet_lite.reporting.tables import Collection, Comparison
+from ktnet_lite.reporting.compare import Comparison
+from ktnet_lite.reporting.tables import Table
 from test_book import parse
-from test_tables import made
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,21 +41,41 @@ PAGES = [ROOT / "book" / "results.md", *sorted((ROOT / "book" / "results").glob(
 CLOSE = next(claim for claim in claims.CLAIMS if claim.close)
 BETTER = claims.CLAIMS[0]
 ERRORS = {"Full modality": 0.3, "Language and vision": 0.9, "Language only": 1.2, "Ours": 0.5}
+TARGETS = np.random.default_rng(0).uniform(-3, 3, 300)
+SILENT = 2.0  # size of the errors of a full model without audio
 
 
-def result(config, error: float) -> dict:
-    """A result with all that the pages look at."""
-    its = made(config, error)
-    targets = np.array(its["predictions"]["targets"])
-    its["metrics"]["valid"] = {"mae": error}
-    its["curves"] = [{"valid_mae": error + 0.1, "valid_audio_std": 0.8}, {"valid_mae": error, "valid_audio_std": error}]
-    its["baselines"] = {"training median": sentiment_metrics(np.zeros_like(targets), targets).values}
-    its["peak_memory"] = 5e8
-    if config.variant == "full":
-        silent = made(config, 2.0)
-        scores = silent["predictions"]["scores"]
-        its["without_audio"] = {"zero": {"metrics": silent["metrics"]["test"], "scores": scores}}
-    return its
+def noisy(seed: int, error: float) -> np.ndarray:
+    """Scores around the targets, off by the same in proportion for every row of one seed."""
+    return TARGETS + error * np.random.default_rng(seed).normal(size=len(TARGETS))
+
+
+def result(config: TrainConfig, error: float) -> Result:
+    """A result with everything that the pages read."""
+    scores, silent = noisy(config.seed, error), noisy(config.seed, SILENT)
+    filled = {"zero": Filled(sentiment_metrics(silent, TARGETS).values, {}, silent.tolist())}
+    return Result(
+        format=FORMAT,
+        system=str(config.system),
+        parameters=config.as_dict(),
+        dataset=Data(config.dataset, "sentiment", "c" * 64, {"train": 800, "test": len(TARGETS)}, {}),
+        package=__version__,
+        libraries={"torch": "2.13.0"},
+        hardware=Hardware("cpu", None, "x86_64", 2, 1, "Linux", "3.11"),
+        seconds=30.0,
+        peak_memory=500_000_000,
+        model_parameters=1000,
+        curves=[
+            {"valid_mae": error + 0.1, "valid_audio_std": 0.8},
+            {"valid_mae": error, "valid_audio_std": error},
+        ],
+        best_epoch=1,
+        metrics={"valid": {"mae": error}, "test": sentiment_metrics(scores, TARGETS).values},
+        undefined={},
+        baselines={"training median": sentiment_metrics(np.zeros_like(TARGETS), TARGETS).values},
+        predictions=Predictions([f"clip{i}" for i in range(len(TARGETS))], TARGETS.tolist(), scores.tolist()),
+        without_audio=filled if config.variant == "full" else {},
+    )
 
 
 def saved(folder: Path, name: str, errors: dict, data: str = "synthetic", column: str = "word aligned") -> list[Path]:
@@ -61,16 +86,19 @@ def saved(folder: Path, name: str, errors: dict, data: str = "synthetic", column
             for config in cell.configs(range(2)):
                 place = folder / config.dataset / f"{len(list(folder.rglob('*.json')))}.result.json"
                 place.parent.mkdir(parents=True, exist_ok=True)
-                results.save(place, result(config, errors[cell.row]))
+                result(config, errors[cell.row]).save(place)
                 paths.append(place)
     return paths
 
 
-def built(name: str, paths) -> dict[str, list]:
+def build(name: str, paths) -> list[Table]:
+    """A grid's tables from result files."""
+    return reproduction.build(grids.load(name), frame.load(paths), 2)
+
+
+def built(name: str, paths) -> dict[str, list[Table]]:
     """A grid's tables, among empty ones of all others."""
-    none = Collection([])
-    found = {other: reproduction.build(grids.load(other), none, 2) for other in grids.names()}
-    return found | {name: reproduction.build(grids.load(name), Collection(paths), 2)}
+    return {other: build(other, paths if other == name else []) for other in grids.names()}
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +193,7 @@ def test_the_summary_counts_claims_by_what_was_shown(made_tables, empty):
 
 
 def test_a_training_that_two_tables_share_counts_once(made_tables, paths):
-    twice = made_tables | {"table_2": reproduction.build(grids.load("table_2"), Collection(paths), 2)}
+    twice = made_tables | {"table_2": build("table_2", paths)}
     assert twice["table_2"][1].comparisons
     assert claims.findings(BETTER, twice) == claims.findings(BETTER, made_tables)
 
@@ -178,13 +206,15 @@ def test_emotions_are_a_setting_of_their_own_judged_by_accuracy(tmp_path):
             wrong = {"Ours": 0.1, "Language and vision": 0.4}.get(cell.row)
             if cell.column == "unaligned" and wrong:
                 flips = np.random.default_rng(config.seed).random(labels.shape) < wrong
-                its = result(config, 0.5)
-                its["dataset"]["task"] = "emotion"
-                its["metrics"]["test"] = emotion_metrics(labels ^ flips, labels).values
-                its["predictions"] |= {"targets": labels.tolist(), "scores": (labels ^ flips).tolist()}
-                its["predictions"]["ids"] = list(range(200))
+                guess, ids = labels ^ flips, [f"clip{i}" for i in range(200)]
+                run = msgspec.structs.replace(
+                    result(config, 0.5),
+                    dataset=Data("synthetic", "emotion", "e" * 64, {}, {}),
+                    metrics={"test": emotion_metrics(guess, labels).values},
+                    predictions=Predictions(ids, labels.tolist(), guess.tolist()),
+                )
                 paths.append(tmp_path / f"{len(paths)}.result.json")
-                results.save(paths[-1], its)
+                run.save(paths[-1])
     found = built("table_3", paths)
     assert "*holds* on `synthetic`, emotions, unaligned" in result_claims.central(found)
     table = found["table_3"][1]
@@ -208,14 +238,12 @@ def test_silence_is_compared_with_ours(made_tables):
         ("Ours", "full, audio = 0", "mae"),
         ("Ours", "full, audio = 0", "acc2_nonzero"),
     ]
-    errors = [
-        np.mean([metrics["mae"] for metrics in its])
-        for its in (
-            [run["metrics"]["test"] for run in table.runs["Ours", "word aligned"]],
-            [run["without_audio"]["zero"]["metrics"] for run in table.runs["Full modality", "word aligned"]],
-        )
+    ours, full = (table.results(row, "word aligned") for row in ("Ours", "Full modality"))
+    gaps = [
+        run.metrics["test"]["mae"] - heard.without_audio["zero"].metrics["mae"]
+        for run, heard in zip(ours, full, strict=True)
     ]
-    assert found[0].difference.mean == pytest.approx(errors[0] - errors[1]) and found[0].verdict == "better"
+    assert found[0].difference.mean == pytest.approx(np.mean(gaps)) and found[0].verdict == "better"
     assert str(found[0].difference) in result_claims.controls({"synthetic": found})
 
 
@@ -307,10 +335,10 @@ def test_the_valid_split_chooses_once_all_readings_have_been_run(tmp_path):
     choice = result_choices.CHOICES["treatment"]
     errors = {"teacher": 0.6, "joint": 0.7, "random": 0.5, "naive": 0.8}
     paths = saved(tmp_path, "treatments", errors)
-    (synthetic, *_) = reproduction.build(grids.load("treatments"), Collection(paths), 2)
+    (synthetic, *_) = build("treatments", paths)
     assert result_choices.chosen(choice, synthetic) == "random"
     assert "0.80 to 0.80 with `naive`" in result_choices.collapse(synthetic)
-    (partial, *_) = reproduction.build(grids.load("treatments"), Collection(paths[:-2]), 2)
+    (partial, *_) = build("treatments", paths[:-2])
     assert result_choices.chosen(choice, partial) is None
 
 
@@ -318,24 +346,33 @@ def test_the_valid_split_chooses_once_all_readings_have_been_run(tmp_path):
 
 
 def test_a_card_tells_what_was_trained_and_links_each_seed(paths):
-    card = result_runs.cards(Collection(paths), ADDRESS)
-    assert "settings of all: aligned True, epochs 12" in card
+    card = result_runs.cards(frame.load(paths), ADDRESS)
+    assert "settings of all: aligned True, epochs 12" in card and "clips: 800 train, 300 test" in card
     lines = [line for line in card.splitlines() if line.startswith("| ours")]
     assert len(lines) == 1
     for path in paths:
         assert f"]({ADDRESS}/synthetic/{path.name})" in card
-    assert result_runs.cards(Collection([]), ADDRESS) == "No result files.\n"
+    assert result_runs.cards(frame.load([]), ADDRESS) == "No result files.\n"
 
 
 def test_settings_that_differ_stand_in_the_rows_and_the_default_comes_first(tmp_path):
     rows = {"0": 0.9, "1": 0.5}
-    its = result_runs.groups(Collection(saved(tmp_path, "lambda", rows)).found.values())
+    its = result_runs.groups(result_runs.runs(frame.load(saved(tmp_path, "lambda", rows))))
     assert [group.settings.get("lambda_vision") for group in its] == [None, 0.0]
-    assert [[run["parameters"]["seed"] for _, run in group.runs] for group in its] == [[0, 1], [0, 1]]
+    assert [[run.seed for _, run in group.runs] for group in its] == [[0, 1], [0, 1]]
+
+
+def test_a_setting_is_of_all_even_where_a_system_has_no_use_for_it(tmp_path):
+    configs = [TrainConfig(model=model, variant="full", epochs=12) for model in ("ktnet", "constant")]
+    for config in configs:
+        result(config, 0.5).save(tmp_path / f"{config.system}.result.json")
+    card = result_runs.cards(frame.load(sorted(tmp_path.iterdir())), ADDRESS)
+    assert "settings of all: epochs 12\n" in card
+    assert [line.split("|")[2].strip() for line in card.splitlines() if line.startswith("| ")][1:] == ["", ""]
 
 
 def test_times_are_medians_by_system_and_data(paths):
-    told = result_runs.times(Collection(paths))
+    told = result_runs.times(frame.load(paths))
     assert "On one x86_64 CPU, 1 of 2 cores:" in told and "synthetic, aligned, 12 epochs" in told
     assert "30 s" in next(line for line in told.splitlines() if line.startswith("| ours"))
 
@@ -349,9 +386,6 @@ def test_an_estimate_is_bound_by_the_slower_of_arithmetic_and_step():
 
 
 def test_the_counted_trainings_are_of_the_published_sizes(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import step
-
     monkeypatch.setattr(step, "training_flops", lambda objective, batch: len(batch.targets))
     its = {cost.data: cost for cost in result_runs.costs(["ours"])}
     assert its["MOSI, aligned"].steps == 54 * 40 and its["MOSEI, unaligned"].steps == 681 * 40
@@ -369,7 +403,7 @@ def cheap(monkeypatch, tmp_path):
 
 
 def test_without_results_every_page_is_there_and_says_so(cheap):
-    made_files, told = extension.files(Collection([]), ADDRESS)
+    made_files, told = extension.files(frame.load([]), ADDRESS)
     assert all(isinstance(text, str) and text.strip() for text in (*made_files.values(), *told.values()))
     assert result_text.NOTHING in made_files["claims.md"] and result_text.NOTHING in made_files["landing.md"]
     assert told["results_runs"] == "0" and "Nothing has been run on CMU-MOSI" in told["results_not_run"]
@@ -381,13 +415,13 @@ def included(path: Path) -> set[str]:
 
 
 def test_pages_include_what_is_made_and_all_of_it(cheap):
-    made_files, _ = extension.files(Collection([]), ADDRESS)
+    made_files, _ = extension.files(frame.load([]), ADDRESS)
     wanted = set().union(*map(included, (ROOT / "book").rglob("*.md")))
     assert wanted == {name for name in made_files if name.endswith(".md")}
 
 
 def test_numbers_that_pages_ask_for_exist_and_none_is_idle(cheap):
-    _, told = extension.files(Collection([]), ADDRESS)
+    _, told = extension.files(frame.load([]), ADDRESS)
     pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "book").rglob("*.md"))
     asked = {name for name in re.findall(r"\{\{ (\w+) \}\}", pages) if name.startswith(("results_", "cost_"))}
     assert asked == told.keys()
@@ -411,9 +445,9 @@ def test_the_commands_on_choices_and_results_are_ones(empty):
 def test_what_is_made_is_kept_until_a_source_changes(cheap, paths, monkeypatch):
     calls = []
 
-    def files(collection, address):
+    def files(results, address):
         calls.append(address)
-        return {"claims.md": "text"}, {"results_runs": str(len(collection.found)), "mine": "of the extension"}
+        return {"claims.md": "text"}, {"results_runs": str(results["path"].nunique()), "mine": "of the extension"}
 
     monkeypatch.setattr(extension, "files", files)
     monkeypatch.setattr(extension, "published", lambda: paths)
