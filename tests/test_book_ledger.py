@@ -35,8 +35,8 @@ def test_what_an_equation_lacks_is_reported(number, kind):
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        ("code", "ktnet_lite.model.losses.no_such_loss", "ktnet_lite/losses.py has no no_such_loss"),
-        ("code", "ktnet_lite.model.losses.Objective.backward", "ktnet_lite/losses.py has no Objective.backward"),
+        ("code", "ktnet_lite.model.losses.no_such_loss", "ktnet_lite/model/losses.py has no no_such_loss"),
+        ("code", "ktnet_lite.model.losses.Objective.backward", "ktnet_lite/model/losses.py has no Objective.backward"),
         ("code", "ktnet_lite.model.losses", "ktnet_lite.model.losses is in no module"),
         ("code", "ktnet_lite.nowhere.loss", "ktnet_lite.nowhere.loss is in no module"),
         ("tests", "test_losses.py::test_nothing", "tests/test_losses.py has no test_nothing"),

@@ -16,14 +16,15 @@ import torch
 from torch import nn
 
 import execute
-from ktnet_lite import model
 from ktnet_lite.data import batching, readers, synthetic
 from ktnet_lite.data.batching import Padded
 from ktnet_lite.data.schema import Dataset, Stream
 from ktnet_lite.measures import metrics
 from ktnet_lite.measures.statistics import paired_difference
-from ktnet_lite.model import layers, losses, network
+from ktnet_lite.model import layers, losses
+from ktnet_lite.model.encoder import ModalityEncoder, Standardise
 from ktnet_lite.model.fusion import CrossModalFusion
+from ktnet_lite.model.transfer import Transfer
 from ktnet_lite.names import MODALITIES
 
 LENGTHS = {"language": (9, 1, 4), "vision": (5, 12, 1), "audio": (3, 7, 20)}
@@ -121,7 +122,7 @@ def test_transformer_layer(dim, heads):
 
 def test_standardisation():
     chapter, steps = definitions("02"), 7 + 3 * torch.randn(50, 4)
-    package = network.Standardise(4)
+    package = Standardise(4)
     package.fit(Stream.from_clips([steps.numpy()]))
     same(chapter.standardise(steps, steps), package(steps))
 
@@ -129,7 +130,7 @@ def test_standardisation():
 @pytest.mark.parametrize("depth", [1, 3])
 def test_modality_encoder(depth):
     chapter, x = definitions("02"), features("audio", 5)
-    package = model.ModalityEncoder(5, dim=8, heads=2, layers=depth)
+    package = ModalityEncoder(5, dim=8, heads=2, layers=depth)
     written = twin(package, chapter.ModalityEncoder(5, 8, 2, depth), chapter.unboxed)
     same(written(x).values, package(x).values)
     assert torch.equal(written(x).mask, x.mask)
@@ -159,7 +160,7 @@ def test_another_time_line(m, n):
 
 
 def test_transfer_network():
-    package, x = model.Transfer(8, 2, 2, 0.0), features("language", 8)
+    package, x = Transfer(8, 2, 2, 0.0), features("language", 8)
     same(twin(package, definitions("03").Transfer(8, 2, 2, 0.0))(x).values, package(x).values)
 
 
@@ -214,7 +215,7 @@ def test_paired_resampling(seeds):
     targets = rng.normal(size=60)
     ours, theirs = rng.normal(size=(2, seeds, 60))
     gains = np.abs(ours - targets) - np.abs(theirs - targets)
-    package = paired_difference(chapter.mean_error, ours, theirs, targets)
+    package = paired_difference("mae", ours, theirs, targets)
     low, high = np.percentile(chapter.resample(gains), [2.5, 97.5])
     assert gains.mean() == pytest.approx(package.mean)
     assert (low, high) == pytest.approx((package.low, package.high), abs=0.05 * (high - low))

@@ -106,8 +106,11 @@ def test_tables_of_text():
         ["MAE", "0.500", "1.250"],
         ["Corr", "-", "0.100"],
     ]
-    described = plots.describe(synthetic.make((3, 1, 1)).dataset)
-    assert "synthetic: sentiment, unaligned" in described and "train        3  language" in described
+    dataset = synthetic.make((3, 1, 1)).dataset
+    first, _, row, *_ = plots.describe(dataset).splitlines()
+    steps = dataset["train"].streams["language"].lengths
+    assert first.startswith("synthetic: sentiment, unaligned")
+    assert " ".join(row.split()) == f"train 3 language 32 {int(np.median(steps))}, {steps.min()} to {steps.max()}"
 
 
 def test_figures_are_transparent_with_grey_that_reads_on_black_and_white(tmp_path, monkeypatch):
