@@ -25,7 +25,7 @@ from ktnet_lite import text
 from ktnet_lite.data.batching import collate
 from ktnet_lite.data.schema import Dataset, Split
 from ktnet_lite.measures.metrics import METRICS
-from ktnet_lite.measures.statistics import Interval
+from ktnet_lite.measures.statistics import Difference, Interval
 from ktnet_lite.model.network import Network
 from ktnet_lite.names import EMOTIONS, System
 
@@ -233,7 +233,7 @@ def comparison(
     return drawn
 
 
-def interval_row(axes: Axes, y: float, interval: Interval, colour: str) -> None:
+def interval_row(axes: Axes, y: float, interval: Interval | Difference, colour: str) -> None:
     """Draw a mean and its interval at a height, in a colour of ``COLOURS``."""
     if interval.low is not None:
         axes.plot([interval.low, interval.high], [y, y], color=COLOURS[colour], linewidth=3, alpha=0.5)

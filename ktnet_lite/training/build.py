@@ -54,7 +54,8 @@ def fingerprint(config: TrainConfig) -> str:
     """Identify the data that a config names, without making the data set.
 
     The synthetic set is identified by the config's own parameters and the package's version; a data set of the
-    catalogue by its recipe and raw files; a file of this package by its checksum; any other file or folder by its bytes.
+    catalogue by its recipe and raw files; a file of this package by its checksum; any other file or folder by its
+    bytes.
 
     Raises
     ------
@@ -193,12 +194,13 @@ def check_fits(model: Network, split: Split, where: str = "this split", fill: Fi
                 f"{where}, {name}: {split.streams[name].dim} features per step; the model expects {features}"
             )
     if model.aligned_only:
-        check_aligned(model, split, where)
+        check_aligned(model, split, where, without=("audio",) if fill else ())
 
 
-def check_aligned(model: Network, split: Split, where: str) -> None:
+def check_aligned(model: Network, split: Split, where: str, without: tuple[Modality, ...] = ()) -> None:
     """Raise :class:`DataError` when the streams of a clip differ in length; a clip without a modality is aligned."""
-    lengths = {name: split.streams[name].lengths for name in model.inputs if name in split.streams}
+    read = [name for name in model.inputs if name in split.streams and name not in without]
+    lengths = {name: split.streams[name].lengths for name in read}
     longest = np.max(list(lengths.values()), axis=0)
     for name, counts in lengths.items():
         if (wrong := (counts > 0) & (counts != longest)).any():
@@ -206,5 +208,5 @@ def check_aligned(model: Network, split: Split, where: str) -> None:
             others = ", ".join(name for name, baseline in BASELINES.items() if baseline.unaligned)
             raise DataError(
                 f"{where}: {name} of clip {split.ids[clip]!r} has {counts[clip]} steps and another stream "
-                f"{longest[clip]}, but this model needs aligned streams. Systems that take unaligned ones: ktnet, {others}"
+                f"{longest[clip]}, but this model needs aligned streams. Systems for unaligned ones: ktnet, {others}"
             )
