@@ -55,7 +55,7 @@ def load(path: Path) -> dict[str, Any]:
         raise
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{path} is not a checkpoint of ktnet-lite: it holds more than weights. Its code was not run; do not trust it"
+            f"{path} is not a checkpoint of ktnet-lite: it holds more than weights; no code was run, do not trust it"
         ) from None
     except Exception as error:  # zipfile, pickle and torch raise a dozen kinds on damaged or foreign files
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
