@@ -20,7 +20,6 @@ from ktnet_lite import __version__
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import synthetic
 from ktnet_lite.data.batching import Padded
-from ktnet_lite.data.schema import Header
 from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.losses import predictions
 from ktnet_lite.names import MODALITIES
@@ -131,6 +130,25 @@ def test_exported_files_tell_nothing_of_the_machine_that_made_them():
         assert str(ROOT).encode() not in content
 
 
+def test_making_writes_everything_that_the_page_and_these_tests_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(make, "PARAMETERS", make.PARAMETERS | {"clips": 40, "epochs": 1})
+    for name, path in (("STATIC", STATIC), ("REFERENCE", make.REFERENCE), ("PICTURE", make.PICTURE)):
+        monkeypatch.setattr(make, name, tmp_path / path.name)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    monkeypatch.setattr(make, "export", lambda module, widths, path: path.write_bytes(b""))
+    make.main.callback()
+    written, shipped = ({path.name for path in folder.iterdir()} for folder in (tmp_path / STATIC.name, STATIC))
+    assert written == {name for name in shipped if name.endswith((".json", ".onnx"))}
+    assert (tmp_path / make.PICTURE.name).stat().st_size > 10_000
+    about, before = (
+        json.loads((folder / "models.json").read_text("utf-8")) for folder in (tmp_path / STATIC.name, STATIC)
+    )
+    assert about.keys() == before.keys() and about["mae"].keys() == before["mae"].keys()
+    assert about["weights"] == before["weights"] and about["mae"]["full"] != about["mae"]["full, silenced"]
+    reference = json.loads((tmp_path / make.REFERENCE.name).read_text(encoding="utf-8"))
+    assert [entry["numbers"].keys() for entry in reference] == [entry["numbers"].keys() for entry in REFERENCE]
+
+
 # The files that the page loads.
 
 
@@ -170,9 +188,7 @@ def test_what_the_page_says_of_its_models_is_theirs():
     assert about["versions"]["ktnet-lite"] == __version__, "run: make explorer"
     assert about["parameters"] == make.PARAMETERS
     for variant, weights in about["weights"].items():
-        model = build_model(
-            TrainConfig(**make.PARAMETERS, variant=variant), Header("", "sentiment", aligned=False), synthetic.DIMS
-        )
+        model = build_model(TrainConfig(**make.PARAMETERS, variant=variant), "sentiment", synthetic.DIMS)
         assert sum(parameter.numel() for parameter in model.parameters()) == weights
     assert about["data"]["clips"]["train"] == make.PARAMETERS["clips"]
     table = explorer_page.table(about)

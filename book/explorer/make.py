@@ -166,7 +166,7 @@ def picture(found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, Any]) 
     errors.set_yticks(range(len(sources)), sources.values())
     errors.set(xlabel="squared error, Eq. (1)", ylim=(len(sources) - 0.5, -0.5), xlim=(0, 1.5))
     words, frames = clip["words"], len(clip["vision"])
-    attention.imshow(found["ours"][PAIR][0], aspect="auto", cmap="viridis", vmin=0)
+    attention.imshow(found["ours"][PAIR][0].numpy(), aspect="auto", cmap="viridis", vmin=0)
     attention.set_yticks(range(len(words)), words, fontsize=8)
     rebuilt = [*(f"ϕ {word}" for word in words), *(f"θ {frame + 1}" for frame in range(frames))]
     attention.set_xticks(range(len(rebuilt)), rebuilt, fontsize=8, rotation=90)
@@ -232,8 +232,8 @@ def main() -> None:
     found = explore(made, clips[0], common, settings()[0])
     with matplotlib.rc_context({"svg.hashsalt": "explorer"}):
         picture(found, clips[0]).savefig(PICTURE, bbox_inches="tight", metadata={"Date": None})
-    mae = {name: evaluate(model, test, config.task_loss).metrics["mae"] for name, model in models.items()}
-    mae["full, silenced"] = evaluate(models["full"], test, config.task_loss, fill="mean").metrics["mae"]
+    mae = {name: evaluate(model, test).metrics["mae"] for name, model in models.items()}
+    mae["full, silenced"] = evaluate(models["full"], test, "mean").metrics["mae"]
     mae["median"] = float(np.abs(np.median(dataset["train"].targets) - test.targets).mean())
     about = {
         "versions": {"ktnet-lite": ktnet_lite.__version__, "torch": torch.__version__},

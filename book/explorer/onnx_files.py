@@ -29,7 +29,8 @@ class Predictor(nn.Module):
     def forward(self, *streams: Tensor) -> tuple[Tensor, ...]:
         """(1, T_m, D_m) each -> score (1,); theta(f_V) and phi(f_L) (1, T_m, d); attention (1, T, S) of every pair.
 
-        Of a pair it gives the last layer, mean over the heads, as :func:`ktnet_lite.reporting.plots.clip_attention` does.
+        The attention of a pair is that of its last layer, averaged over heads, as in
+        :func:`ktnet_lite.reporting.plots.clip_attention`.
         """
         observed = {name: Padded(values) for name, values in zip(self.inputs, streams, strict=True)}
         features, reconstructed = self.model.encode(observed)
