@@ -228,6 +228,7 @@ def test_ceiling_is_monotone_in_what_is_observed(redundancy):
         assert errors[MODALITIES] < errors["language", "vision"] - 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("observed", SUBSETS, ids="+".join)
 def test_no_probe_beats_the_ceiling(observed):
     """Neither on the factors themselves, with products and thousands of clips, nor on the streams."""
