@@ -188,7 +188,7 @@ def test_a_loop_may_stop_early():
 def test_clips_without_the_modality_or_no_clips_at_all_are_errors():
     split = split_of(4)
     deaf = Split({"language": split.streams["language"]}, split.targets, split.ids)
-    with pytest.raises(DataError, match="no audio; they have language"):
+    with pytest.raises(DataError, match="no audio; it has language"):
         Batches(deaf, 2, ("language", "audio"))
     with pytest.raises(DataError, match="no clips"):
         Batches(split.select([]), 2, ("language",))

@@ -11,9 +11,9 @@ from ktnet_lite.errors import DataError
 
 CLIPS = {"train": 5, "valid": 3, "test": 4}
 SHAPES = {"text_{}_emb.h5": (20, 30), "video_{}.h5": (20, 6), "audio_{}.h5": (20, 7)}
-NO_TEXT = "split train: no text_train_emb.h5; its clips lack it"
+NO_TEXT = "split train: no text_train_emb.h5; read without language"
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*its clips lack it")
+pytestmark = pytest.mark.filterwarnings("ignore:.*read without language")
 
 
 def write(path, array):
@@ -82,17 +82,21 @@ def boast(path):
     [
         ("y_test.h5", lambda p: p.unlink(), "no y_test.h5 in it"),
         ("y_train.h5", lambda p: write(p, np.eye(3)[[0, 1, 2, 0, 1]]), r"labels of shape \(5, 3\).* which column is"),
-        ("y_train.h5", lambda p: write(p, np.zeros(0)), "y_train.h5: no clips at all"),
+        ("y_train.h5", lambda p: write(p, np.zeros(0)), "y_train.h5: no clips"),
         ("y_valid.h5", lambda p: write(p, np.array([1, np.nan, 5])), "split valid, targets: nan at index 1"),
         ("y_valid.h5", lambda p: write(p, np.array([1, 6, 5])), r"targets: 4.5 at index 1 is outside \[-3, 3\]"),
         ("y_valid.h5", lambda p: write(p, 1.0), r"y_valid.h5: d1 of shape \(\)"),
         ("audio_train.h5", lambda p: write(p, np.ones((4, 20, 7))), "audio_train.h5: 4 clips, but 5 labels"),
         ("audio_test.h5", lambda p: write(p, np.ones((4, 20))), "audio_test.h5, split test.* in 3 dimensions"),
         ("audio_test.h5", lambda p: write(p, np.ones(4)), r"audio_test.h5: d1 of shape \(4,\)"),
-        ("audio_test.h5", lambda p: write(p, np.ones((4, 20, 9))), "audio: 7 features a step, but other splits have 9"),
-        ("video_test.h5", cut, "video_test.h5 is damaged, or no HDF5"),
+        (
+            "audio_test.h5",
+            lambda p: write(p, np.ones((4, 20, 9))),
+            "audio: 7 features per step, but .* have 9",
+        ),
+        ("video_test.h5", cut, "video_test.h5 is damaged or not HDF5"),
         ("video_test.h5", no_array, "video_test.h5: no array 'd1'; it has d2"),
-        ("audio_train.h5", boast, r"audio_train.h5 is damaged.* claims .* so small a file cannot hold"),
+        ("audio_train.h5", boast, r"audio_train.h5 is damaged.* claims .* more than its file can hold"),
     ],
 )
 def test_wrong_files_say_which_and_where(folder, name, change, message):
@@ -111,7 +115,7 @@ def test_a_split_without_any_features_and_two_sets_in_one_folder_are_refused(fol
         (folder / file.format("valid")).unlink()
     with pytest.raises(DataError, match=r"split valid: no features; expected text_valid_emb.h5, video_valid.h5, audio"):
         mfn.read(folder)
-    with pytest.raises(DataError, match=r"is no folder; give the one that holds y_train\.h5"):
+    with pytest.raises(DataError, match=r"is not a folder; give the one with y_train\.h5"):
         mfn.read(folder / "y_test.h5")
 
 

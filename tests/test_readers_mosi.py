@@ -106,7 +106,7 @@ def test_folds_of_ones_own_are_taken(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"train": ["v1"], "val', "folds.json is not .*correct it, or take it away"),
+        ('{"train": ["v1"], "val', "folds.json is not .*correct it, or remove it"),
         ("[1, 2]", "folds.json is not"),
         ('{"train": ["v1"], "valid": ["v2"]}', "folds.json is not .*'test'"),
         ('{"train": ["v1"], "valid": ["v2"], "test": 3}', "folds.json is not"),
@@ -147,7 +147,7 @@ def test_videos_of_one_file_must_have_the_same_features(folder):
     with h5py.File(folder / "facet.csd", "r+") as file:
         del file[f"FACET/data/{VIDEOS['test']}/features"]
         file[f"FACET/data/{VIDEOS['test']}/features"] = np.zeros((12, 2))
-    with pytest.raises(DataError, match=rf"{VIDEOS['test']}: 2 features a step, but 3 features a step in video"):
+    with pytest.raises(DataError, match=rf"{VIDEOS['test']}: 2 features per step, but 3 features per step in video"):
         Dataset.collect(*readers.open_source(folder))
 
 
@@ -266,14 +266,14 @@ def first_cells(text, *lines):
         (
             "audio_test0.csv",
             lambda t: t[:-40],
-            r"audio_test0\.csv, line 752: \d+ columns, but line 1 has 74; is it cut off",
+            r"audio_test0\.csv, line 752: \d+ columns, but line 1 has 74; fetch it again",
         ),
         (
             "text_train0.csv",
             lambda t: t.replace('"-1.1352200000000001"', '"x"', 1),
             r"line 1, column 1: 'x' is not a number",
         ),
-        ("video_test0.csv", lambda t: t.split("\n", 1)[1], r"video_test0\.csv has 751 rows, text_test\.csv 752"),
+        ("video_test0.csv", lambda t: t.split("\n", 1)[1], r"video_test0\.csv has 751 rows, but text_test\.csv 752"),
         (
             "transcripts.csv",
             lambda t: "\n".join(t.split("\n")[:900]),
@@ -283,19 +283,19 @@ def first_cells(text, *lines):
         (
             "text_test.csv",
             lambda t: on_line(t, 7, 0, "nan"),
-            r"text_test\.csv, line 7, column 1: nan is no whole number",
+            r"text_test\.csv, line 7, column 1: nan is not an integer",
         ),
-        ("text_train.csv", lambda t: on_line(t, 3, 0, "12.5"), r"text_train\.csv, line 3, column 1: 12.5 is no whole"),
+        ("text_train.csv", lambda t: on_line(t, 3, 0, "12.5"), r"text_train\.csv, line 3, column 1: 12.5 is not an"),
         (
             "audio_test0.csv",
             lambda t: on_line(t, 2, -1, "nan"),
-            r"audio_test0\.csv, line 2, column 74: nan is no whole",
+            r"audio_test0\.csv, line 2, column 74: nan is not an",
         ),
-        ("video_train0.csv", lambda t: on_line(t, 9, -1, "0.5"), r"video_train0\.csv, line 9, column 101: 0.5 is no"),
+        ("video_train0.csv", lambda t: on_line(t, 9, -1, "0.5"), r"video_train0\.csv, line 9, column 101: 0.5 is not"),
         (
             "text_test.csv",
             lambda t: t.replace(*first_cells(t, 5, 4)),
-            r"line 5, column 1: clip .* again, first in line 4",
+            r"line 5, column 1: clip .* is in line 4 already",
         ),
     ],
 )

@@ -183,19 +183,19 @@ def damaged(row, value):
             "targets: shape (3, 1), expected (3,) for 3 ids and task sentiment",
         ),
         ({"targets": np.zeros(2, np.float32)}, "targets: shape (2,), expected (3,) for 3 ids"),
-        ({"targets": np.array(["1", "2", "3"])}, "targets: dtype <U1 is not a number type"),
+        ({"targets": np.array(["1", "2", "3"])}, "targets: dtype <U1 is not numeric"),
         (
             {"targets": np.array([0, np.nan, np.inf])},
-            "targets: nan at index 1 (2 such); leave such clips out by `ktnet-lite data convert",
+            "targets: nan at index 1 (2 in total); leave such clips out with `ktnet-lite data convert",
         ),
         (
             {"targets": np.array([0, 1, 3.5])},
-            "targets: 3.5 at index 2 is outside [-3, 3] (1 such); rescale them, or leave such clips out",
+            "targets: 3.5 at index 2 is outside [-3, 3] (1 in total); rescale or correct the targets",
         ),
-        ({"targets": np.array([0, -4, 5.0])}, "targets: -4.0 at index 1 is outside [-3, 3] (2 such)"),
-        ({"streams": {}, "words": None}, "no modality at all; give at least one of language, vision, audio"),
-        (streams(smell=stream([1, 1, 1])), "smell: unknown modality; the three are language, vision, audio"),
-        (streams(audio=stream([4, 2], dim=3)), "audio: 2 clips, but there are 3 ids; they must match one to one"),
+        ({"targets": np.array([0, -4, 5.0])}, "targets: -4.0 at index 1 is outside [-3, 3] (2 in total)"),
+        ({"streams": {}, "words": None}, "no modality; give at least one of language, vision, audio"),
+        (streams(smell=stream([1, 1, 1])), "smell: unknown modality; the modalities are language, vision, audio"),
+        (streams(audio=stream([4, 2], dim=3)), "audio: 2 clips, but 3 ids; give each clip one id"),
         (
             streams(audio=Stream(np.zeros((3, 2)), np.array([1, 1, 1]))),
             "audio: values are float64 of shape (3, 2); expected float32 (steps, D)",
@@ -210,19 +210,19 @@ def damaged(row, value):
         ),
         (
             streams(audio=Stream(np.zeros((5, 2), np.float32), np.array([2, 2, 2]))),
-            "audio: lengths add up to 6, but there are 5 steps",
+            "audio: lengths add up to 6, but values has 5 steps",
         ),
         (
             streams(audio=damaged(6, np.nan)),
-            "audio, clip 2, step 2: NaN or inf (1 such steps); convert the file with `ktnet-lite data convert "
+            "audio, clip 2, step 2: NaN or inf (1 steps in total); convert the file with `ktnet-lite data convert "
             "--replace-nonfinite`",
         ),
-        (streams(audio=damaged([3, 4, 5], -np.inf)), "audio, clip 0, step 3: NaN or inf (3 such steps)"),
+        (streams(audio=damaged([3, 4, 5], -np.inf)), "audio, clip 0, step 3: NaN or inf (3 steps in total)"),
         (
             streams(language=stream([2, 0, 3]), audio=stream([4, 0, 5], dim=3)),
-            "clip 1 ('b'): empty in every modality (1 such); leave such clips out by `ktnet-lite data convert",
+            "clip 1 ('b'): no steps in any modality (1 in total); leave such clips out with `ktnet-lite data convert",
         ),
-        ({"ids": ("a", "b", "a")}, "ids: 'a' stands at index 0 and again at 2"),
+        ({"ids": ("a", "b", "a")}, "ids: 'a' at indices 0 and 2"),
         ({"words": (("x", "y"), ("z",))}, "words: 2 lists of words for 3 clips of language"),
         ({"words": (("x", "y"), ("z",), ("u",))}, "words of clip 2: 1 words, but 3 language steps"),
         ({"streams": {"audio": stream([4, 2, 5], dim=3)}}, "words: 3 lists of words for 3 clips of language"),
@@ -239,11 +239,11 @@ def test_messages_of_a_split(changes, message):
     ("targets", "message"),
     [
         (np.zeros(3, int), "targets: shape (3,), expected (3, 4) for 3 ids and task emotion"),
-        (np.diag([0.0, 2, 2, 0])[:3], "targets: [0. 2. 0. 0.] at index 1 is outside 0 or 1 (2 such)"),
-        (np.eye(3, 4) * 0.5, "targets: [0.5 0.  0.  0. ] at index 0 is outside 0 or 1 (3 such)"),
+        (np.diag([0.0, 2, 2, 0])[:3], "targets: [0. 2. 0. 0.] at index 1 is outside {0, 1} (2 in total)"),
+        (np.eye(3, 4) * 0.5, "targets: [0.5 0.  0.  0. ] at index 0 is outside {0, 1} (3 in total)"),
         (
             np.where(np.eye(3, 4), np.nan, 0),
-            "targets: [nan  0.  0.  0.] at index 0 (3 such); leave such clips out by `ktnet-lite data convert",
+            "targets: [nan  0.  0.  0.] at index 0 (3 in total); leave such clips out with `ktnet-lite data convert",
         ),
     ],
 )
@@ -269,7 +269,7 @@ def test_emotion_targets_that_are_sound():
 
 
 def test_splits_must_agree_in_features():
-    with pytest.raises(DataError, match="toy, split train, audio: 3 features a step, but other splits have 5"):
+    with pytest.raises(DataError, match="toy, split train, audio: 3 features per step, but other splits have 5"):
         dataset(split(), split(**streams(audio=stream([4, 2, 5], dim=5)))).validate()
 
 
@@ -280,6 +280,6 @@ def test_aligned_means_one_length_for_all_streams():
     dataset(missing, aligned=True).validate()
     with pytest.raises(DataError) as caught:
         dataset(split(**streams(audio=stream([2, 1, 4], dim=3))), aligned=True).validate()
-    assert "clip 2 ('c'): declared aligned, but its streams have 3 and 4 steps; set aligned=False in its header" in str(
+    assert "clip 2 ('c'): declared aligned, but the streams have 3 and 4 steps; set aligned=False in the header" in str(
         caught.value
     )

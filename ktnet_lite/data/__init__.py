@@ -1,1 +1,1 @@
-"""Data sets: their one form in memory and on disk, how to get them, and how to read what others publish."""
+"""Data sets: one form in memory, one file format on disk, how to get them, and readers of published files."""

@@ -1,4 +1,4 @@
-"""From packed clips to padded, masked, length-bucketed batches on the device."""
+"""Padded, masked, length-bucketed batches on the device, from packed clips."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ktnet_lite.data.schema import Split, Stream, blocks
 from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.names import Modality
 
-POOL = 16  # batches that are shuffled together before their clips are sorted by length
+POOL = 16  # batches per pool; clips are sorted by length within a pool
 
 
 class Padded(NamedTuple):
     """Sequences of different lengths in one tensor, padded at the end.
 
-    ``mask`` is True at valid steps; None says that every step is valid, so that attention needs no mask at all.
+    ``mask`` is True at valid steps; it is None if every step is valid, and attention then needs no mask.
     """
 
     values: Tensor  # (B, T, D)
@@ -35,20 +35,20 @@ class Padded(NamedTuple):
         return self.mask.sum(1)
 
     def full_mask(self) -> Tensor:
-        """The mask, written out when it is None, shape (B, T)."""
+        """Return the mask as a tensor, shape (B, T), also where ``mask`` is None."""
         if self.mask is None:
             return torch.ones(self.values.shape[:2], dtype=torch.bool, device=self.values.device)
         return self.mask
 
     def mean(self) -> Tensor:
-        """Mean over the valid steps, shape (B, D)."""
+        """Average the valid steps, shape (B, D)."""
         if self.mask is None:
             return self.values.mean(1)
         weights = self.mask.to(self.values.dtype)
         return torch.einsum("btd,bt->bd", self.values, weights / weights.sum(1, keepdim=True))
 
     def last(self) -> Tensor:
-        """The last valid step, shape (B, D). With front padding removed this is MulT's pooling done right."""
+        """Take the last valid step, shape (B, D), as MulT pools, but never a padding step."""
         if self.mask is None:
             return self.values[:, -1]
         steps = torch.arange(self.mask.shape[1], device=self.mask.device)
@@ -57,9 +57,9 @@ class Padded(NamedTuple):
 
 
 def one_time_line(streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Tensor], Tensor]:
-    """Aligned streams as tensors of one length, each (B, T, D_m), zero where not valid, and where any is (B, T).
+    """Bring aligned streams to one length: tensors (B, T, D_m), zero at invalid steps, and a common mask (B, T).
 
-    A clip that lacks a modality has one step of it; the other steps of the clip are zero too.
+    The mask is True where any stream is valid. A modality that a clip lacks is zero at every step of the clip.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def one_time_line(streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Te
         The streams of a clip differ in length.
     """
     shortest, steps = (f(padded.values.shape[1] for padded in streams.values()) for f in (min, max))
-    if shortest < steps:  # so unaligned, or the longest clips lack a modality
+    if shortest < steps:  # unaligned, or the longest clips lack a modality
         counts = torch.stack([padded.lengths for padded in streams.values()])  # (M, B)
         if ((counts > 1) & (counts != counts.amax(0))).any():
             lengths = ", ".join(f"{name} {padded.values.shape[1]}" for name, padded in streams.items())
@@ -81,20 +81,20 @@ def one_time_line(streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Te
 
 
 class Batch(NamedTuple):
-    """What one step needs. A clip that lacks a modality is one zero step there, and False in ``present``."""
+    """The input of one step. A modality that a clip lacks is one step of zeros, and False in ``present``."""
 
     streams: dict[Modality, Padded]
     present: dict[Modality, Tensor]  # (B,) bool
-    targets: Tensor  # (B,) scores, or (B, 4) emotions
+    targets: Tensor  # (B,) scores or (B, 4) emotions
     indices: Tensor  # (B,) positions in the split, on the CPU
-    size: int  # clips of the whole batch, over all processes
+    size: int  # clips of the batch over all processes
 
     def to(self, device: torch.device | str) -> Batch:
-        """The batch on another device; copies from pinned memory do not wait."""
+        """Copy the batch to a device; copies from pinned memory are asynchronous."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> Batch:
-        """The batch in page-locked memory."""
+        """Copy the batch to page-locked memory."""
         return self._map(Tensor.pin_memory)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
@@ -109,21 +109,21 @@ class Batch(NamedTuple):
 
 
 def pad(stream: Stream, indices: np.ndarray) -> Padded:
-    """The given clips of a packed stream as one padded tensor (B, T, D), without a loop over clips.
+    """Pad the given clips of a packed stream to one tensor (B, T, D), without a loop over clips.
 
-    NumPy does it: batches are made in a thread of their own, where torch would start a second team of threads that
-    fights the training step's for the cores.
+    This uses NumPy because batches are made in a separate thread, where torch would start a second pool of threads that
+    competes with the training step for the cores.
     """
     lengths = stream.lengths[indices]  # (B,)
     mask = np.arange(max(lengths.max(), 1)) < lengths[:, None]  # (B, T)
     values = np.zeros((*mask.shape, stream.dim), dtype=np.float32)
     values[mask] = stream.values[stream.rows(indices)]
-    mask[:, 0] = True  # an absent modality is one zero step: attention always has something to look at
+    mask[:, 0] = True  # an absent modality is one zero step, so that attention always has a key
     return Padded(torch.from_numpy(values), None if mask.all() else torch.from_numpy(mask))
 
 
 def collate(split: Split, indices: Sequence[int] | np.ndarray, modalities: Sequence[Modality]) -> Batch:
-    """One batch of the given clips and modalities, on the CPU; each stream is (B, T_m, D_m)."""
+    """Make a batch of the given clips and modalities, on the CPU; each stream is (B, T_m, D_m)."""
     indices = np.asarray(indices, dtype=np.int64)
     return Batch(
         {name: pad(split.streams[name], indices) for name in modalities},
@@ -135,10 +135,10 @@ def collate(split: Split, indices: Sequence[int] | np.ndarray, modalities: Seque
 
 
 def bucketed(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Random batches of clips of like length: shuffle, sort by length within pools, cut, shuffle the batches.
+    """Draw random batches of clips of similar length: shuffle, sort by length within pools, cut, shuffle the batches.
 
-    Every clip stands in exactly one batch; only the last cut of a pool can be smaller than ``batch_size``. From lengths
-    (N,) come arrays of indices, (B,) each.
+    Every clip is in exactly one batch, and at most one batch is smaller than ``batch_size``. ``lengths`` is (N,); each
+    batch is an array of indices (B,).
     """
     order = rng.permutation(len(lengths))
     batches: list[np.ndarray] = []
@@ -149,25 +149,25 @@ def bucketed(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> 
 
 
 class Batches:
-    """The batches of one split, for training (``epoch``) and for evaluation (iteration).
+    """The batches of a split, for training (:meth:`epoch`) and for evaluation (iteration).
 
     Parameters
     ----------
     split : Split
     batch_size : int
-        Clips of one step over all processes.
+        Clips per step over all processes.
     modalities : sequence of str
-        What the step needs; every other modality of the split is never read.
+        Modalities to read; the others are never touched.
     device : torch.device or str
     seed : int
-        Order of epoch ``n`` depends on ``(seed, n)`` alone, so a resumed run sees what the unbroken one saw.
+        The order of epoch ``n`` depends only on ``(seed, n)``, so a resumed run sees the same batches.
     shard : (rank, world size)
-        Under ``torchrun``, each process takes every ``world size``-th clip of the common batch.
+        Under ``torchrun``, each process takes every ``world size``-th clip of a batch.
 
     Raises
     ------
     DataError
-        The split has no clip, or not such a modality.
+        The split has no clips, or lacks one of the modalities.
     """
 
     def __init__(
@@ -181,9 +181,9 @@ class Batches:
     ):
         for name in modalities:
             if name not in split.streams:
-                raise DataError(f"these clips have no {name}; they have {', '.join(split.streams)}")
+                raise DataError(f"the split has no {name}; it has {', '.join(split.streams)}")
         if len(split) == 0:
-            raise DataError("this split has no clips")
+            raise DataError("the split has no clips")
         self.split, self.batch_size, self.modalities = split, batch_size, tuple(modalities)
         self.device, self.seed, self.shard = torch.device(device), seed, shard
         self.lengths = np.max([split.streams[name].lengths for name in modalities], axis=0)  # (N,)
@@ -192,7 +192,7 @@ class Batches:
         return -(-len(self.split) // self.batch_size)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Shuffled batches of epoch ``number``."""
+        """Iterate over the shuffled batches of epoch ``number``."""
         rng = np.random.default_rng((self.seed, number))
         rank, world = self.shard
         return self._ready(bucketed(self.lengths, self.batch_size, rng), rank, world)
@@ -202,7 +202,7 @@ class Batches:
         return self._ready(np.array_split(order, np.arange(self.batch_size, len(order), self.batch_size)))
 
     def _ready(self, batches: Iterable[np.ndarray], rank: int = 0, world: int = 1) -> Iterator[Batch]:
-        """Collate one batch ahead, in a thread, so that the device does not wait for it."""
+        """Collate one batch ahead in a thread, so that the device does not wait."""
         with ThreadPoolExecutor(max_workers=1) as thread:
             ahead = None
             for batch in batches:
@@ -220,15 +220,15 @@ class Batches:
 
 
 def statistics(stream: Stream) -> Mapping[str, Tensor]:
-    """Mean and standard deviation of each feature over all steps, each (D,); a constant feature has scale 1.
+    """Compute mean and standard deviation of each feature over all steps, each (D,); a constant feature has scale 1.
 
     Raises
     ------
     DataError
-        There is no step at all.
+        The stream has no steps.
     """
     if len(stream.values) == 0:
-        raise DataError("no training clip has a step of this modality; leave the modality out of the split")
+        raise DataError("no training clip has a step of this modality; remove the modality from the split")
     steps = len(stream.values)
     mean = sum(stream.values[block].sum(axis=0, dtype=np.float64) for block in blocks(steps)) / steps
     scale = np.sqrt(sum(np.square(stream.values[block] - mean).sum(axis=0) for block in blocks(steps)) / steps)

@@ -1,7 +1,7 @@
-"""The one in-memory form of a data set: three modalities, lengths, targets, ids, splits, provenance.
+"""The in-memory form of every data set: three modalities, lengths, targets, ids, splits, provenance.
 
-Clips differ in length, so a stream is kept *packed*: the steps of all clips one after another, with no padding,
-and the number of steps of each. Padding exists only inside a batch (:mod:`ktnet_lite.data.batching`).
+Clips differ in length, so a stream is *packed*: it holds the steps of all clips one after another, without padding,
+and the number of steps of each clip. Padding exists only inside a batch (:mod:`ktnet_lite.data.batching`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 from ktnet_lite.errors import DataError
 from ktnet_lite.names import EMOTIONS, MODALITIES, SENTIMENT_RANGE, Modality, Task
 
-DROP = "leave such clips out by `ktnet-lite data convert --drop-bad-clips`"
-BLOCK = 1 << 14  # steps that are worked on together
+DROP = "leave such clips out with `ktnet-lite data convert --drop-bad-clips`"
+BLOCK = 1 << 14  # steps processed at once
 
 
 def blocks(count: int) -> Iterator[slice]:
-    """Slices that cover so many rows, each small, so that nothing of the size of all of them is made."""
+    """Cover ``count`` rows by small slices, so that temporary arrays stay small."""
     return (slice(start, start + BLOCK) for start in range(0, count, BLOCK))
 
 
@@ -34,9 +34,9 @@ class Stream:
     Parameters
     ----------
     values : float32 array, shape (sum of lengths, D)
-        Features of every step; clip ``i`` owns rows ``offsets[i]`` to ``offsets[i] + lengths[i]``.
+        Features of every step; clip ``i`` has rows ``offsets[i]`` to ``offsets[i] + lengths[i]``.
     lengths : int64 array, shape (N,)
-        Steps of each clip. 0 says that this clip lacks this modality.
+        Steps of each clip; 0 if the clip lacks this modality.
     """
 
     values: np.ndarray
@@ -46,7 +46,7 @@ class Stream:
     def from_clips(cls, clips: Sequence[np.ndarray]) -> Stream:
         """Pack a sequence of N arrays of shape (T_i, D)."""
         lengths = np.array([len(clip) for clip in clips], dtype=np.int64)
-        with np.errstate(over="ignore"):  # what is too large for float32 becomes inf, which is refused
+        with np.errstate(over="ignore"):  # too large for float32: inf, which validation rejects
             return cls(np.concatenate(clips).astype(np.float32, copy=False), lengths)
 
     def __len__(self) -> int:
@@ -68,19 +68,19 @@ class Stream:
         return self.values[start : start + self.lengths[index]]
 
     def rows(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Rows of ``values`` that belong to the given clips, in their order, shape (sum of their lengths,)."""
+        """Rows of ``values`` of the given clips, in the given order, shape (sum of their lengths,)."""
         indices = np.asarray(indices, dtype=np.int64)
         lengths = self.lengths[indices]
         starts = np.repeat(self.offsets[indices] - (np.cumsum(lengths) - lengths), lengths)
         return starts + np.arange(lengths.sum())
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Stream:
-        """The stream of the given clips only."""
+        """Take the given clips."""
         indices = np.asarray(indices, dtype=np.int64)
         return Stream(self.values[self.rows(indices)], self.lengths[indices])
 
     def on_grid(self, steps: int) -> Stream:
-        """Average each clip onto at most ``steps`` equal stretches of time (shorter clips stay as they are).
+        """Average each clip over at most ``steps`` equal intervals of time; shorter clips stay as they are.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class Stream:
         edges = np.append(starts, self.lengths.sum())
         values = np.empty((len(starts), self.dim), dtype=np.float32)
         cuts = np.searchsorted(starts, [block.start for block in blocks(len(self.values))])
-        for first, last in pairwise(np.unique([*cuts, len(starts)])):  # reduceat copies what it is given to float64
+        for first, last in pairwise(np.unique([*cuts, len(starts)])):  # in blocks: reduceat copies its input to float64
             rows = self.values[edges[first] : edges[last]]
             sums = np.add.reduceat(rows, starts[first:last] - edges[first], axis=0, dtype=np.float64)
             values[first:last] = sums / np.diff(edges[first : last + 1])[:, None]
@@ -110,14 +110,14 @@ class Split:
     Parameters
     ----------
     streams : dict of Stream
-        Keyed by modality; a modality that the whole split lacks is left out.
+        Keyed by modality, without those that no clip of the split has.
     targets : array
-        Sentiment: float32 scores in [-3, 3], shape (N,). Emotion: int64 zeros and ones, shape (N, 4), in the
-        order of :data:`EMOTIONS`.
+        Sentiment: float32 scores in [-3, 3], shape (N,). Emotion: int64 zeros and ones, shape (N, 4), in the order
+        of :data:`EMOTIONS`.
     ids : tuple of str
-        One unique name for each clip.
+        A unique name for each clip.
     words : tuple of tuples of str, optional
-        The word at each language step, for pictures of attention.
+        The word at each language step, for figures of attention.
     """
 
     streams: Mapping[Modality, Stream]
@@ -129,7 +129,7 @@ class Split:
         return len(self.ids)
 
     def select(self, indices: Iterable[int]) -> Split:
-        """The given clips only."""
+        """Take the given clips."""
         indices = list(indices)
         return Split(
             {name: stream.select(indices) for name, stream in self.streams.items()},
@@ -139,35 +139,35 @@ class Split:
         )
 
     def on_grid(self, steps: int) -> Split:
-        """Audio and vision on a time grid of at most ``steps``; words are left as they are."""
+        """Average audio and vision onto a time grid of at most ``steps``; language stays as it is."""
         streams = {
             name: stream if name == "language" else stream.on_grid(steps) for name, stream in self.streams.items()
         }
         return Split(streams, self.targets, self.ids, self.words)
 
     def bad(self, task: Task) -> np.ndarray:
-        """Clips, (N,), whose target is not finite or out of range, or that are empty in every modality."""
+        """Mark the clips, (N,), that have an invalid target or no step in any modality."""
         return self._absent() | _outside(self.targets, task).reshape(len(self), -1).any(axis=1)
 
     def _absent(self) -> np.ndarray:
         return np.all([stream.lengths == 0 for stream in self.streams.values()], axis=0)
 
     def validate(self, where: str, task: Task) -> None:
-        """Raise :class:`DataError`, naming ``where``, field and index, when the parts do not fit together."""
+        """Raise :class:`DataError` if a part is invalid; the message names ``where``, the field and the index."""
         _check_targets(self.targets, len(self), where, task)
         if not self.streams:
-            raise DataError(f"{where}: no modality at all; give at least one of {', '.join(MODALITIES)}")
+            raise DataError(f"{where}: no modality; give at least one of {', '.join(MODALITIES)}")
         for name, stream in self.streams.items():
             _check_stream(stream, len(self), f"{where}, {name}", MODALITIES, name)
         if (absent := self._absent()).any():
             i = int(np.argmax(absent))
             raise DataError(
-                f"{where}, clip {i} ({self.ids[i]!r}): empty in every modality ({absent.sum()} such); {DROP}"
+                f"{where}, clip {i} ({self.ids[i]!r}): no steps in any modality ({absent.sum()} in total); {DROP}"
             )
         seen: dict[str, int] = {}
         for i, clip_id in enumerate(self.ids):
             if clip_id in seen:
-                raise DataError(f"{where}, ids: {clip_id!r} stands at index {seen[clip_id]} and again at {i}")
+                raise DataError(f"{where}, ids: {clip_id!r} at indices {seen[clip_id]} and {i}; make the ids unique")
             seen[clip_id] = i
         if self.words is not None:
             _check_words(self.words, self.streams.get("language"), len(self), where)
@@ -175,7 +175,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Header:
-    """What a data set is, without its numbers.
+    """Description of a data set, without its arrays.
 
     Parameters
     ----------
@@ -183,9 +183,9 @@ class Header:
         ``mosi-words``, ``synthetic``, ...
     task : {"sentiment", "emotion"}
     aligned : bool
-        True when step t of every modality is the same moment (all streams of a clip have one length).
+        Whether step t is the same moment in every modality, so that all streams of a clip have the same length.
     provenance : dict of str
-        Where the numbers come from: source, licence, recipe, SHA-256 of the raw files.
+        Where the data comes from: source, licence, recipe, SHA-256 of the raw files.
     """
 
     name: str
@@ -196,14 +196,14 @@ class Header:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A header and its splits (see :class:`Header`, :class:`Split`)."""
+    """A :class:`Header` and a :class:`Split` for each name of a split."""
 
     header: Header
     splits: Mapping[str, Split]
 
     @classmethod
     def collect(cls, header: Header, splits: Iterable[tuple[str, Split]]) -> Dataset:
-        """Build and validate a data set from a reader's stream of splits."""
+        """Build a data set from the splits that a reader yields, and validate it."""
         dataset = cls(header, dict(splits))
         dataset.validate()
         return dataset
@@ -218,7 +218,7 @@ class Dataset:
 
     @property
     def dims(self) -> dict[Modality, int]:
-        """Features per step of every modality that some split has."""
+        """Features per step of every modality that occurs in a split."""
         return {
             name: stream.dim
             for name in MODALITIES
@@ -227,28 +227,28 @@ class Dataset:
         }
 
     def on_grid(self, steps: int) -> Dataset:
-        """Audio and vision on a time grid of at most ``steps``, in every split."""
+        """Average audio and vision onto a time grid of at most ``steps``, in every split."""
         return Dataset(self.header, {name: split.on_grid(steps) for name, split in self.splits.items()})
 
     def validate(self) -> None:
-        """Raise :class:`DataError` when a split, or the splits together, are not sound."""
+        """Raise :class:`DataError` if a split is invalid or contradicts the header or another split."""
         for name, split in self.splits.items():
             split.validate(f"{self.header.name}, split {name}", self.header.task)
             check_agreement(self.header, name, split, self.dims)
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 of the content, which two runs must share to be compared."""
+        """SHA-256 of the content, which must be equal for two runs to be comparable."""
         return combined_digest({name: split_digest(split) for name, split in self.splits.items()})
 
 
 def check_agreement(header: Header, name: str, split: Split, dims: Mapping[Modality, int]) -> None:
-    """Raise :class:`DataError` when a split contradicts its header or the feature counts of the other splits."""
+    """Raise :class:`DataError` if a split contradicts its header or the feature counts of the other splits."""
     where = f"{header.name}, split {name}"
     for modality, stream in split.streams.items():
         if stream.dim != dims.get(modality, stream.dim):
             raise DataError(
-                f"{where}, {modality}: {stream.dim} features a step, but other splits have {dims[modality]}"
+                f"{where}, {modality}: {stream.dim} features per step, but other splits have {dims[modality]}"
             )
     if header.aligned:
         lengths = [stream.lengths for stream in split.streams.values()]
@@ -257,13 +257,13 @@ def check_agreement(header: Header, name: str, split: Split, dims: Mapping[Modal
             if differ.any():
                 i = int(np.argmax(differ))
                 raise DataError(
-                    f"{where}, clip {i} ({split.ids[i]!r}): declared aligned, but its streams have {lengths[0][i]} "
-                    f"and {other[i]} steps; set aligned=False in its header"
+                    f"{where}, clip {i} ({split.ids[i]!r}): declared aligned, but the streams have {lengths[0][i]} and "
+                    f"{other[i]} steps; set aligned=False in the header"
                 )
 
 
 def split_digest(split: Split) -> str:
-    """SHA-256 of one split's content."""
+    """SHA-256 of the content of a split."""
     digest = hashlib.sha256()
     words = () if split.words is None else (" ".join(clip) for clip in split.words)
     for texts in (split.ids, words):
@@ -278,7 +278,7 @@ def split_digest(split: Split) -> str:
 
 
 def combined_digest(digests: Mapping[str, str]) -> str:
-    """SHA-256 of a data set from those of its splits, in whatever order they came."""
+    """SHA-256 of a data set from those of its splits, whatever their order."""
     return hashlib.sha256(json.dumps(dict(digests), sort_keys=True).encode()).hexdigest()
 
 
@@ -287,30 +287,30 @@ def _check_targets(targets: np.ndarray, clips: int, where: str, task: Task) -> N
     if targets.shape != shape:
         raise DataError(f"{where}, targets: shape {targets.shape}, expected {shape} for {clips} ids and task {task}")
     if not np.issubdtype(targets.dtype, np.number):
-        raise DataError(f"{where}, targets: dtype {targets.dtype} is not a number type")
+        raise DataError(f"{where}, targets: dtype {targets.dtype} is not numeric")
     if not (finite := np.isfinite(targets)).all():
         i = int(np.argmin(finite.reshape(clips, -1).all(axis=1)))
-        raise DataError(f"{where}, targets: {targets[i]} at index {i} ({(~finite).sum()} such); {DROP}")
+        raise DataError(f"{where}, targets: {targets[i]} at index {i} ({(~finite).sum()} in total); {DROP}")
     if (outside := _outside(targets, task)).any():
         i = int(np.argmax(outside.reshape(clips, -1).any(axis=1)))
-        allowed = "[{:g}, {:g}]".format(*SENTIMENT_RANGE) if task == "sentiment" else "0 or 1"
+        allowed = "[{:g}, {:g}]".format(*SENTIMENT_RANGE) if task == "sentiment" else "{0, 1}"
         raise DataError(
-            f"{where}, targets: {targets[i]} at index {i} is outside {allowed} ({outside.sum()} such); rescale them, "
-            f"or {DROP}"
+            f"{where}, targets: {targets[i]} at index {i} is outside {allowed} ({outside.sum()} in total); rescale or "
+            f"correct the targets, or {DROP}"
         )
 
 
 def _outside(targets: np.ndarray, task: Task) -> np.ndarray:
-    """Which targets are none: NaN, too small, too large or, of an emotion, neither 0 nor 1."""
+    """Mark invalid targets: NaN, a score out of range, an emotion label that is neither 0 nor 1."""
     low, high = SENTIMENT_RANGE
     return ~((targets >= low) & (targets <= high) if task == "sentiment" else np.isin(targets, (0, 1)))
 
 
 def _check_stream(stream: Stream, clips: int, where: str, allowed: Sequence[str], name: str) -> None:
     if name not in allowed:
-        raise DataError(f"{where}: unknown modality; the three are {', '.join(allowed)}")
+        raise DataError(f"{where}: unknown modality; the modalities are {', '.join(allowed)}")
     if len(stream) != clips:
-        raise DataError(f"{where}: {len(stream)} clips, but there are {clips} ids; they must match one to one")
+        raise DataError(f"{where}: {len(stream)} clips, but {clips} ids; give each clip one id")
     if stream.values.ndim != 2 or stream.values.dtype != np.float32:
         raise DataError(
             f"{where}: values are {stream.values.dtype} of shape {stream.values.shape}; expected float32 (steps, D)"
@@ -319,12 +319,12 @@ def _check_stream(stream: Stream, clips: int, where: str, allowed: Sequence[str]
         i = int(np.argmax(stream.lengths < 0))
         raise DataError(f"{where}, lengths: {stream.lengths[i]} at index {i} is negative")
     if stream.lengths.sum() != len(stream.values):
-        raise DataError(f"{where}: lengths add up to {stream.lengths.sum()}, but there are {len(stream.values)} steps")
+        raise DataError(f"{where}: lengths add up to {stream.lengths.sum()}, but values has {len(stream.values)} steps")
     if not (finite := np.isfinite(stream.values).all(axis=1)).all():
         row = int(np.argmin(finite))
         i = int(np.searchsorted(np.cumsum(stream.lengths), row, side="right"))
         raise DataError(
-            f"{where}, clip {i}, step {row - stream.offsets[i]}: NaN or inf ({(~finite).sum()} such steps); "
+            f"{where}, clip {i}, step {row - stream.offsets[i]}: NaN or inf ({(~finite).sum()} steps in total); "
             "convert the file with `ktnet-lite data convert --replace-nonfinite`, which sets them to 0 and counts them"
         )
 

@@ -1,4 +1,4 @@
-"""The canonical file of a data set: HDF5, written whole or not at all, read lazily, every byte under a checksum.
+"""The file of a data set: HDF5, written whole or not at all, read lazily, with a checksum over every byte.
 
 Layout, with N clips in a split and T steps in all of them together::
 
@@ -9,7 +9,7 @@ Layout, with N clips in a split and T steps in all of them together::
     /<split>/targets      (N,) or (N, 4)
     /<split>/<modality>/  values float32 (T, D), lengths int64 (N,)
 
-Texts are byte arrays because HDF5 guards chunks and metadata by checksums, but not its heap of strings.
+Texts are stored as byte arrays because HDF5 has checksums for chunks and metadata, but not for its heap of strings.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from ktnet_lite.names import MODALITIES, Modality
 FORMAT = np.bytes_("ktnet-lite")
 VERSION = 1
 CHUNK = 1 << 20  # bytes before compression
-GREATEST_RATIO = 1100  # deflate shrinks at most 1032 : 1; a file that promises more is not honest
+GREATEST_RATIO = 1100  # deflate shrinks at most 1032 : 1; a larger ratio shows a forged or damaged file
 
 
 @dataclass(frozen=True)
 class Info:
-    """What a file holds, without its numbers.
+    """Description of a stored data set, without its arrays.
 
     Parameters
     ----------
     header : Header
     checksum : str
-        The content's (:attr:`ktnet_lite.data.schema.Dataset.checksum`).
+        Checksum of the content (:attr:`ktnet_lite.data.schema.Dataset.checksum`).
     clips : dict of int
-        Clips of each split.
+        Number of clips of each split.
     streams : dict of dict
-        ``streams[split][modality]`` is the shape of the values: (steps of all clips, D).
+        ``streams[split][modality]`` is the shape of the values, (steps of all clips, D).
     size : int
         Bytes on disk.
     """
@@ -64,13 +64,13 @@ class Info:
 def write(path: Path | str, header: Header, splits: Iterable[tuple[str, Split]], progress: bool = True) -> str:
     """Write a data set split by split; return the checksum of its content.
 
-    Each split is validated, written and let go before the next is asked for. All goes to ``<name>.partial`` beside
-    the file, which takes the file's place at the very end: whatever stood there survives a failure.
+    Each split is validated, written and released before the next is taken. A previous file at ``path`` is replaced only
+    once the new one is whole, so it survives any failure.
 
     Raises
     ------
     DataError
-        A split is not sound, or the disk is full or read-only.
+        A split is invalid, or the disk is full or read-only.
     """
     path = Path(path)
     try:
@@ -91,51 +91,51 @@ def read(
     modalities: Iterable[Modality] | None = None,
     verify: bool = False,
 ) -> Dataset:
-    """Read a data set, or only the splits and modalities that are asked for.
+    """Read a data set, or only the given splits and modalities.
 
-    Every chunk that is read is checked by its own checksum; a whole data set also by that of its content, and so is
-    a part with ``verify``, which reads all of the file first.
+    Every chunk is compared with its own checksum, and a whole data set with the checksum of its content. With
+    ``verify`` a part is too, which means reading the whole file first.
 
     Raises
     ------
     DataError
-        No such file, not a file of this package, of another version, truncated or altered; no such split or modality.
+        The file does not exist, is not of this package or version, or is damaged; or it lacks a split or modality.
     """
-    with _opened(path) as (file, about):
-        names = about["splits"] if splits is None else list(splits)
+    with _opened(path) as (file, header):
+        names = header["splits"] if splits is None else list(splits)
         for name in names:
-            if name not in about["splits"]:
-                raise DataError(f"{path} has no split {name!r}; it has {', '.join(about['splits'])}")
-        there = [name for name in MODALITIES if any(name in file[split] for split in names)]
-        wanted = there if modalities is None else list(modalities)
-        for name in wanted:
-            if name not in there:
-                raise DataError(f"{path} has no {name} in {', '.join(names)}; it has {', '.join(there)}")
+            if name not in header["splits"]:
+                raise DataError(f"{path} has no split {name!r}; it has {', '.join(header['splits'])}")
+        available = [name for name in MODALITIES if any(name in file[split] for split in names)]
+        selected = available if modalities is None else list(modalities)
+        for modality in selected:
+            if modality not in available:
+                raise DataError(f"{path} has no {modality} in {', '.join(names)}; it has {', '.join(available)}")
         whole = splits is None and modalities is None
         if verify and not whole:
-            digests = {name: split_digest(_read_split(file[name], MODALITIES)) for name in about["splits"]}
-            _compare(path, combined_digest(digests), about["checksum"])
-        dataset = Dataset(_header(about), {name: _read_split(file[name], wanted) for name in names})
+            digests = {name: split_digest(_read_split(file[name], MODALITIES)) for name in header["splits"]}
+            _compare(path, combined_digest(digests), header["checksum"])
+        dataset = Dataset(_header(header), {name: _read_split(file[name], selected) for name in names})
         if whole:
             dataset.validate()
-            _compare(path, dataset.checksum, about["checksum"])
+            _compare(path, dataset.checksum, header["checksum"])
         return dataset
 
 
 def info(path: Path | str) -> Info:
-    """Sizes and header, without reading the numbers. Raises :class:`DataError` as :func:`read` does."""
-    with _opened(path) as (file, about):
-        groups = {name: file[name] for name in about["splits"]}
+    """Read header and sizes, but no arrays. Raises :class:`DataError` like :func:`read`."""
+    with _opened(path) as (file, header):
+        groups = {name: file[name] for name in header["splits"]}
         streams = {
             name: {modality: group[modality]["values"].shape for modality in MODALITIES if modality in group}
             for name, group in groups.items()
         }
         clips = {name: len(group["targets"]) for name, group in groups.items()}
-        return Info(_header(about), about["checksum"], clips, streams, Path(path).stat().st_size)
+        return Info(_header(header), header["checksum"], clips, streams, Path(path).stat().st_size)
 
 
 class _Output(io.FileIO):
-    """A file that keeps its first error until asked: HDF5 loses the errors of delayed writes, or crashes on them."""
+    """A file that keeps its first error for :meth:`check`; HDF5 loses errors of delayed writes, or crashes on them."""
 
     error: OSError | None = None
 
@@ -162,7 +162,7 @@ class _Output(io.FileIO):
 
 
 def is_store(path: Path | str) -> bool:
-    """Whether a file is one of this package, of any version, sound or not."""
+    """Whether a file was written by this package, in any version, even if it is damaged."""
     try:
         with h5py.File(path, "r") as file:
             return file.attrs.get("format") == FORMAT
@@ -181,7 +181,7 @@ def _write_content(
         check_agreement(header, name, split, dims)
         dims |= {modality: stream.dim for modality, stream in split.streams.items()}
         size = sum(stream.values.nbytes for stream in split.streams.values())
-        hide = None if progress else True  # None: hide it where there is no terminal
+        hide = None if progress else True  # None: hidden if there is no terminal
         with tqdm(total=size, desc=f"write {name}", unit="B", unit_scale=True, disable=hide) as bar:
 
             def advance(written: int, bar: tqdm = bar) -> None:
@@ -190,9 +190,9 @@ def _write_content(
 
             _write_split(file.create_group(name), split, advance)
         digests[name] = split_digest(split)
-        del item, split  # the next one may be as large
+        del item, split  # frees memory for the next
     if not digests:
-        raise DataError(f"{header.name}: no split at all, so nothing to write")
+        raise DataError(f"{header.name}: no splits to write")
     checksum = combined_digest(digests)
     about = {"name": header.name, "task": header.task, "aligned": header.aligned, "provenance": dict(header.provenance)}
     _write_json(file, "header", about | {"splits": list(digests), "checksum": checksum})
@@ -227,22 +227,20 @@ def _write_json(group: h5py.Group, name: str, content: Any) -> None:
 
 @contextmanager
 def _opened(path: Path | str) -> Iterator[tuple[h5py.File, dict[str, Any]]]:
-    """The open file and its header, with every failure told as a :class:`DataError`."""
+    """Open a file and read its header; every failure becomes a :class:`DataError`."""
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"no file {path}")
+        raise DataError(f"no file at {path}")
     try:
         if not h5py.is_hdf5(path):
-            raise DataError(
-                f"{path} is not an HDF5 file, or its beginning is damaged; `ktnet-lite data check` says what it is"
-            )
+            raise DataError(f"{path} is not an HDF5 file, or its header is damaged; run `ktnet-lite data check` on it")
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:
-                raise DataError(f"{path} is HDF5, but not of ktnet-lite; see `ktnet-lite data convert`")
+                raise DataError(f"{path} is HDF5, but not a file of ktnet-lite; run `ktnet-lite data convert` on it")
             if (version := file.attrs["version"]) != VERSION:
                 raise DataError(
-                    f"{path} has format version {version}, this ktnet-lite reads {VERSION}; convert the original "
-                    "file again, or install the other release"
+                    f"{path} has format version {version}, but this ktnet-lite reads {VERSION}; convert the original "
+                    "file again, or install the release that wrote it"
                 )
             yield file, _read_json(file, "header")
     except DataError:
@@ -253,13 +251,13 @@ def _opened(path: Path | str) -> Iterator[tuple[h5py.File, dict[str, Any]]]:
         raise DataError(f"{path} is damaged or incomplete: {error}; delete it and convert or fetch it again") from error
 
 
-def _header(about: dict[str, Any]) -> Header:
-    return Header(about["name"], about["task"], about["aligned"], about["provenance"])
+def _header(stored: dict[str, Any]) -> Header:
+    return Header(stored["name"], stored["task"], stored["aligned"], stored["provenance"])
 
 
-def _compare(path: Path | str, found: str, noted: str) -> None:
-    if found != noted:
-        raise DataError(f"{path} is damaged: its content does not match its checksum; convert or fetch it again")
+def _compare(path: Path | str, actual: str, stored: str) -> None:
+    if actual != stored:
+        raise DataError(f"{path} is damaged: the content does not match the checksum; convert or fetch it again")
 
 
 def _read_split(group: h5py.Group, modalities: Iterable[Modality]) -> Split:
@@ -277,7 +275,7 @@ def _read_split(group: h5py.Group, modalities: Iterable[Modality]) -> Split:
 def read_array(dataset: h5py.Dataset) -> np.ndarray:
     """Read an array of an HDF5 file of any origin. Raises :class:`ValueError` if it is larger than its file allows."""
     if dataset.nbytes > GREATEST_RATIO * dataset.id.get_storage_size() + CHUNK:
-        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes, which so small a file cannot hold")
+        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes, more than its file can hold")
     return dataset[()]
 
 

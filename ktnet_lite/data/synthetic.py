@@ -1,23 +1,24 @@
-"""A controlled data set with a known cause: what words, face and voice say of a sentiment, and how much they share.
+"""Synthetic clips whose cause is known: a latent sentiment drives words, face and voice, which share a part of it.
 
-The cause. Each clip has moments at which something is felt:
+Each clip has moments at which an event occurs:
 
-- words: three valence words ("great", "awful", ...); a "not" before one flips it. ``z_L`` is their standardised sum.
-- face: three expressions. A face is drawn mirrored in half of the clips and a second cue tells which, so an
-  expression is read right only together with that cue. ``z_V`` is their standardised sum.
-- voice: it follows word valences and expressions at their moments, plainly, and adds three moments of its own,
-  ``z_A``. With redundancy r its message is ``u = sqrt(r) (0.8 z_L + 0.6 z_V) + sqrt(1 - r) z_A``.
-- the score is ``y = 0.7 z_L + 0.5 z_V + 0.7 u + 0.3 noise``, clipped to [-3, 3].
-- background laughter of strength ``audio_noise`` sounds like the voice, at the voice's own moments.
+- Words: three valence words ("great", "awful", ...); a preceding "not" flips the valence. ``z_L`` is the standardised
+  sum of the valences.
+- Face: three expressions. The face is mirrored in half of the clips, and a second cue shows in which, so a model must
+  combine both to read an expression. ``z_V`` is the standardised sum of the expressions.
+- Voice: it follows the valences and the expressions at their moments, without "not" or mirror, and adds three events of
+  its own, ``z_A``. With redundancy r its message is ``u = sqrt(r) (0.8 z_L + 0.6 z_V) + sqrt(1 - r) z_A``.
+- Score: ``y = 0.7 z_L + 0.5 z_V + 0.7 u + 0.3 noise``, clipped to [-3, 3].
+- Background laughter of strength ``audio_noise``: it sounds like the voice, at the moments of the voice's own events.
 
-So audio says step by step, in the plain, what words and face say in a way that is hard to read ("not", the mirrored
-face). That is the condition under which a reconstruction of audio can teach more than the labels of few clips do; at
-redundancy 0 the voice has nothing to do with words and face, and it cannot. Laughter is what can let a
-reconstruction beat the real audio: what vision and language predict of the audio is free of it. That can happen only in
-what is learned from finitely many clips; the best possible predictor never does worse for hearing more.
+So audio states plainly, step by step, what words and face encode in a way that is hard to read ("not", the mirrored
+face). Under this condition a reconstruction of audio can teach more than the labels of a few clips do. At redundancy 0
+the voice is independent of words and face, and a reconstruction teaches nothing. A reconstruction can beat the real
+audio because vision and language predict the voice but not the laughter. This is an effect of learning from finitely
+many clips: observing more never makes the best possible predictor worse.
 
-The standard deviation of the score is 1.15 at redundancy 0, 1.52 at 0.7 and 1.59 (that of MOSI) at 1: compare
-errors across redundancies with that of the training median beside them.
+The standard deviation of the score is 1.15 at redundancy 0, 1.52 at 0.7 and 1.59 (as in MOSI) at 1. To compare errors
+across redundancies, give the error of the training median beside them.
 
 :func:`ceiling` is the best possible predictor from a set of observed modalities.
 """
@@ -28,7 +29,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
 from ktnet_lite.data.schema import Dataset, Header, Split, Stream
 from ktnet_lite.errors import ConfigError
@@ -60,27 +60,27 @@ FILLERS = (
 )
 VOCABULARY = (*FILLERS, "not", *VALENCE)
 DIMS: dict[Modality, int] = {"language": 32, "vision": 16, "audio": 16}
-EVENTS = 3  # moments of each kind in a clip
-SHARE = {"language": 0.8, "vision": 0.6}  # of the voice's redundant part; squares add up to 1
+EVENTS = 3  # of each kind in a clip
+SHARE = {"language": 0.8, "vision": 0.6}  # of the redundant part of the voice; the squares add up to 1
 WEIGHT = {"language": 0.7, "vision": 0.5, "audio": 0.7}  # of the score
 NEGATED = 0.25  # share of valence words that a "not" flips
 LABEL_NOISE = 0.3
-LOW_VOICE = -0.75  # below it a voice sounds sad, above it angry
+LOW_VOICE = -0.75  # a lower voice is sad, a higher one angry
 FRAME_NOISE = {"vision": 0.1, "audio": 0.02}
-RATE = {"language": 1.0, "vision": 1.5, "audio": 2.0}  # steps a word
+RATE = {"language": 1.0, "vision": 1.5, "audio": 2.0}  # steps per word
 
 
 class Factors(NamedTuple):
-    """The causes of one split, each of shape (N,)."""
+    """The latent factors of one split, each of shape (N,)."""
 
     language: np.ndarray  # z_L
     vision: np.ndarray  # z_V
-    audio: np.ndarray  # u + audio_noise * laughter: what an ideal listener hears
+    audio: np.ndarray  # u + audio_noise * laughter, as an ideal listener hears it
     scores: np.ndarray  # y, before clipping
 
 
 class Synthetic(NamedTuple):
-    """A data set, and what caused it, by split."""
+    """A data set, and the latent factors of each split."""
 
     dataset: Dataset
     factors: dict[str, Factors]
@@ -94,43 +94,43 @@ def make(
     seed: int = 0,
     task: Task = "sentiment",
 ) -> Synthetic:
-    """Draw the data set.
+    """Draw a synthetic data set.
 
     Parameters
     ----------
     clips : tuple of int
         Clips in train, valid and test.
     redundancy : float in [0, 1]
-        Share of the voice's message (variance) that words and face determine.
+        Share of the variance of the voice's message ``u`` that words and face determine.
     audio_noise : float
-        Standard deviation of the laughter, in units of the voice's message.
+        Standard deviation of the laughter, in units of ``u``.
     aligned : bool
-        One time line for all streams, instead of each modality's own frame rate.
+        Whether all streams share a time line, instead of each having its own frame rate.
     seed : int
     task : {"sentiment", "emotion"}
-        Emotion labels: neutral (\\|y\\| < 0.75), happy (y > 0.5); sad and angry (y < -0.5,
-        low and high voice).
+        Emotion labels: neutral (\\|y\\| < 0.75), happy (y > 0.5), sad (y < -0.5, low voice) and angry (y < -0.5, high
+        voice).
 
     Raises
     ------
     ConfigError
-        A knob is out of its range.
+        A parameter is out of range.
     """
     if not (0 <= redundancy <= 1 and 0 <= audio_noise < np.inf and min(clips) >= 1):
         raise ConfigError(
-            f"synthetic data needs redundancy in [0, 1], audio_noise >= 0 and clips >= 1, "
+            "synthetic data needs redundancy in [0, 1], audio_noise >= 0 and clips >= 1, "
             f"not {redundancy}, {audio_noise} and {clips}"
         )
     rng = np.random.default_rng(seed)
-    # One look of words, face and voice for all splits: word vectors, and directions in feature space.
-    look = {"words": rng.normal(size=(len(VOCABULARY), DIMS["language"]))}
+    # Shared by all splits: word vectors, and directions of face and voice in feature space.
+    embedding = {"words": rng.normal(size=(len(VOCABULARY), DIMS["language"]))}
     directions: dict[Modality, int] = {"vision": 2, "audio": 1}
     for modality, count in directions.items():
         basis, _ = np.linalg.qr(rng.normal(size=(DIMS[modality], count)))
-        look[modality] = 2.0 * basis.T  # (directions, D)
+        embedding[modality] = 2.0 * basis.T  # (directions, D)
     splits, factors = {}, {}
     for name, count in zip(SPLITS, clips, strict=True):
-        drawn = [_clip(rng, look, redundancy, audio_noise, aligned) for _ in range(count)]
+        drawn = [_clip(rng, embedding, redundancy, audio_noise, aligned) for _ in range(count)]
         streams, words, causes = zip(*drawn, strict=True)
         factors[name] = Factors(*np.array(causes).T)
         splits[name] = Split(
@@ -148,26 +148,25 @@ def make(
 
 
 def ceiling(factors: Factors, observed: Iterable[Modality], redundancy: float, audio_noise: float) -> np.ndarray:
-    """The best possible scores, (N,), from the factors of the observed modalities.
+    """Predict the best possible scores, (N,), from the factors of the observed modalities.
 
-    The best linear predictor of y from ``z_L``, ``z_V`` and what is heard, clipped as the labels are. It is the
-    conditional mean of y, exactly, unless audio is observed without language (``z_L`` takes few values and is not
-    normal). What is left of y is then symmetric about it, so the clipped value is the conditional median of the label:
+    The prediction is the best linear predictor of y from ``z_L``, ``z_V`` and the heard voice, clipped like the labels.
+    It equals the conditional mean of y unless audio is observed without language (``z_L`` takes few values and is not
+    normal). The residual of y is then symmetric, so the clipped prediction is the conditional median of the label, and
     no predictor from these factors has a lower mean absolute error.
 
-    Language and vision, alone or together, say nothing of the score but by ``z_L`` and ``z_V``, and with both at hand
-    audio adds only the sum that is heard. For those sets this is a bound on any network. With audio and not both
-    of the others it is a yardstick: a listener who could tell the three sources in the voice apart, by the size of a
-    bump or where it lies, knows more than the sum.
+    Language and vision inform about the score only through ``z_L`` and ``z_V``; if both are observed, audio adds only
+    the heard sum. For these sets the prediction bounds every network. With audio but not both of the others it is a
+    yardstick: a model that separates the three sources in the voice, by size or place, knows more than the sum.
 
     Parameters
     ----------
     factors : Factors
-        Of one split.
+        The factors of one split.
     observed : iterable of str
-        Modalities; none gives a constant.
+        Modalities; without any, the prediction is constant.
     redundancy, audio_noise : float
-        As :func:`make` was given them.
+        The arguments of :func:`make`.
     """
     observed = tuple(observed)
     r = redundancy
@@ -184,7 +183,7 @@ def ceiling(factors: Factors, observed: Iterable[Modality], redundancy: float, a
 
 
 def _clip(
-    rng: np.random.Generator, look: dict[str, np.ndarray], redundancy: float, audio_noise: float, aligned: bool
+    rng: np.random.Generator, embedding: dict[str, np.ndarray], redundancy: float, audio_noise: float, aligned: bool
 ) -> tuple[dict[Modality, np.ndarray], tuple[str, ...], tuple[float, ...]]:
     """Draw one clip: its three streams, its words, and its factors."""
     words = list(rng.choice(FILLERS, size=rng.integers(6, 12)))
@@ -204,10 +203,10 @@ def _clip(
     moments = {"words": centres[slots], "face": rng.choice(centres, EVENTS), "voice": rng.choice(centres, EVENTS)}
 
     def track(modality: Modality, *sources: tuple[str, np.ndarray]) -> np.ndarray:
-        """Sum of bumps at the moments of each source, on the modality's own frames, shape (T,)."""
+        """Sum bumps at the moments of each source, on the frames of the modality, shape (T,)."""
         steps = count if aligned else round(count * RATE[modality])
         frames = (np.arange(steps) + 0.5) / steps
-        bumps = {name: norm.pdf((frames[:, None] - moments[name]) * count) / norm.pdf(0) for name, _ in sources}
+        bumps = {name: _bump((frames[:, None] - moments[name]) * count) for name, _ in sources}
         return sum(bumps[name] @ strength for name, strength in sources)
 
     mirror = rng.choice([-1.0, 1.0])
@@ -219,10 +218,10 @@ def _clip(
         ("face", shared * SHARE["vision"] * expressions),
         ("voice", np.sqrt(1 - redundancy) * own + audio_noise * laughter),
     )
-    vision = np.stack([face, np.full(len(face), 0.5 * mirror)], axis=1) @ look["vision"]  # (T_V, D_V)
-    audio = voice[:, None] @ look["audio"]  # (T_A, D_A)
+    vision = np.stack([face, np.full(len(face), 0.5 * mirror)], axis=1) @ embedding["vision"]  # (T_V, D_V)
+    audio = voice[:, None] @ embedding["audio"]  # (T_A, D_A)
     streams: dict[Modality, np.ndarray] = {
-        "language": look["words"][[VOCABULARY.index(word) for word in words]].astype(np.float32),
+        "language": embedding["words"][[VOCABULARY.index(word) for word in words]].astype(np.float32),
         "vision": (vision + FRAME_NOISE["vision"] * rng.normal(size=vision.shape)).astype(np.float32),
         "audio": (audio + FRAME_NOISE["audio"] * rng.normal(size=audio.shape)).astype(np.float32),
     }
@@ -230,6 +229,12 @@ def _clip(
     u = shared * (SHARE["language"] * z_l + SHARE["vision"] * z_v) + np.sqrt(1 - redundancy) * z_a
     y = WEIGHT["language"] * z_l + WEIGHT["vision"] * z_v + WEIGHT["audio"] * u + LABEL_NOISE * rng.normal()
     return streams, tuple(str(word) for word in words), (z_l, z_v, u + audio_noise * laughter.sum(), y)
+
+
+def _bump(x: np.ndarray) -> np.ndarray:
+    """Return exp(-x^2 / 2), rounded as SciPy's normal density over its peak is: the clips keep their checksums."""
+    peak = 1 / np.sqrt(2 * np.pi)
+    return np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi) / peak
 
 
 def _targets(factors: Factors, task: Task) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""From a data set's name to its numbers: fetched, built into a store on first use, and read.
+"""Data sets by name: fetched, built into a store on first use, and read.
 
-Nothing is redistributed here. ``<data folder>/<name>.h5`` is built from the raw files by a reader, and built again
-when the recipe or the raw files have changed.
+The package redistributes no data. A reader builds ``<data folder>/<name>.h5`` from the raw files, and builds it again
+if the recipe or the raw files change.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ktnet_lite.errors import ConfigError, DataError, did_you_mean
 
 
 def find(name: str) -> Entry:
-    """The entry of that name.
+    """Find the entry of a data set.
 
     Raises
     ------
     ConfigError
-        There is none; the message names the nearest.
+        There is no such data set; the message names the nearest.
     """
     if name not in ENTRIES:
         known = ["synthetic", *ENTRIES]
@@ -68,13 +68,13 @@ def raw_folder(name: str, local: Path | str | None = None) -> Path | None:
 
 
 def fetch(name: str, folder: Path | str | None = None, local: Path | str | None = None) -> Path:
-    """Bring the raw files of a data set together; return the file or the folder that its reader takes.
+    """Collect the raw files of a data set; return the file or folder that its reader takes.
 
     Parameters
     ----------
     name : str
     folder : path, optional
-        The data folder (:func:`home`); raw files go to ``raw/<name>`` in it.
+        The data folder (:func:`home`); downloads go to ``raw/<name>`` in it.
     local : path, optional
         Take the files from anywhere below this folder instead of downloading them; by default from the folder that
         ``KTNET_DATA`` names, if it holds them all (:func:`raw_folder`).
@@ -82,16 +82,16 @@ def fetch(name: str, folder: Path | str | None = None, local: Path | str | None 
     Raises
     ------
     ConfigError
-        No such data set.
+        There is no such data set.
     DataError
-        No public link, a dead one, or a file with another content; says where and under which licence to get it.
+        A file has no public link, a dead link or the wrong content; the message gives source and licence.
     """
     entry = find(name)
     raw = home(folder) / "raw" / name
     local = local or raw_folder(name)
     if local is None:
         if not entry.public:
-            raise DataError(f"{name} has no public link that can be relied on\n{entry.remedy}")
+            raise DataError(f"{name} has no public link\n{entry.remedy}")
         for file in entry.files:
             target = raw / file.name
             if not (target.is_file() and download.sha256_of(target) == file.sha256):
@@ -101,19 +101,19 @@ def fetch(name: str, folder: Path | str | None = None, local: Path | str | None 
         raise DataError(f"no folder {local}\n{entry.remedy}")
     if not entry.files:
         return Path(local)
-    found = download.locate(entry.files, Path(local), entry.remedy)
-    if len(found) == 1:  # it may be large: read where it lies
-        return next(iter(found.values()))
-    for path in found.values():
+    paths = download.locate(entry.files, Path(local), entry.remedy).values()
+    if len(paths) == 1:  # perhaps large: read it in place
+        return next(iter(paths))
+    for path in paths:
         download.copy(path, raw / path.name)
     return raw
 
 
 def build(name: str, folder: Path | str | None = None, local: Path | str | None = None, verify: bool = False) -> Path:
-    """The stored file of a data set, built first when there is none, or when recipe or raw files are others.
+    """Return the built file of a data set, after building it if it is missing, damaged or out of date.
 
-    A damaged one is built again, as far as its beginning shows it; with ``verify`` all of it is read to find out.
-    Parameters and errors as of :func:`fetch`; :class:`DataError` also where the raw files are not sound.
+    A file with a damaged header is rebuilt; ``verify`` reads the whole file to find other damage. Parameters and errors
+    as in :func:`fetch`; also :class:`DataError` if the raw files are invalid.
     """
     entry = find(name)
     path = stored(name, folder)
@@ -123,20 +123,20 @@ def build(name: str, folder: Path | str | None = None, local: Path | str | None 
                 store.read(path, splits=(), verify=True)
             return path
     except DataError as error:
-        warnings.warn(f"{error}\n{name} is built again", stacklevel=2)
+        warnings.warn(f"{error}\n{name} is rebuilt", stacklevel=2)
     source = fetch(name, folder, local)
     header, splits = readers.open_source(source, entry.reader)
-    ours = {"recipe": str(entry.recipe), **_raw_provenance(entry, source)}
-    about = ChainMap(ours, header.provenance, {"licence": entry.licence})  # a view: readers may add to theirs
+    built_from = {"recipe": str(entry.recipe), **_raw_provenance(entry, source)}
+    provenance = ChainMap(built_from, header.provenance, {"licence": entry.licence})  # a view: readers add entries late
     with readers.naming(source):
-        store.write(path, replace(header, name=name, provenance=about), splits)
+        store.write(path, replace(header, name=name, provenance=provenance), splits)
     return path
 
 
 def load(name_or_path: str | Path, folder: Path | str | None = None, local: Path | str | None = None) -> Dataset:
-    """The data set of that name, fetched and built on first use; or that of a file, in whatever known format.
+    """Load a data set by name, fetched and built on first use, or from a file of any known format.
 
-    Parameters as of :func:`fetch`; errors too, and those of the readers.
+    Parameters and errors as in :func:`fetch`; also the errors of the readers.
     """
     if name_or_path == "synthetic":
         return synthetic.make().dataset
@@ -179,14 +179,14 @@ def _raw_files(entry: Entry, source: Path) -> list[Path]:
 
 
 def _raw_provenance(entry: Entry, source: Path) -> dict[str, str]:
-    """What tells these raw files from others: the SHA-256 of each and, where it is not known beforehand, its stamp."""
+    """Identify the raw files by SHA-256 and, where it is not known beforehand, by size and time too."""
     if known := _known_hashes(entry):
         return {"raw": known}
     return {"raw": _hashes(entry, source), "raw sizes and times": _stamps(entry, source)}
 
 
 def _known_hashes(entry: Entry) -> str:
-    """The SHA-256 of every raw file when all are known beforehand, else nothing."""
+    """Return the SHA-256 of every raw file if all are known beforehand, else nothing."""
     hashes = [file.sha256 for file in entry.files]
     return " ".join(hashes) if all(hashes) else ""
 
@@ -196,25 +196,25 @@ def _hashes(entry: Entry, source: Path) -> str:
 
 
 def _stamps(entry: Entry, source: Path) -> str:
-    return " ".join(f"{(s := path.stat()).st_size}@{s.st_mtime_ns}" for path in _raw_files(entry, source))
+    return " ".join(f"{(stat := path.stat()).st_size}@{stat.st_mtime_ns}" for path in _raw_files(entry, source))
 
 
 def _is_fresh(entry: Entry, path: Path, folder: Path | str | None, local: Path | str | None) -> bool:
-    """Whether the stored file is of this recipe and, as far as can be told, of these raw files."""
+    """Whether the built file exists and comes from this recipe and, as far as is known, these raw files."""
     if not path.is_file():
         return False
-    noted = store.info(path).header.provenance
-    if noted.get("recipe") != str(entry.recipe):
+    provenance = store.info(path).header.provenance
+    if provenance.get("recipe") != str(entry.recipe):
         return False
     if known := _known_hashes(entry):
-        return noted.get("raw") == known
+        return provenance.get("raw") == known
     if local is None and raw_folder(entry.name) is None:
         return True
     try:
         source = fetch(entry.name, folder, local)
     except DataError as error:
-        warnings.warn(f"{error}\n{path}, built earlier, is used", stacklevel=3)
+        warnings.warn(f"{error}\n{path}, built earlier, is used instead", stacklevel=3)
         return True
-    if noted.get("raw sizes and times") == _stamps(entry, source):
+    if provenance.get("raw sizes and times") == _stamps(entry, source):
         return True
-    return noted.get("raw") == _hashes(entry, source)  # moved or touched, perhaps not changed
+    return provenance.get("raw") == _hashes(entry, source)  # moved or touched, but perhaps unchanged

@@ -1,4 +1,4 @@
-"""Raw files: downloaded with resume and checked by SHA-256, or found in a folder where they lie already."""
+"""Raw files: downloaded with resume and checked by SHA-256, or found in a folder of the user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ktnet_lite.files import replacing
 BLOCK = 1 << 20  # bytes
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds without a byte
 TRIES = 4
-PAUSE = 1.0  # seconds before the second try; doubles each time
+PAUSE = 1.0  # seconds before the second try; doubled each time
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class RawFile:
     name : str
         Without folders.
     sha256 : str
-        Empty: its owners publish none.
+        Empty if its owners publish none.
     url : str
-        Empty: there is no public link that can be relied on.
+        Empty if there is no reliable public link.
     size : int
-        Bytes; 0 where not known.
+        Bytes; 0 if unknown.
     """
 
     name: str
@@ -45,7 +45,7 @@ class RawFile:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, with a progress bar for a large one."""
+    """Compute the SHA-256 of a file, with a progress bar if it is large."""
     digest = hashlib.sha256()
     size = path.stat().st_size
     hide = None if size > 200 * BLOCK else True
@@ -57,12 +57,12 @@ def sha256_of(path: Path) -> str:
 
 
 def locate(files: Iterable[RawFile], folder: Path, remedy: str) -> dict[str, Path]:
-    """Find each file by its name anywhere below ``folder``, and check its SHA-256 where one is known.
+    """Find each file by name anywhere below ``folder``, and check its SHA-256 if one is known.
 
     Raises
     ------
     DataError
-        No such folder; a file is missing; or one has the right name and another content (both hashes are named).
+        The folder or a file does not exist, or a file has another SHA-256; the message gives both.
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}\n{remedy}")
@@ -81,7 +81,7 @@ def are_below(files: Iterable[RawFile], folder: Path) -> bool:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file whole or not at all. Raises :class:`DataError` when the disk is full or read-only."""
+    """Copy a file whole or not at all. Raises :class:`DataError` if the disk is full or read-only."""
     try:
         if not (target.exists() and target.samefile(source)):
             with replacing(target) as partial:
@@ -91,12 +91,12 @@ def copy(source: Path, target: Path) -> None:
 
 
 def download(file: RawFile, target: Path, remedy: str) -> None:
-    """Download to ``<target>.partial``, going on where an earlier try stopped, and rename it once its hash is right.
+    """Download to ``<target>.partial``, resuming an earlier try, and rename it once its SHA-256 is right.
 
     Raises
     ------
     DataError
-        The link is dead or out of reach, the content has another hash, or the disk is full.
+        The link is dead or unreachable, the content has another SHA-256, or the disk is full or read-only.
     """
     partial = target.with_name(target.name + ".partial")
     reason = ""
@@ -112,13 +112,13 @@ def download(file: RawFile, target: Path, remedy: str) -> None:
                 if _is_final(error):
                     break
                 continue
-            found = sha256_of(partial)
-            if found == file.sha256:
+            sha256 = sha256_of(partial)
+            if sha256 == file.sha256:
                 os.replace(partial, target)
                 return
             partial.unlink()
-            reason = f"its SHA-256 is {found}, expected {file.sha256}: the file there has changed, or was altered"
-            if not resumed:  # else the old part may have been the wrong one
+            reason = f"its SHA-256 is {sha256}, expected {file.sha256}: the file has changed at its source"
+            if not resumed:  # otherwise the fault may be in the old part: try once more
                 break
     except OSError as error:
         raise DataError(f"cannot save {target}: {error}; free some space or choose another folder") from error
@@ -130,16 +130,16 @@ def _transfer(file: RawFile, partial: Path) -> None:
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     with requests.get(file.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            return  # all of it is here; the hash tells whether it is right
+            return  # already complete; its hash is checked next
         response.raise_for_status()
-        goes_on = response.status_code == requests.codes.partial_content
-        with open(partial, "ab" if goes_on else "wb") as out, _bar(file.name, file.size, None) as bar:
-            bar.update(start if goes_on else 0)
+        resumes = response.status_code == requests.codes.partial_content
+        with open(partial, "ab" if resumes else "wb") as out, _bar(file.name, file.size, None) as bar:
+            bar.update(start if resumes else 0)
             for block in response.iter_content(1 << 16):
                 out.write(block)
                 bar.update(len(block))
                 if out.tell() > file.size:
-                    return  # more than was promised
+                    return  # larger than expected: its hash will differ
     if (size := partial.stat().st_size) < file.size:
         raise requests.ConnectionError(f"the transfer ended after {size} of {file.size} bytes")
 
@@ -155,30 +155,29 @@ def _candidates(files: Iterable[RawFile], folder: Path) -> dict[RawFile, list[Pa
 
 
 def _matching(file: RawFile, paths: list[Path], remedy: str) -> Path:
-    found = {}
+    rows = []
     for path in paths:
-        if not file.sha256 or (digest := sha256_of(path)) == file.sha256:
+        if not file.sha256 or (sha256 := sha256_of(path)) == file.sha256:
             return path
-        found[path] = digest
-    listed = "\n".join(f"  {digest}  {path}" for path, digest in found.items())
+        rows.append(f"  {sha256}  {path}\n")
     raise DataError(
-        f"{file.name} is not the file that is expected. SHA-256:\n{listed}\n  {file.sha256}  expected\n{remedy}"
+        f"{file.name} is not the expected file. SHA-256:\n{''.join(rows)}  {file.sha256}  expected\n{remedy}"
     )
 
 
 def _is_final(error: requests.RequestException) -> bool:
-    """Whether trying again is in vain: the server answered, and its answer is not that it is busy."""
+    """Whether another try is useless: the server gave an answer, and it is not busy."""
     code = error.response.status_code if error.response is not None else 0
     return 400 <= code < 500 and code not in (requests.codes.request_timeout, requests.codes.too_many_requests)
 
 
 def _reason(error: requests.RequestException) -> str:
     if error.response is not None:
-        return f"the server answers {error.response.status_code} {error.response.reason}"
+        return f"the server answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
-        return f"the server did not answer within {TIMEOUT[0]:g} s, or fell silent for {TIMEOUT[1]:g} s"
+        return f"the server did not answer within {TIMEOUT[0]:g} s, or sent nothing for {TIMEOUT[1]:g} s"
     text = str(error)
-    return text if text.startswith("the transfer") else f"no connection, or it broke ({text.splitlines()[0][:200]})"
+    return text if text.startswith("the transfer") else f"the connection failed ({text.splitlines()[0][:200]})"
 
 
 def _bar(label: str, size: int, hide: bool | None) -> tqdm:

@@ -1,4 +1,4 @@
-"""Where the data sets come from: public files at a pinned commit, or what their owners ask of whoever wants them."""
+"""The data sets of the catalogue: public files at a pinned commit, or where and how to ask their owners."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from ktnet_lite.data.catalogue.download import RawFile
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set.
+    """A data set of the catalogue.
 
     Parameters
     ----------
     name, about : str
-        ``about`` is one line for ``ktnet-lite data list``.
+        ``about`` is a line for ``ktnet-lite data list``.
     source : str
-        Where its owners distribute it.
+        Where the owners distribute it.
     licence : str
-        What they say about its use.
+        The owners' terms of use.
     reader : str
         The format of its raw files, as :func:`ktnet_lite.data.readers.open_source` names it.
     files : tuple of RawFile
-        Empty for a folder of files that differs from user to user (csd).
+        Empty for a folder whose files differ between users (csd).
     recipe : int
-        Version of the way from raw files to numbers; a new one makes every stored copy stale.
+        Version of the conversion from the raw files; a new one makes every built file stale.
     """
 
     name: str
@@ -42,16 +42,16 @@ class Entry:
 
     @property
     def remedy(self) -> str:
-        """Where to get the raw files, under which licence, and how to go on with them."""
+        """Instructions for getting the raw files: source, licence, command."""
         files = ", ".join(file.name for file in self.files) or "its .csd files"
         return (
             f"source: {self.source}\nlicence: {self.licence}\n"
-            f"with {files} in a folder of yours: ktnet-lite data fetch {self.name} --from FOLDER"
+            f"then run, with {files} in FOLDER: ktnet-lite data fetch {self.name} --from FOLDER"
         )
 
 
 def _github(repository: str, commit: str, listing: str) -> tuple[RawFile, ...]:
-    """Raw files of a public repository at one commit; a line of the listing is SHA-256, size, path."""
+    """List raw files of a public repository at a commit; each line of ``listing`` is SHA-256, size, path."""
     rows = (line.split() for line in listing.strip().splitlines())
     base = f"https://raw.githubusercontent.com/{repository}/{commit}"
     return tuple(RawFile(path.rpartition("/")[2], sha256, f"{base}/{path}", int(size)) for sha256, size, path in rows)
@@ -93,7 +93,7 @@ UTTERANCE = _github(
     e7689e6d70720addd2a6b316419d245a68839c32b014ff426c406063ee777466  201361 {}/transcripts.csv
     """.replace("{}", "contextual-utterance-level-multimodal-sentiment-analysis/data"),
 )
-MMMO = _github(  # the repository also lists text_train_emb.h5, which could not be had to take its SHA-256
+MMMO = _github(  # without text_train_emb.h5: its SHA-256 is unknown because it could not be downloaded
     "pliang279/MFN",
     "b0453fb6e21b581c796246a0c32a6551f2028c1b",
     """
@@ -126,7 +126,7 @@ ENTRIES = {
         Entry("mosi-words", "MOSI: words and speech rhythm; official split", SDK, CMU, "mosi-words", WORDS + LABELS),
         Entry(
             "mosi-utterance",
-            "MOSI: one vector a clip; split of its own",
+            "MOSI: one vector per clip; its own split",
             DECLARE,
             MIT,
             "mosi-utterance",

@@ -10,11 +10,10 @@ from ktnet_lite.data.schema import Dataset
 
 
 def is_here(name: str, folder: Path | str | None = None, local: Path | str | None = None) -> bool:
-    """Whether a data set, or a file, can be loaded without a download.
+    """Whether a data set or file can be loaded without a download.
 
-    A data set of the catalogue can if its built file is in the data folder ``folder``
-    (:func:`ktnet_lite.data.catalogue.home`) or if its raw files are below ``local``
-    (:func:`ktnet_lite.data.catalogue.raw_folder`).
+    A data set of the catalogue needs its built file in the data folder (:func:`ktnet_lite.data.catalogue.home`) or its
+    raw files below ``local`` (:func:`ktnet_lite.data.catalogue.raw_folder`).
     """
     if name not in ENTRIES:
         return name == "synthetic" or Path(name).exists()
@@ -27,7 +26,7 @@ def load(name: str, folder: Path | str | None = None) -> Dataset | None:
     Raises
     ------
     DataError
-        A file is damaged, or a raw file has another content than its name promises.
+        A file is damaged, or a raw file does not have the expected SHA-256.
     """
     if not is_here(name, folder):
         return None

@@ -1,4 +1,4 @@
-"""What a file holds, split by split, sound or not: for the doctor, who wants to see it before any reader mends it."""
+"""The content of a file, split by split and unrepaired, valid or not, for the doctor to examine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ktnet_lite.data.doctor.findings import Report
 from ktnet_lite.data.doctor.measure import Frames
 from ktnet_lite.data.readers import pickles
 from ktnet_lite.data.readers.csd import Videos
-from ktnet_lite.data.readers.fields import FIELDS, lengths_of, names_of, numbers
+from ktnet_lite.data.readers.fields import FIELDS, ids_of, lengths_of, numbers
 from ktnet_lite.data.schema import Split, combined_digest, split_digest
 from ktnet_lite.errors import DataError
 from ktnet_lite.names import SPLITS, Modality, Task
@@ -24,8 +24,8 @@ from ktnet_lite.names import SPLITS, Modality, Task
 PUBLISHED_CSD = {(93, 2199): "MOSI, all labels"}  # videos, segments
 
 
-class Found(NamedTuple):
-    """One split as a file holds it, sound or not."""
+class Content(NamedTuple):
+    """The content of one split of a file, valid or not."""
 
     ids: tuple[str, ...] | None
     targets: np.ndarray | None
@@ -33,11 +33,12 @@ class Found(NamedTuple):
 
 
 def note(report: Report, where: str, error: DataError) -> None:
-    """Note what a reader says, without the path that stands above."""
+    """Report the error of a reader, without the path, which the report gives already."""
     report.error(where, str(error).removeprefix(str(report.path)).lstrip(":, /\\"))
 
 
-def of_store(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
+def from_store(report: Report, path: Path) -> Iterator[tuple[str, Content]]:
+    """Yield the splits of a store, and compare the content with its checksum."""
     try:
         about = store.info(path)
     except DataError as error:
@@ -52,35 +53,35 @@ def of_store(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
             note(report, f"split {name}", error)
             continue
         digests[name] = split_digest(split)
-        yield name, _checked(report, name, split, about.header.task)
+        yield name, _validated(report, name, split, about.header.task)
     if digests.keys() == about.clips.keys() and combined_digest(digests) != about.checksum:
-        report.error("checksum", "the content does not match it; the file was altered after it was written")
+        report.error("checksum", "the content does not match the checksum; the file was altered after it was written")
 
 
-def by_reader(report: Report, path: Path, form: str | None = None) -> Iterator[tuple[str, Found]]:
-    """The splits as the reader gives them, until it refuses one; what it says is noted."""
-    with warnings.catch_warnings(record=True) as said:
+def from_reader(report: Report, path: Path, form: str | None = None) -> Iterator[tuple[str, Content]]:
+    """Yield the splits that the reader yields, up to the first that it rejects; report its errors and warnings."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             header, splits = readers.open_source(path, form)
             for name, split in splits:
-                yield name, _checked(report, name, split, header.task)
+                yield name, _validated(report, name, split, header.task)
         except DataError as error:
             note(report, "reader", error)
-    for warning in said:
+    for warning in caught:
         report.warn("reader", str(warning.message))
 
 
-def _checked(report: Report, name: str, split: Split, task: Task) -> Found:
+def _validated(report: Report, name: str, split: Split, task: Task) -> Content:
     try:
         split.validate(f"split {name}", task)
     except DataError as error:
         note(report, "reader", error)
-    return Found(split.ids, split.targets, {m: Frames.of(stream) for m, stream in split.streams.items()})
+    return Content(split.ids, split.targets, {m: Frames.of(stream) for m, stream in split.streams.items()})
 
 
-def of_pickle(report: Report, path: Path, form: str) -> Iterator[tuple[str, Found]]:
-    """The splits as the pickle holds them, padding and all; where nothing is wrong yet, the reader has its say too."""
+def from_pickle(report: Report, path: Path, form: str) -> Iterator[tuple[str, Content]]:
+    """Yield the splits of a pickle with their padding; if they have no errors, run the reader too, for its findings."""
     try:
         content = pickles.load(path)
     except DataError as error:
@@ -91,13 +92,13 @@ def of_pickle(report: Report, path: Path, form: str) -> Iterator[tuple[str, Foun
             yield name, _fields(report, name, content.pop(name))
     del content
     if not report.errors:
-        for _ in by_reader(report, path, form):
+        for _ in from_reader(report, path, form):
             pass
 
 
-def _fields(report: Report, name: str, fields: dict[str, Any]) -> Found:
-    def taken(read: Callable, *arguments: Any) -> Any:
-        """A field by the readers' own check of it; None, and an error noted, when it does not pass."""
+def _fields(report: Report, name: str, fields: dict[str, Any]) -> Content:
+    def checked(read: Callable, *arguments: Any) -> Any:
+        """Return what ``read``, a check of the readers, returns, or None after reporting its error."""
         try:
             return read(report.path, name, *arguments)
         except DataError as error:
@@ -112,21 +113,21 @@ def _fields(report: Report, name: str, fields: dict[str, Any]) -> Found:
             targets = np.array(["ragged"])
     ids = fields.get("id")
     if ids is not None:
-        ids = taken(names_of, ids)
+        ids = checked(ids_of, ids)
     frames = {}
     for key, modality in FIELDS.items():
         if key not in fields:
             report.error(f"{name}, {key}", "the field is missing")
-        elif (array := taken(numbers, key, fields[key], 3)) is not None:
+        elif (array := checked(numbers, key, fields[key], 3)) is not None:
             lengths = fields.get(f"{key}_lengths")
             if lengths is not None:
-                lengths = taken(lengths_of, f"{key}_lengths", lengths, array.shape[:2])
+                lengths = checked(lengths_of, f"{key}_lengths", lengths, array.shape[:2])
             frames[modality] = Frames(array, lengths)
-    return Found(ids, targets, frames)
+    return Content(ids, targets, frames)
 
 
-def of_csd(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
-    """What one .csd file holds; it is no data set, so there are no splits."""
+def from_csd(report: Report, path: Path) -> Iterator[tuple[str, Content]]:
+    """Examine one .csd file, which is no data set and so has no splits."""
     try:
         videos = Videos(path)
     except DataError as error:
@@ -144,14 +145,15 @@ def of_csd(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
         if backwards := int((intervals[:, 1] < intervals[:, 0]).sum()):
             report.warn(f"video {video}", f"{backwards} intervals end before they start")
     if not videos:
-        report.error("file", "no videos in it")
-    known = f": {PUBLISHED_CSD[len(videos), segments]}" if (len(videos), segments) in PUBLISHED_CSD else ""
-    report.facts.append(("holds", f"{len(videos)} videos, {segments} segments{known}"))
+        report.error("file", "the file has no videos")
+    counts = len(videos), segments
+    name = f": {PUBLISHED_CSD[counts]}" if counts in PUBLISHED_CSD else ""
+    report.facts.append(("holds", f"{len(videos)} videos, {segments} segments{name}"))
     yield from ()
 
 
-def of_unknown(report: Report, path: Path) -> Iterator[tuple[str, Found]]:
-    """An outline of what is in a file or folder that has no reader."""
+def outline(report: Report, path: Path) -> Iterator[tuple[str, Content]]:
+    """Outline the content of a file or folder that has no reader."""
     if path.is_dir():
         names = sorted(file.name for file in path.iterdir())
         report.facts.append(("holds", ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")))
@@ -178,10 +180,10 @@ def _outline(item: Any) -> str:
     return type(item).__name__ + (f" of {len(item)}" if isinstance(item, Sized) else "")
 
 
-OF: dict[str, Callable[[Report, Path], Iterator[tuple[str, Found]]]] = {
-    "store": of_store,
-    "mult": partial(of_pickle, form="mult"),
-    "mmsa": partial(of_pickle, form="mmsa"),
-    "one csd": of_csd,
-    "": of_unknown,
-}  # of the other formats: by_reader
+EXAMINERS: dict[str, Callable[[Report, Path], Iterator[tuple[str, Content]]]] = {
+    "store": from_store,
+    "mult": partial(from_pickle, form="mult"),
+    "mmsa": partial(from_pickle, form="mmsa"),
+    "one csd": from_csd,
+    "": outline,
+}  # other formats: from_reader

@@ -1,4 +1,4 @@
-"""What the doctor found, and the page of text that says so."""
+"""The findings of the doctor, and their presentation as text."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from ktnet_lite.data.doctor.measure import Facts, histogram
 from ktnet_lite.text import table
 
-STREAM_COLUMNS = ("SPLIT", "MODALITY", "CLIPS", "FEATURES", "STEPS min/median/max", "PADDING", "LACKING")
+STREAM_COLUMNS = ("SPLIT", "MODALITY", "CLIPS", "FEATURES", "STEPS min/median/max", "PADDING", "MISSING")
 
 
 class Finding(NamedTuple):
-    """Something wrong. An error makes the file unfit as it is; ``where`` names split and field."""
+    """A problem in a file. An error makes the file unusable as it is; ``where`` names split and field."""
 
     level: Literal["error", "warning"]
     where: str
@@ -23,19 +23,19 @@ class Finding(NamedTuple):
 
 
 def place(index: int, ids: tuple[str, ...] | None) -> str:
-    """Where a clip stands: its index, and its id where it has one."""
+    """Describe the position of a clip: its index and, if it has one, its id."""
     return f"index {index} ({ids[index]})" if ids is not None and index < len(ids) else f"index {index}"
 
 
 @dataclass
 class Report:
-    """Everything that :func:`ktnet_lite.data.doctor.check` found; ``str`` of it is a page of text.
+    """All findings of :func:`ktnet_lite.data.doctor.check`; ``str`` presents them as text.
 
     Parameters
     ----------
     path : Path
     facts : list of (str, str)
-        What the file is.
+        Labels and values that describe the file.
     streams : list of (split, modality, Facts)
     labels : list of (split, array)
     findings : list of Finding
@@ -53,15 +53,15 @@ class Report:
         return [finding for finding in self.findings if finding.level == "error"]
 
     def error(self, where: str, what: str) -> None:
-        """Note an error."""
+        """Add an error."""
         self.findings.append(Finding("error", where, what))
 
     def warn(self, where: str, what: str) -> None:
-        """Note a warning."""
+        """Add a warning."""
         self.findings.append(Finding("warning", where, what))
 
-    def warn_of(self, mask: np.ndarray, where: str, what: str, ids: tuple[str, ...] | None) -> None:
-        """Warn of the clips that are marked, if any: how many, and the first."""
+    def warn_clips(self, mask: np.ndarray, where: str, what: str, ids: tuple[str, ...] | None) -> None:
+        """Add a warning about the marked clips, if any: how many there are, and the first."""
         if mask.any():
             first = int(np.argmax(mask))
             self.warn(where, f"{int(mask.sum())} of {len(mask)} clips {what}, the first at {place(first, ids)}")
@@ -77,20 +77,18 @@ class Report:
             ordered = sorted(self.findings, key=lambda finding: finding.level)
             parts.append(table(ordered))
         warnings = len(self.findings) - len(self.errors)
-        parts.append(
-            f"{len(self.errors)} errors, {warnings} warnings" if self.findings else "Nothing is wrong with it."
-        )
+        parts.append(f"{len(self.errors)} errors, {warnings} warnings" if self.findings else "No problems found.")
         return "\n\n".join(parts)
 
 
 def _stream_row(split: str, modality: str, facts: Facts) -> tuple[str, ...]:
-    there = facts.lengths[~facts.absent]
-    steps = f"{there.min()} / {np.median(there):g} / {there.max()}" if len(there) else "none"
-    lacking = str(int(facts.absent.sum()) or "")
-    return split, modality, str(len(facts.lengths)), str(facts.dim), steps, facts.side, lacking
+    lengths = facts.lengths[~facts.absent]
+    steps = f"{lengths.min()} / {np.median(lengths):g} / {lengths.max()}" if len(lengths) else "none"
+    missing = str(int(facts.absent.sum()) or "")
+    return split, modality, str(len(facts.lengths)), str(facts.dim), steps, facts.side, missing
 
 
 def _label_row(split: str, labels: np.ndarray) -> tuple[str, ...]:
-    number = labels[np.isfinite(labels)]
-    about = f"{number.min():.4g} / {number.mean():.3f} / {number.max():.4g}" if len(number) else "none"
-    return split, about, *map(str, histogram(labels).values())
+    finite = labels[np.isfinite(labels)]
+    summary = f"{finite.min():.4g} / {finite.mean():.3f} / {finite.max():.4g}" if len(finite) else "none"
+    return split, summary, *map(str, histogram(labels).values())

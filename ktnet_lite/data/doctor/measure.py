@@ -1,4 +1,4 @@
-"""What the numbers of one modality, or the labels, of one split look like; nothing here refuses anything."""
+"""Measurements of one modality, or of the labels, of one split; they accept any numbers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ktnet_lite.names import EMOTIONS, SENTIMENT_RANGE
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """The clips of one modality as a file holds them.
+    """The clips of one modality, as stored in a file.
 
     Parameters
     ----------
     clips : sequence of arrays (T_i, D), or one padded array (N, T, D)
     lengths : array (N,), optional
-        Valid steps of padded clips, where the file declares them.
+        Valid steps of padded clips, if the file declares them.
     """
 
     clips: Sequence[np.ndarray] | np.ndarray
@@ -29,31 +29,31 @@ class Frames:
 
     @classmethod
     def of(cls, stream: Stream) -> Frames:
-        """The clips of a packed stream."""
+        """Take the clips of a packed stream."""
         return cls([stream.clip(i) for i in range(len(stream))])
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Numbers of steps are those without padding. ``beyond``: clips with frames past their declared length."""
+    """Measurements of one modality of one split. ``lengths`` are without padding; most others are per clip, (N,)."""
 
     dim: int
     lengths: np.ndarray
-    side: str
-    silent: np.ndarray
-    nan: np.ndarray
+    side: str  # of the padding
+    silent: np.ndarray  # all zeros
+    nan: np.ndarray  # how many
     inf: np.ndarray
-    beyond: np.ndarray
-    constant: int
+    beyond: np.ndarray  # with frames past their declared length
+    constant: int  # how many features
 
     @property
     def absent(self) -> np.ndarray:
-        """Clips that lack this modality, (N,)."""
+        """Whether each clip lacks this modality, (N,)."""
         return self.lengths == 0
 
 
 def measure(frames: Frames, digests: Sequence[blake2b]) -> Facts:
-    """Look at every clip once, and add its valid steps to its digest."""
+    """Measure every clip, and add its valid steps to its digest."""
     clips = frames.clips
     dim = clips[0].shape[1] if len(clips) else 0
     beyond = np.zeros(len(clips), bool)
@@ -82,14 +82,14 @@ def measure(frames: Frames, digests: Sequence[blake2b]) -> Facts:
 
 
 def labels_of(targets: np.ndarray) -> np.ndarray:
-    """Labels in whatever shape files hold them: scores (N,), or zeros and ones (N, 4) from one-hot (N, 4, 2)."""
+    """Bring labels of any shape to scores (N,) or, from one-hot (N, 4, 2), to zeros and ones (N, 4)."""
     if targets.shape[1:] == (len(EMOTIONS), 2):
         return targets.argmax(axis=-1)
     return targets if targets.shape[1:] == (len(EMOTIONS),) else targets.reshape(len(targets), -1)[:, 0]
 
 
 def histogram(labels: np.ndarray) -> dict[str, int]:
-    """Clips at each rounded score, or with each emotion."""
+    """Count the clips at each rounded score, or with each emotion."""
     if labels.ndim == 2:
         return {name: int(count) for name, count in zip(EMOTIONS, (labels == 1).sum(axis=0), strict=True)}
     low, high = map(int, SENTIMENT_RANGE)

@@ -1,6 +1,6 @@
-"""Readers of what others publish: each gives a header at once and the splits one by one.
+"""Readers of published files: each returns a header at once and yields the splits one by one.
 
-``identify`` says what a file or a folder is, whatever its name; ``open_source`` reads it.
+``identify`` detects the format of a file or folder from its content; ``open_source`` reads it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import h5py
 from ktnet_lite.data import store
 from ktnet_lite.data.readers import csd, csd_folder, mfn, mmsa, mosi_utterance, mosi_words, mult
 from ktnet_lite.data.readers.fields import FIELDS
-from ktnet_lite.data.readers.mending import without_bad_clips, zeroed
+from ktnet_lite.data.readers.repair import without_bad_clips, zero_nonfinite
 from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.errors import DataError
 
@@ -33,18 +33,18 @@ READERS: dict[str, Callable[[Path], Source]] = {
     "store": lambda path: ((data := store.read(path)).header, iter(data.splits.items())),
 }
 FORMATS = tuple(READERS)
-LABELS = {"labels": "mult", "regression_labels": "mmsa"}  # the field that tells one kind of pickle from the other
-PEEK = 100_000  # opcodes of a pickle that are looked at for the names of its fields
-LONGEST = 64  # characters of such a name
+LABELS = {"labels": "mult", "regression_labels": "mmsa"}  # the field by which pickles differ
+PEEK = 100_000  # opcodes of a pickle that are searched for names of fields
+LONGEST = 64  # characters of a name
 
 
 def identify(path: Path | str) -> str:
-    """One of :data:`FORMATS`, from the content. Of a pickle only the beginning is looked at, and nothing is built.
+    """Detect which of :data:`FORMATS` a file or folder has. A pickle is not loaded; only its beginning is scanned.
 
     Raises
     ------
     DataError
-        Nothing that is known; says what was found and what is understood.
+        The format is unknown; the message gives what the file contains, and the known formats.
     """
     path = Path(path)
     if path.is_dir():
@@ -52,7 +52,7 @@ def identify(path: Path | str) -> str:
     if not path.is_file():
         raise DataError(f"no file or folder at {path}")
     if csd.is_csd(path):
-        raise DataError(f"{path} is one .csd file; give the folder that holds words, labels and the others")
+        raise DataError(f"{path} is one .csd file; give the folder that holds words, labels and the other files")
     if h5py.is_hdf5(path):
         return "store"
     return _identify_pickle(path)
@@ -65,39 +65,39 @@ def open_source(
     drop_bad_clips: bool = False,
     unaligned: bool = False,
 ) -> Source:
-    """Header and splits of a file or folder, in the format given or found.
+    """Read header and splits of a file or folder, in the given format or in the detected one.
 
     Parameters
     ----------
     replace_nonfinite : bool
-        Set NaN and inf in features to 0, instead of refusing them. In .csd files they stand for "nothing found", and
-        -inf in audio does everywhere: these are always read as 0. How many stands in the provenance at the end.
+        Set NaN and inf in features to 0, instead of rejecting them. In .csd files, and as -inf in any audio, they stand
+        for a missing value and are always read as 0. The provenance counts them once all splits have been read.
     drop_bad_clips : bool
-        Leave out clips that have no sound label or no step at all (:meth:`ktnet_lite.data.schema.Split.bad`), instead
-        of refusing them.
+        Leave out clips without a valid label or without any step (:meth:`ktnet_lite.data.schema.Split.bad`), instead of
+        rejecting them.
     unaligned : bool
-        Leave the streams of a folder of .csd files on their own time lines, instead of aligning them to the words.
+        Keep each stream of a folder of .csd files on its own time line, instead of aligning it to the words.
 
     Raises
     ------
     DataError
-        An unknown format, or a file that is damaged or not of that format; the splits raise it too, as they come.
+        The format is unknown, or the file is damaged or of another format; iterating over the splits raises it too.
     """
     path = Path(path)
     form = form or identify(path)
     if form not in READERS:
         raise DataError(f"unknown format {form!r}; known formats: {', '.join(FORMATS)}")
     if unaligned and form != "csd":
-        raise DataError(f"{path} is of format {form}; only a folder of .csd files can be read as aligned or unaligned")
+        raise DataError(f"{path} is of format {form}; only a folder of .csd files can be read as unaligned")
     header, splits = csd_folder.read(path, aligned=False) if unaligned else READERS[form](path)
-    header = replace(header, provenance=dict(header.provenance))  # what is mended is noted in it, as it is found
-    splits = zeroed(path, header, splits, everything=replace_nonfinite or form == "csd")
+    header = replace(header, provenance=dict(header.provenance))  # a copy, to which repairs are added
+    splits = zero_nonfinite(path, header, splits, everything=replace_nonfinite or form == "csd")
     return header, without_bad_clips(path, header, splits) if drop_bad_clips else splits
 
 
 @contextmanager
 def naming(path: Path | str) -> Iterator[None]:
-    """Errors name the file, also those of a validation that knows only the data set's name."""
+    """Add the path to errors that lack it, as those of a validation, which knows only the name of the data set."""
     try:
         yield
     except DataError as error:
@@ -117,12 +117,12 @@ def _identify_folder(path: Path) -> str:
     if {"y_train.h5", "audio_train.h5"} <= names:
         return "mfn"
     raise DataError(
-        f"folder {path} holds no .csd files, not the csv files of mosi-utterance and not y_train.h5 with audio_train.h5"
+        f"folder {path} has neither .csd files, nor the csv files of mosi-utterance, nor y_train.h5 and audio_train.h5"
     )
 
 
 def _identify_pickle(path: Path) -> str:
-    """From the names of fields, which stand between the arrays; read no further than they tell."""
+    """Detect the format from the names of fields, which precede the arrays, reading no further than needed."""
     texts: dict[str, None] = {}  # in order
     damage = ""
     try:
@@ -132,14 +132,14 @@ def _identify_pickle(path: Path) -> str:
                     texts[argument] = None
                     if len(FIELDS.keys() & texts) >= 2 and (labels := LABELS.keys() & texts):
                         return LABELS[labels.pop()]
-    except Exception as error:  # pickletools raises ValueError and others on what is no pickle
+    except Exception as error:  # pickletools raises ValueError and others
         damage = f" ({error})"
     if FIELDS.keys() <= texts.keys():
         return "mult"
     if not texts:
-        raise DataError(f"{path} is no file of a known format{damage}; known: {', '.join(FORMATS)}")
+        raise DataError(f"{path} is not of a known format{damage}; known formats: {', '.join(FORMATS)}")
     names = ", ".join(map(repr, itertools.islice(texts, 10)))
     raise DataError(
-        f"{path} is neither HDF5 nor a pickle of MulT's or MMSA's: the first names in it are {names}; known formats: "
-        f"{', '.join(FORMATS)}; if it is of one nevertheless, convert it with --format"
+        f"{path} is neither HDF5 nor a pickle of MulT or MMSA: the first names in it are {names}; known formats: "
+        f"{', '.join(FORMATS)}; if you know its format, give it with --format"
     )

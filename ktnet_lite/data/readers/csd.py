@@ -1,4 +1,4 @@
-"""CMU-MultimodalSDK's ``.csd`` files: HDF5, ``/<root>/data/<video>/{features,intervals}`` and ``/<root>/metadata``."""
+"""``.csd`` files of CMU-MultimodalSDK: HDF5, ``/<root>/data/<video>/{features,intervals}`` and ``/<root>/metadata``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ktnet_lite.errors import DataError
 
 
 class Sequence(NamedTuple):
-    """One computational sequence of one video."""
+    """The steps of one video in a ``.csd`` file (a "computational sequence")."""
 
     features: np.ndarray  # (T, D) numbers, or (T,) words
     intervals: np.ndarray  # (T, 2) start and end in seconds
@@ -31,12 +31,12 @@ class Segment(NamedTuple):
 
 
 class Videos(Mapping[str, Sequence]):
-    """What a ``.csd`` file holds, by video id; each video is read, and checked, when it is asked for.
+    """The sequences of a ``.csd`` file by video id; each is read and checked on access.
 
     Raises
     ------
     DataError
-        Not HDF5, another layout, or features and intervals that do not match; names the video and the field.
+        The file is not HDF5 or has another layout, or features and intervals do not match; names video and field.
     """
 
     def __init__(self, path: Path | str):
@@ -58,13 +58,13 @@ class Videos(Mapping[str, Sequence]):
             raise KeyError(video)
         sequence = self._read(video)
         if (dim := _dim(sequence)) != self.dim:
-            here, first = (f"{d} features a step" if d else "words" for d in (dim, self.dim))
-            raise DataError(f"{self.path}, video {video}: {here}, but {first} in video {next(iter(self))}")
+            actual, expected = (f"{d} features per step" if d else "words" for d in (dim, self.dim))
+            raise DataError(f"{self.path}, video {video}: {actual}, but {expected} in video {next(iter(self))}")
         return sequence
 
     @cached_property
     def dim(self) -> int | None:
-        """Features of a step, in the first video and so in all; None for words, and where there is no video."""
+        """Features per step, taken from the first video; None for words, or without videos."""
         return next((_dim(self._read(video)) for video in self), None)
 
     def _read(self, video: str) -> Sequence:
@@ -75,16 +75,16 @@ class Videos(Mapping[str, Sequence]):
     def _opened(self) -> Iterator[tuple[str, h5py.Group]]:
         try:
             with h5py.File(self.path, "r") as file:
-                if len(found := _roots(file)) != 1:
-                    there = ", ".join(file) or "nothing"
-                    raise DataError(f"{self.path}: no /<root>/data as in a .csd file; it has {there}")
-                yield found[0], file[found[0]]["data"]
+                if len(roots := _roots(file)) != 1:
+                    groups = ", ".join(file) or "nothing"
+                    raise DataError(f"{self.path}: no /<root>/data as in a .csd file; it has {groups}")
+                yield roots[0], file[roots[0]]["data"]
         except (OSError, RuntimeError) as error:
-            raise DataError(f"{self.path} is damaged or no .csd file ({error}); fetch it again") from error
+            raise DataError(f"{self.path} is damaged or not a .csd file ({error}); fetch it again") from error
 
 
 def is_csd(path: Path | str) -> bool:
-    """Whether a file is laid out as a ``.csd`` file, sound or not, whatever its name."""
+    """Whether a file has the layout of a ``.csd`` file, whatever its name and even if its content is invalid."""
     try:
         with h5py.File(path, "r") as file:
             return bool(_roots(file))
@@ -93,8 +93,8 @@ def is_csd(path: Path | str) -> bool:
 
 
 def _roots(file: h5py.File) -> list[str]:
-    """Names of the groups that hold sequences; a ``.csd`` file has exactly one."""
-    groups = {name: file.get(name) for name in file}  # None for a link that leads nowhere
+    """List the groups that hold sequences; a ``.csd`` file has exactly one."""
+    groups = {name: file.get(name) for name in file}  # None for a dangling link
     return [
         name
         for name, group in groups.items()
@@ -112,9 +112,9 @@ def _sequence(where: str, group: h5py.Group | None) -> Sequence:
     if intervals.dtype.kind == "U":
         raise DataError(f"{where}, intervals: words, expected numbers")
     if intervals.shape != (len(features), 2):
-        raise DataError(f"{where}, intervals: shape {intervals.shape}, expected ({len(features)}, 2) for its features")
+        raise DataError(f"{where}, intervals: shape {intervals.shape}, expected ({len(features)}, 2) like features")
     if not np.isfinite(intervals).all():
-        raise DataError(f"{where}, intervals: {np.argwhere(~np.isfinite(intervals))[0]} is not a number")
+        raise DataError(f"{where}, intervals: not finite at {np.argwhere(~np.isfinite(intervals))[0]}")
     return Sequence(features[:, 0] if features.dtype.kind == "U" else features, intervals)
 
 
@@ -123,7 +123,7 @@ def _dim(sequence: Sequence) -> int | None:
 
 
 def _array(where: str, item: h5py.Dataset | h5py.Group | None) -> np.ndarray:
-    """Numbers or texts of a data set, as (T, D)."""
+    """Read an HDF5 dataset of numbers or texts as (T, D)."""
     if not isinstance(item, h5py.Dataset) or not item.shape or 0 in item.shape[1:]:
         raise DataError(f"{where}: no array of steps")
     is_text = h5py.check_string_dtype(item.dtype) is not None
@@ -134,7 +134,7 @@ def _array(where: str, item: h5py.Dataset | h5py.Group | None) -> np.ndarray:
 
 
 def segments(labels: Videos) -> dict[str, Segment]:
-    """Clips of a label file by id, ``<video>_<k>``, with ``k`` counted from 1."""
+    """List the segments of a label file by clip id, ``<video>_<k>``, with ``k`` counted from 1."""
     clips = {}
     for video, (features, intervals) in labels.items():
         if features.dtype.kind == "U":
@@ -145,7 +145,7 @@ def segments(labels: Videos) -> dict[str, Segment]:
 
 
 def between(sequence: Sequence, start: float, end: float) -> Sequence:
-    """The steps whose middle lies between two moments."""
+    """Take the steps whose middle is between two moments."""
     middle = sequence.intervals.mean(axis=1)
     inside = (middle >= start) & (middle < end)
     return Sequence(sequence.features[inside], sequence.intervals[inside])

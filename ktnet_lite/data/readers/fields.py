@@ -1,4 +1,4 @@
-"""What MulT's and MMSA's pickles have in common: ``d[split][field]`` of padded arrays (N, T, D)."""
+"""The common layout of the pickles of MulT and MMSA: ``d[split][field]``, with padded arrays (N, T, D)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Content = dict[str, dict[str, Any]]
 
 
 def take_splits(path: Path | str, content: Any, fields: tuple[str, ...]) -> Content:
-    """``{split: {field: ...}}``, with every split and field there and the features as arrays of equal shapes."""
+    """Check that every split and field exists; return the content with features as arrays of equal shapes."""
     if not isinstance(content, dict):
         raise DataError(f"{path}: a {type(content).__name__}, expected a dict of train, valid and test")
     for name in SPLITS:
@@ -27,20 +27,20 @@ def take_splits(path: Path | str, content: Any, fields: tuple[str, ...]) -> Cont
             raise DataError(f"{path}, split {name}: a {type(content[name]).__name__}, expected a dict of fields")
         for field in fields:
             if field not in content[name]:
-                there = ", ".join(map(str, content[name])) or "nothing"
-                raise DataError(f"{path}, split {name}: no field {field!r}; it has {there}")
+                available = ", ".join(map(str, content[name])) or "nothing"
+                raise DataError(f"{path}, split {name}: no field {field!r}; it has {available}")
         for field in FIELDS:
             content[name][field] = numbers(path, name, field, content[name][field], 3)
-            found, expected = (content[split][field].shape[1:] for split in (name, SPLITS[0]))
-            if found != expected:
+            shape, expected = (content[split][field].shape[1:] for split in (name, SPLITS[0]))
+            if shape != expected:
                 raise DataError(
-                    f"{path}, split {name}, field {field!r}: clips of {found}, but {expected} in {SPLITS[0]}"
+                    f"{path}, split {name}, field {field!r}: clips of shape {shape}, but {expected} in {SPLITS[0]}"
                 )
     return content
 
 
 def numbers(path: Path | str, name: str, field: str, value: Any, dimensions: int) -> np.ndarray:
-    """A field as an array of numbers with that many dimensions, or a :class:`DataError`."""
+    """Take a field as an array of numbers. Raises :class:`DataError` if it has another type or number of dimensions."""
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -54,7 +54,7 @@ def numbers(path: Path | str, name: str, field: str, value: Any, dimensions: int
 
 
 def lengths_of(path: Path | str, name: str, field: str, value: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Declared lengths as int64 (N,), for clips of shape (N, T), each a whole number from 0 to T."""
+    """Take declared lengths as int64 (N,), each an integer from 0 to T, for clips of shape (N, T)."""
     lengths = numbers(path, name, field, value, 1)
     clips, total = shape
     if len(lengths) != clips:
@@ -67,22 +67,21 @@ def lengths_of(path: Path | str, name: str, field: str, value: Any, shape: tuple
 
 
 def check_clips(path: Path | str, name: str, fields: dict[str, Any], clips: int) -> None:
-    """Raise :class:`DataError` unless every modality has that many clips, at least one."""
+    """Raise :class:`DataError` unless every modality has ``clips`` clips, and there is at least one."""
     if clips == 0:
-        raise DataError(f"{path}, split {name}: no clips at all")
+        raise DataError(f"{path}, split {name}: no clips")
     for field in FIELDS:
         if len(fields[field]) != clips:
             raise DataError(f"{path}, split {name}, field {field!r}: {len(fields[field])} clips, but {clips} labels")
 
 
-def names_of(path: Path | str, name: str, value: Any, clips: int | None = None) -> tuple[str, ...]:
-    """The field ``id`` as text, of so many clips if told; bytes are decoded, rows of several parts joined by ``_``."""
+def ids_of(path: Path | str, name: str, value: Any, clips: int | None = None) -> tuple[str, ...]:
+    """Take the field ``id`` as text; bytes are decoded, and the parts of a row are joined by ``_``."""
     if not isinstance(value, (list, tuple)) and np.ndim(value) == 0:
-        raise DataError(f"{path}, split {name}, field 'id': a {type(value).__name__}, no list")
+        raise DataError(f"{path}, split {name}, field 'id': a {type(value).__name__}, expected a list")
     if clips not in (None, len(value)):
         raise DataError(f"{path}, split {name}, field 'id': {len(value)} ids, but {clips} labels")
     rows = np.asarray(value, dtype=object)
     rows = rows.reshape(len(rows), math.prod(rows.shape[1:]))
-    return tuple(
-        "_".join(x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x) for x in row) for row in rows
-    )
+    texts = ([x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x) for x in row] for row in rows)
+    return tuple(map("_".join, texts))

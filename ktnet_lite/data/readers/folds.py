@@ -1,4 +1,4 @@
-"""The standard folds of CMU-MOSI, as the CMU-MultimodalSDK publishes them: by video, 52, 10 and 31 of them."""
+"""The standard folds of CMU-MOSI, as published in CMU-MultimodalSDK: 52, 10 and 31 videos."""
 
 # fmt: off
 MOSI_VALID = (
@@ -17,5 +17,5 @@ MOSI_TEST = (
 
 
 def mosi_split(video: str) -> str:
-    """The split of a MOSI video; what is in neither list is for training."""
+    """Return the split of a MOSI video; a video in neither list is for training."""
     return "valid" if video in MOSI_VALID else "test" if video in MOSI_TEST else "train"

@@ -1,15 +1,15 @@
-"""Folders of HDF5 files as MFN's repository holds them (Zadeh et al. 2018): ICT-MMMO, and others in that layout.
+"""Folders of HDF5 files in the layout of MFN's repository (Zadeh et al. 2018): ICT-MMMO and others.
 
-For each split ``audio_<split>.h5``, ``video_<split>.h5``, ``text_<split>_emb.h5`` and ``y_<split>.h5``, each with one
-array ``d1``: features (N, T, D), word-aligned, or labels (N,). A file of features may be missing: then that split lacks
+Each split has the files ``audio_<split>.h5``, ``video_<split>.h5``, ``text_<split>_emb.h5`` and ``y_<split>.h5``, each
+with one array ``d1``: word-aligned features (N, T, D) or labels (N,). If a file of features is missing, the split lacks
 that modality.
 
-Traps of the raw files, handled here:
+Pitfalls of the raw files, handled here:
 
-- Clips of ICT-MMMO are padded at the front, and a few end in words without a vector: zeros that are no padding.
-- Its labels go from 1 to 5 and become scores from -3 to 3. Labels that go below 1 are scores already.
-- Of the YouTube set beside it 125 of 173 training clips are zeros in face and voice, and its labels are three one-hot
-  columns; nowhere is it said which one is positive. They are refused, because guessing would turn the meaning around.
+- Clips of ICT-MMMO are padded at the front, and a few end in words without a vector: zeros that are not padding.
+- Labels from 1 to 5 become scores from -3 to 3. If any label is below 1, the labels are scores already.
+- In the YouTube set of the same repository, 125 of 173 training clips are zeros in vision and audio. Its labels are
+  three one-hot columns without a statement of which is positive. They are rejected, as a guess could invert them.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ KNOWN: dict[tuple[int, ...], str] = {(220, 40, 80): "mmmo"}  # clips in train, v
 
 
 def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
-    """Header and splits from a folder that holds the files of one data set.
+    """Read header and splits from a folder with the files of one data set.
 
     Raises
     ------
     DataError
-        Labels are missing, a split has no features at all, or a file holds something else; names file and index.
+        Labels are missing, a split has no features, or a file is invalid; the message names the file.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; give the one that holds {LABELS.format('train')} and the features")
+        raise DataError(f"{folder} is not a folder; give the one with {LABELS.format('train')} and the features")
     labels = {name: _labels(folder, name) for name in SPLITS}
     lowest = min(np.nanmin(y, initial=np.inf) for y in labels.values())
     provenance = {"source": "MFN's HDF5 files", "licence": LICENCE}
@@ -57,18 +57,20 @@ def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
     files: dict[str, dict[Modality, Path]] = {}
     for name in SPLITS:
         paths = {modality: _find(folder, file.format(name)) for modality, file in FILES.items()}
-        found = files[name] = {modality: path for modality, path in paths.items() if path}
-        if not found:
+        files[name] = {modality: path for modality, path in paths.items() if path}
+        if not files[name]:
             raise DataError(f"{folder}, split {name}: no features; expected {_listed(name, FILES)}")
-        if missing := [modality for modality in FILES if modality not in found]:
-            warnings.warn(f"{folder}, split {name}: no {_listed(name, missing)}; its clips lack it", stacklevel=2)
-    steps = {_shape(path)[1] for found in files.values() for path in found.values()}
+        if missing := [modality for modality in FILES if modality not in files[name]]:
+            warnings.warn(
+                f"{folder}, split {name}: no {_listed(name, missing)}; read without {', '.join(missing)}", stacklevel=2
+            )
+    steps = {_shape(path)[1] for paths in files.values() for path in paths.values()}
     name = KNOWN.get(tuple(len(labels[split]) for split in SPLITS), folder.resolve().name)
     return Header(name, "sentiment", len(steps) == 1, provenance), _splits(files, labels, len(steps) == 1)
 
 
 def stretched(stars: np.ndarray) -> np.ndarray:
-    """Labels from 1 to 5 as scores from -3 to 3, (N,); what is no such label stays out of range."""
+    """Map labels from 1 to 5 to scores from -3 to 3, (N,); an invalid label stays out of range."""
     low, high = SENTIMENT_RANGE
     return ((stars - STARS[0]) / (STARS[1] - STARS[0]) * (high - low) + low).astype(np.float32)
 
@@ -89,16 +91,16 @@ def _splits(
 def _labels(folder: Path, name: str) -> np.ndarray:
     path = _find(folder, LABELS.format(name))
     if path is None:
-        raise DataError(f"{folder}: no {LABELS.format(name)} in it")
+        raise DataError(f"{folder}: no {LABELS.format(name)} in it; give the folder of one data set")
     shape = _shape(path)
     if len(shape) > 1 and shape[1:] not in ((1,), (1, 1)):
         raise DataError(
-            f"{path}: labels of shape {shape}, expected (N,) scores; if they are one-hot, the files do not say which "
-            "column is positive: find out, and write scores instead"
+            f"{path}: labels of shape {shape}, expected (N,) scores. If they are one-hot, the files do not say which "
+            "column is positive; find out, and store scores instead"
         )
     labels = _array(path, name, len(shape)).reshape(-1).astype(np.float32)
     if len(labels) == 0:
-        raise DataError(f"{path}: no clips at all")
+        raise DataError(f"{path}: no clips")
     return labels
 
 
@@ -114,23 +116,23 @@ def _shape(path: Path) -> tuple[int, ...]:
 
 
 def _opened(path: Path, take: Callable[[h5py.Dataset], Any]) -> Any:
-    """What ``take`` gets from the array of a file; every failure to open it is told."""
+    """Return what ``take`` gets from the array of a file; every failure becomes a :class:`DataError`."""
     try:
         with h5py.File(path, "r") as file:
             if not isinstance(file.get(ARRAY), h5py.Dataset):
                 raise DataError(f"{path}: no array {ARRAY!r}; it has {', '.join(file) or 'nothing'}")
             return take(file[ARRAY])
     except (OSError, RuntimeError, ValueError, TypeError) as error:
-        raise DataError(f"{path} is damaged, or no HDF5: {error}") from error
+        raise DataError(f"{path} is damaged or not HDF5: {error}") from error
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """The file of that name below a folder; None where there is none."""
-    found = sorted(folder.rglob(name))
-    if len(found) > 1:
-        places = ", ".join(str(path.parent.relative_to(folder)) for path in found)
+    """Find the only file of a name below a folder; None if there is no such file."""
+    paths = sorted(folder.rglob(name))
+    if len(paths) > 1:
+        places = ", ".join(str(path.parent.relative_to(folder)) for path in paths)
         raise DataError(f"{folder}: {name} is in {places}; give the folder of one data set")
-    return found[0] if found else None
+    return paths[0] if paths else None
 
 
 def _listed(name: str, modalities: Iterable[Modality]) -> str:

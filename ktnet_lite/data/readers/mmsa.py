@@ -1,10 +1,10 @@
-"""MMSA's pickles, ``aligned_50.pkl`` and ``unaligned_50.pkl``: MOSI and MOSEI.
+"""Pickles of MMSA, ``aligned_50.pkl`` and ``unaligned_50.pkl``: MOSI and MOSEI.
 
 ``d[train|valid|test]`` holds ``text`` (BERT features), ``audio``, ``vision``, ``id`` (``video$_$clip``),
-``regression_labels`` and, when unaligned, ``audio_lengths`` and ``vision_lengths``. Frames past those lengths are not
-zero in hundreds of clips: the lengths are to be trusted. They count from whichever side of the clips holds more. The
-length of a text is that of BERT's attention mask, channel 1 of ``text_bert`` (N, 3, T), where it is there. ``raw_text``
-is no list of the tokens that ``text`` embeds.
+``regression_labels`` and, if unaligned, ``audio_lengths`` and ``vision_lengths``. In hundreds of clips the frames past
+those lengths are not zero, so the lengths decide. They count from the side where they cover more frames that are not
+zero. The length of a text is that of BERT's attention mask, channel 1 of ``text_bert`` (N, 3, T), if the file has it.
+``raw_text`` does not list the tokens that ``text`` embeds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ktnet_lite.data.readers import pickles
-from ktnet_lite.data.readers.fields import FIELDS, Content, check_clips, lengths_of, names_of, numbers, take_splits
+from ktnet_lite.data.readers.fields import FIELDS, Content, check_clips, ids_of, lengths_of, numbers, take_splits
 from ktnet_lite.data.readers.padding import declared, occupied, pack_all
 from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.errors import DataError
@@ -27,7 +27,7 @@ KNOWN: dict[tuple[int, ...], str] = {(768, 20, 5): "mosi", (768, 35, 74): "mosei
 
 
 def read(path: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
-    """Header and splits of one of MMSA's files; as :func:`ktnet_lite.data.readers.mult.read`."""
+    """Read header and splits of a file of MMSA, like :func:`ktnet_lite.data.readers.mult.read`."""
     content = take_splits(path, pickles.load(path), (*FIELDS, "id", "regression_labels"))
     shapes = [content["train"][field].shape for field in FIELDS]
     aligned = len({shape[1] for shape in shapes}) == 1
@@ -41,7 +41,7 @@ def _splits(path: Path | str, content: Content, aligned: bool) -> Iterator[tuple
         fields = content.pop(name)
         scores = numbers(path, name, "regression_labels", fields["regression_labels"], 1).astype(np.float32)
         check_clips(path, name, fields, len(scores))
-        ids = names_of(path, name, fields["id"], len(scores))
+        ids = ids_of(path, name, fields["id"], len(scores))
         arrays = {modality: fields.pop(field) for field, modality in FIELDS.items()}
         steps = {
             modality: _valid(path, name, field, fields, arrays[modality], aligned) for field, modality in FIELDS.items()
@@ -52,18 +52,18 @@ def _splits(path: Path | str, content: Content, aligned: bool) -> Iterator[tuple
 def _valid(
     path: Path | str, name: str, field: str, fields: dict[str, Any], array: np.ndarray, aligned: bool
 ) -> np.ndarray:
-    """Valid steps (N, T) of one modality: what the file declares, else what is not zero."""
+    """Mark the valid steps (N, T) of one modality: as the file declares, or else where not all features are zero."""
     steps = occupied(array)
     valid = _declared(path, name, field, fields, steps, aligned)
     if valid is None:
         return steps
-    held = (steps & valid).any(axis=1, keepdims=True)
-    if valid.any() and not held.any():
+    present = (steps & valid).any(axis=1, keepdims=True)
+    if valid.any() and not present.any():
         warnings.warn(
-            f"{path}, split {name}, field {field!r}: zeros alone within the lengths of every clip; read as lacking it",
+            f"{path}, split {name}, field {field!r}: only zeros within the declared lengths; read as missing",
             stacklevel=2,
         )
-    return valid & held
+    return valid & present
 
 
 def _declared(
@@ -82,5 +82,5 @@ def _declared(
     if key not in fields:
         if aligned:
             return None
-        raise DataError(f"{path}, split {name}: no field {key!r}, so nothing tells frames from padding")
+        raise DataError(f"{path}, split {name}: no field {key!r}, which separates frames from padding")
     return declared(steps, lengths_of(path, name, key, fields[key], steps.shape))[1]

@@ -1,19 +1,19 @@
-"""``mosi-utterance``: CMU-MOSI with one vector a clip and modality, each clip seen among its neighbours in the video.
+"""``mosi-utterance``: CMU-MOSI with one vector per clip and modality, each clip in the context of its video.
 
-A clip becomes an aligned sequence: up to ``CONTEXT`` clips before it and after it in its video, in the order in which
-they were spoken. A last feature marks the clip itself with 1, its neighbours with 0.
+A clip becomes an aligned sequence: the clip with up to ``CONTEXT`` clips before and after it in its video, in the order
+in which they were spoken. The last feature marks the clip itself with 1 and its neighbours with 0.
 
-Traps of the raw files, handled here:
+Pitfalls of the raw files, handled here:
 
-- Rows are not in the order of speaking: within a video all positive clips come first. A window of neighbours in file
-  order would give the label away. The order comes from the clip's number in ``transcripts.csv``, as a number.
-- The vectors are partly label-supervised on their own training videos, and 24 of the 31 official test videos are among
-  those: they may be used with their own split only (1447 and 752 clips), never with the official folds. The valid
-  split has to come from those training videos, so what it says is far too good; the test split is clean.
-- Audio and vision are weak in them: ridge regression on the test clips gives Acc2 0.753 for text, 0.556 for audio,
-  0.525 for vision, 0.621 for the majority. Figures on this set do not compare with the paper's MOSI tables.
+- Rows are not in spoken order: within a video all positive clips come first, so a window of neighbours in file order
+  would reveal the label. The order comes from the number of the clip in ``transcripts.csv``, compared as a number.
+- The vectors were partly trained on the labels of their own training videos, which include 24 of the 31 official test
+  videos. Use them with their own split only (1447 and 752 clips), never with the official folds. The validation set has
+  to come from those training videos, so its scores are far too good; the test set is clean.
+- Audio and vision are weak: ridge regression reaches a test Acc2 of 0.753 for text, 0.556 for audio and 0.525 for
+  vision; the majority class, 0.621. Results on this set are not comparable with the MOSI tables of the paper.
 
-The files hold 0/1 labels (score >= 0). Scores in [-3, 3] come from the opinion labels of the same clips.
+The files have 0/1 labels (score >= 0). Scores in [-3, 3] come from the opinion labels of the same clips.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ CONTEXT = 4
 LABELS = "CMU_MOSI_Opinion_Labels.csd"
 FILES: dict[Modality, str] = {"language": "text", "vision": "video", "audio": "audio"}
 FETCH = f"fetch it again: `ktnet-lite data fetch {NAME}`"
-VALID_EVERY = 6  # of the training videos in the order of their names, every sixth is for validation
+VALID_EVERY = 6  # every sixth training video, in order of name, is for validation
 
 
 def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
-    """Header and splits from a folder that holds the csv files and the opinion labels.
+    """Read header and splits from a folder with the csv files and the opinion labels.
 
     Raises
     ------
     DataError
-        A file is missing, a cell is no number (file, line, column), or files do not belong together.
+        A file is missing, a cell is not a number (the message names line and column), or files do not match.
     """
     folder = Path(folder)
     provenance = {
@@ -70,7 +70,7 @@ def _splits(folder: Path) -> Iterator[tuple[str, Split]]:
 
 
 def _load(folder: Path, part: str, names: list[str], scores: dict[str, float]) -> dict[str, dict[Modality, np.ndarray]]:
-    """The vectors of each clip of one part, by clip id."""
+    """Load the vectors of each clip of one part, by clip id."""
     paths = {modality: find(folder, f"{file}_{part}0.csv", NAME) for modality, file in FILES.items()}
     arrays = {modality: _numbers(path) for modality, path in paths.items()}
     index_file = find(folder, f"text_{part}.csv", NAME)
@@ -78,30 +78,32 @@ def _load(folder: Path, part: str, names: list[str], scores: dict[str, float]) -
     for modality, path in paths.items():
         if len(arrays[modality]) != len(index):
             raise DataError(
-                f"{folder}: {path.name} has {len(arrays[modality])} rows, {index_file.name} {len(index)}; "
-                "they belong to different versions"
+                f"{folder}: {path.name} has {len(arrays[modality])} rows, but {index_file.name} {len(index)}; "
+                f"the files belong to different versions, so {FETCH}"
             )
     signs = np.stack([_whole(path, arrays[modality], -1) for modality, path in paths.items()], axis=1)
     loaded = {}
     for i, row in enumerate(index):
         if not 0 <= row < len(names):
-            raise DataError(f"{index_file}, line {i + 1}: row {row} is not in transcripts.csv, which has {len(names)}")
+            raise DataError(
+                f"{index_file}, line {i + 1}: row {row} is not in transcripts.csv, which has {len(names)} rows; {FETCH}"
+            )
         clip = names[row]
         if clip in loaded:
             first = index.tolist().index(row) + 1
-            raise DataError(f"{index_file}, line {i + 1}, column 1: clip {clip} again, first in line {first}; {FETCH}")
+            raise DataError(f"{index_file}, line {i + 1}, column 1: clip {clip} is in line {first} already; {FETCH}")
         labels = set(signs[i].tolist())
         if clip not in scores or labels != {int(scores[clip] >= 0)}:
             raise DataError(
-                f"{folder}, clip {clip} (line {i + 1} of the {part} files): labels {sorted(labels)} do not agree with "
-                f"the score {scores.get(clip)}; the files belong to different versions"
+                f"{folder}, clip {clip} (line {i + 1} of the {part} files): labels {sorted(labels)} contradict the "
+                f"score {scores.get(clip)}; the files belong to different versions, so {FETCH}"
             )
         loaded[clip] = {modality: array[i, :-1] for modality, array in arrays.items()}
     return loaded
 
 
 def _split(clips: dict[str, dict[Modality, np.ndarray]], scores: dict[str, float]) -> Split:
-    """Windows of neighbours, in the order in which they were spoken."""
+    """Make a window of neighbours in spoken order for each clip."""
     order = sorted(clips, key=_place)
     videos: dict[str, list[str]] = {}
     for clip in order:
@@ -123,17 +125,17 @@ def _split(clips: dict[str, dict[Modality, np.ndarray]], scores: dict[str, float
 
 
 def _place(clip: str) -> tuple[str, int]:
-    """Video and number of a clip id, so that clip 10 comes after clip 9."""
+    """Split a clip id into video and number, so that clip 10 comes after clip 9."""
     video, _, number = clip.rpartition("_")
     return video, int(number)
 
 
 def _numbers(path: Path) -> np.ndarray:
-    """A csv file of numbers, (rows, columns); names line and column of what is none."""
+    """Read a csv file of numbers, (rows, columns); an error names line and column."""
     rows = _rows(path)
     for line, row in enumerate(rows, start=1):
         if len(row) != len(rows[0]):
-            raise DataError(f"{path}, line {line}: {len(row)} columns, but line 1 has {len(rows[0])}; is it cut off?")
+            raise DataError(f"{path}, line {line}: {len(row)} columns, but line 1 has {len(rows[0])}; {FETCH}")
         for column, cell in enumerate(row, start=1):
             try:
                 float(cell)
@@ -143,12 +145,12 @@ def _numbers(path: Path) -> np.ndarray:
 
 
 def _whole(path: Path, array: np.ndarray, column: int) -> np.ndarray:
-    """One column of a csv file as whole numbers; names line and column of what is none."""
+    """Take a column of a csv file as integers; an error names line and column."""
     values = array[:, column]
     wrong = ~(np.isfinite(values) & (values == np.round(values)))
     if wrong.any():
         line, place = int(np.argmax(wrong)) + 1, range(array.shape[1])[column] + 1
-        raise DataError(f"{path}, line {line}, column {place}: {values[line - 1]} is no whole number; {FETCH}")
+        raise DataError(f"{path}, line {line}, column {place}: {values[line - 1]} is not an integer; {FETCH}")
     return values.astype(np.int64)
 
 
@@ -157,7 +159,7 @@ def _rows(path: Path) -> list[list[str]]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as csv: {error}") from error
+        raise DataError(f"{path} cannot be read as csv: {error}; {FETCH}") from error
     if not rows:
         raise DataError(f"{path} is empty; {FETCH}")
     return rows

@@ -1,14 +1,14 @@
-"""``mosi-words``: the real words of CMU-MOSI with their timings, on the official split (1284, 229, 686 clips).
+"""``mosi-words``: the words of CMU-MOSI with their timings, on the official split (1284, 229, 686 clips).
 
-- Language: each word as a vector of 1024 hashed character n-grams (scikit-learn's ``HashingVectorizer``), the same
-  on every machine and without a download. A ridge regression on a clip's mean vector reaches a Corr of 0.48, with one
-  number for each word 0.50.
-- "Audio" is *rhythm*, the part of a voice that timings hold, and should be called that: for each word, how long it
-  lasts, the pauses around it, its pace, and where in the clip it is.
-- There is no vision.
+- Language: each word is a vector of 1024 hashed character n-grams (scikit-learn's ``HashingVectorizer``), equal on
+  every machine and without a download. Ridge regression on the mean vector of a clip reaches a Corr of 0.48; with
+  one-hot words instead, 0.50.
+- Audio: *rhythm*, the part of a voice that timings contain (always call it rhythm). Each word has its duration, the
+  pauses around it, its pace, and its position in the clip.
+- Vision: none.
 
-Traps of the raw files, handled here: in the words file token k + 1 belongs to interval k; ``sp`` is silence; two
-clips hold no word at all, and become one silent step.
+Pitfalls of the raw files, handled here: in the file of words, token k + 1 belongs to interval k; ``sp`` is silence; two
+clips have no words and become one silent step.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RHYTHM = ("duration", "pause before", "pause after", "characters per second", "p
 
 
 def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
-    """Header and splits from a folder that holds the words and the labels.
+    """Read header and splits from a folder with the words and the labels.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
     clips = segments(labels)
     for video in labels:
         if video not in words:
-            raise DataError(f"{folder}: {LABELS} has video {video}, but {WORDS} has not; they belong to different sets")
+            raise DataError(f"{folder}: {LABELS} has video {video}, but {WORDS} does not; use files of one data set")
     provenance = {
         "source": "CMU-MOSI words and opinion labels, CMU-MultimodalSDK layout",
         "licence": "CMU MultiComp Lab's, for research; cite Zadeh et al. 2016",
@@ -55,7 +55,7 @@ def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
 
 
 def rhythm(intervals: np.ndarray, words: Sequence[str], start: float, end: float) -> np.ndarray:
-    """What the timings of a clip's words say, shape (T, 5), in seconds, characters a second, and share of the clip."""
+    """Compute the rhythm of a clip, shape (T, 5), in seconds, characters per second and share of the clip."""
     begins, ends = intervals.T
     duration = np.maximum(ends - begins, 1e-3)
     before = begins - np.concatenate([[start], ends[:-1]])
@@ -68,17 +68,17 @@ def rhythm(intervals: np.ndarray, words: Sequence[str], start: float, end: float
 def _splits(videos: Videos, clips: dict[str, Segment]) -> Iterator[tuple[str, Split]]:
     for name in SPLITS:
         chosen = {clip: segment for clip, segment in clips.items() if mosi_split(segment.video) == name}
-        texts, voices, said = [], [], []
+        texts, rhythms, spoken = [], [], []
         for video, spans in groupby(chosen.values(), attrgetter("video")):
             sequence = videos[video]
             for _, start, end, _ in spans:
                 words, intervals = words_of(sequence, videos.root, start, end)
                 texts.append(vectors_of(words))
-                said.append(tuple(map(str, words)))
+                spoken.append(tuple(map(str, words)))
                 if any(words):
-                    voices.append(rhythm(intervals, said[-1], start, end))
+                    rhythms.append(rhythm(intervals, spoken[-1], start, end))
                 else:  # one silent step: a pause as long as the clip
-                    voices.append(np.array([[0.0, end - start, 0.0, 0.0, 0.0]]))
-        streams: dict[Modality, Stream] = {"language": Stream.from_clips(texts), "audio": Stream.from_clips(voices)}
+                    rhythms.append(np.array([[0.0, end - start, 0.0, 0.0, 0.0]]))
+        streams: dict[Modality, Stream] = {"language": Stream.from_clips(texts), "audio": Stream.from_clips(rhythms)}
         scores = np.array([segment.score for segment in chosen.values()], dtype=np.float32)
-        yield name, Split(streams, scores, tuple(chosen), tuple(said))
+        yield name, Split(streams, scores, tuple(chosen), tuple(spoken))

@@ -1,8 +1,8 @@
-"""MulT's pickles: ``mosi``, ``mosei_senti`` and ``iemocap``, ``<data>_data.pkl`` (aligned) and ``..._noalign.pkl``.
+"""Pickles of MulT: ``mosi``, ``mosei_senti`` and ``iemocap``, ``<data>_data.pkl`` (aligned) and ``..._noalign.pkl``.
 
-``d[train|valid|test]`` holds ``text``, ``audio``, ``vision`` (N, T, D), ``labels`` and perhaps ``id``. Which set it is
-shows in its shapes, not its name. IEMOCAP's labels are one-hot, (N, 4, 2). Audio holds -inf, which stands for 0: see
-:mod:`ktnet_lite.data.readers.mending`.
+``d[train|valid|test]`` holds ``text``, ``audio``, ``vision`` (N, T, D), ``labels`` and perhaps ``id``. The data set is
+detected from the shapes, not the file name. Labels of IEMOCAP are one-hot, (N, 4, 2). Audio has -inf, which means 0
+(:mod:`ktnet_lite.data.readers.repair`).
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Any
 import numpy as np
 
 from ktnet_lite.data.readers import pickles
-from ktnet_lite.data.readers.fields import FIELDS, Content, check_clips, names_of, numbers, take_splits
+from ktnet_lite.data.readers.fields import FIELDS, Content, check_clips, ids_of, numbers, take_splits
 from ktnet_lite.data.readers.padding import pack_all
 from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.errors import DataError
 from ktnet_lite.names import EMOTIONS, SPLITS, Task
 
-# Features of text, vision, audio, and the length of a clip of text
+# Features of text, vision and audio, and steps of text
 KNOWN: dict[tuple[int, ...], str] = {(300, 20, 5, 50): "mosi", (300, 35, 74, 50): "mosei", (300, 35, 74, 20): "iemocap"}
 
 
 def read(path: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
-    """Header and splits of one of MulT's files.
+    """Read header and splits of a file of MulT.
 
-    The pickle is read whole, as it must be; from then on each array is let go as soon as it is packed.
+    A pickle can only be read whole; after that each array is released as soon as it is packed.
 
     Raises
     ------
     DataError
-        A split or field is missing, counts or shapes do not match; names file, split, field and index.
+        A split or field is missing, or counts or shapes differ; the message names file, split, field and index.
     """
     content = take_splits(path, pickles.load(path), (*FIELDS, "labels"))
     shapes = [content["train"][field].shape for field in FIELDS]
@@ -84,17 +84,17 @@ def _emotions(path: Path | str, name: str, value: Any) -> np.ndarray:
         i = int(np.argmin(hot))
         raise DataError(
             f"{path}, split {name}, field 'labels': {labels[i].tolist()} at index {i} is not one-hot ({(~hot).sum()} "
-            "such); correct these labels"
+            "in total); correct these labels"
         )
     return labels.argmax(axis=2).astype(np.int64)
 
 
 def _ids(path: Path | str, name: str, value: Any, clips: int) -> tuple[str, ...]:
-    """Ids as text; made from the split's name where there are none, or, with a warning, where they are not unique."""
-    ids = None if value is None else names_of(path, name, value, clips)
+    """Take the ids as text; number the clips if there are no ids or, with a warning, if they are not unique."""
+    ids = None if value is None else ids_of(path, name, value, clips)
     if ids is not None and len(set(ids)) < clips:
         warnings.warn(
-            f"{path}, split {name}: ids are not unique; clips are called {name}_0, {name}_1, ...", stacklevel=2
+            f"{path}, split {name}: ids are not unique; clips are named {name}_0, {name}_1, ...", stacklevel=2
         )
         ids = None
     return ids or tuple(f"{name}_{i}" for i in range(clips))

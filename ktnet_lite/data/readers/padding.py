@@ -1,4 +1,4 @@
-"""Padded arrays as others publish them, (N, T, D) with rows of zeros: where the padding is, and packed streams."""
+"""Packed streams from published padded arrays, (N, T, D) with rows of zeros at the front or the back."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ktnet_lite.data.schema import Stream
 from ktnet_lite.names import Modality
 
 Side = Literal["front", "back"]
-CHUNK = 256  # clips looked at together, so that nothing of the size of the whole array is made beside it
+CHUNK = 256  # clips processed at once, so that temporary arrays stay small
 
 
 def occupied(array: np.ndarray) -> np.ndarray:
-    """Which steps hold anything but zeros, (N, T)."""
+    """Mark the steps that are not all zeros, (N, T)."""
     steps = np.empty(array.shape[:2], dtype=bool)
     for start in range(0, len(array), CHUNK):
         steps[start : start + CHUNK] = (array[start : start + CHUNK] != 0).any(axis=-1)
@@ -23,7 +23,7 @@ def occupied(array: np.ndarray) -> np.ndarray:
 
 
 def side(steps: np.ndarray) -> Side:
-    """Where the padding is: at the end of the clips that has more empty steps."""
+    """Detect the side of the padding: the one with more empty steps."""
     filled = steps[steps.any(axis=1)]
     leading = filled.argmax(axis=1).sum()
     trailing = filled[:, ::-1].argmax(axis=1).sum()
@@ -31,30 +31,30 @@ def side(steps: np.ndarray) -> Side:
 
 
 def extent(steps: np.ndarray, where: Side) -> np.ndarray:
-    """Length of each clip without its padding, (N,); zeros inside a clip belong to it; 0 for a clip of zeros alone."""
+    """Compute the length of each clip without padding, (N,); zeros inside a clip count. A clip of only zeros has 0."""
     total = steps.shape[1]
     padding = (steps if where == "front" else steps[:, ::-1]).argmax(axis=1)
     return np.where(steps.any(axis=1), total - padding, 0).astype(np.int64)
 
 
 def within(lengths: np.ndarray, total: int, where: Side) -> np.ndarray:
-    """Valid steps (N, T) of clips of those lengths, padded to T on that side."""
+    """Mark the valid steps (N, T) of clips with the given lengths, padded to ``total`` at the given side."""
     steps = np.arange(total)
     return steps >= total - lengths[:, None] if where == "front" else steps < lengths[:, None]
 
 
 def declared(steps: np.ndarray, lengths: np.ndarray) -> tuple[Side, np.ndarray]:
-    """Where the padding is, and the valid steps, when lengths are declared: they cover more occupied steps there."""
+    """Return the side of the padding and the valid steps, such that declared lengths cover the most occupied steps."""
     back, front = (within(lengths, steps.shape[1], where) for where in ("back", "front"))
     return ("front", front) if (steps & front).sum() > (steps & back).sum() else ("back", back)
 
 
 def pack(array: np.ndarray, lengths: np.ndarray, where: Side) -> Stream:
-    """The valid steps of a padded array (N, T, D), as float32, whatever its type was."""
+    """Pack the valid steps of a padded array (N, T, D) of any type, as float32."""
     total = array.shape[1]
     values = np.empty((int(lengths.sum()), array.shape[2]), dtype=np.float32)
     row = 0
-    with np.errstate(over="ignore"):  # what is too large for float32 becomes inf, and is dealt with as such
+    with np.errstate(over="ignore"):  # too large for float32: inf, handled later
         for clip, length in zip(array, lengths, strict=True):
             values[row : row + length] = clip[total - length :] if where == "front" else clip[:length]
             row += length
@@ -64,23 +64,23 @@ def pack(array: np.ndarray, lengths: np.ndarray, where: Side) -> Stream:
 def pack_all(
     arrays: dict[Modality, np.ndarray], aligned: bool, steps: Mapping[Modality, np.ndarray] | None = None
 ) -> dict[Modality, Stream]:
-    """Packed streams of one split. The dict is emptied as it is read, so that no array is held twice.
+    """Pack the streams of one split. The dict is emptied on the way, so that memory never holds an array twice.
 
-    Aligned streams share one length: up to the last step (or from the first one, with padding at the front) where any
-    of them holds something. A clip whose stream is zeros alone lacks this modality, and gets length 0 in it.
+    Aligned streams share one length: up to the last step (with padding at the front, from the first) at which any of
+    them is occupied. A clip whose stream is all zeros lacks this modality and gets length 0.
 
     Parameters
     ----------
     arrays : dict of array (N, T, D)
     steps : dict of bool array (N, T), optional
-        Valid steps, where something else than zeros tells them.
+        Valid steps; by default those that are not all zeros.
     """
     steps = steps or {name: occupied(array) for name, array in arrays.items()}
-    together = np.logical_or.reduce(list(steps.values())) if aligned else None
+    common = np.logical_or.reduce(list(steps.values())) if aligned else None
     streams = {}
     for name in list(arrays):
-        clock = steps[name] if together is None else together
-        where = side(clock)
-        lengths = np.where(steps[name].any(axis=1), extent(clock, where), 0)
+        valid = steps[name] if common is None else common
+        where = side(valid)
+        lengths = np.where(steps[name].any(axis=1), extent(valid, where), 0)
         streams[name] = pack(arrays.pop(name), lengths, where)
     return streams

@@ -1,7 +1,7 @@
-"""Pickles from elsewhere, read without running anything in them: NumPy arrays and plain containers only.
+"""Untrusted pickles, read without running code from them: only NumPy arrays and plain containers are accepted.
 
-NumPy's own unpickling believes whatever a pickle says of a dtype, and a crafted one makes it follow bytes of the file
-as pointers. So a dtype is built here from its name and byte order alone, and structured ones are refused.
+NumPy's unpickling trusts every statement about a dtype, and a crafted one makes it treat bytes of the file as pointers.
+So a dtype is built here from its name and byte order only, and structured dtypes are rejected.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _CORE = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "nu
 _scalar = import_module(f"{_CORE}.multiarray").scalar
 _frombuffer = import_module(f"{_CORE}.numeric")._frombuffer
 
-NEEDED = 1.4  # times the size of a pickle, in memory while it is read and packed
-NEEDED_OLD = 2.5  # the same of a pickle of protocol 2 or earlier, whose arrays are texts that are decoded
+NEEDED = 1.4  # memory for reading and packing, as a multiple of the size of the pickle
+NEEDED_OLD = 2.5  # likewise up to protocol 2, where arrays are stored as text
 PLAIN = "biufcSUO"  # kinds of dtype: numbers, texts and plain objects
 
 
 class _Dtype:
-    """What a pickle says of a dtype, taken as far as it is harmless."""
+    """The harmless part of a pickled dtype."""
 
     def __init__(self, name: Any, *_: Any):
         self.plain = np.dtype(name) if isinstance(name, str) else np.dtype("V")
@@ -45,7 +45,7 @@ class _Dtype:
 
 
 class _Array(np.ndarray):
-    """An array that takes its dtype from a :class:`_Dtype`; ``np.asarray`` makes an ordinary one of it."""
+    """An array that takes its dtype from a :class:`_Dtype`; ``np.asarray`` turns it into an ordinary array."""
 
     def __setstate__(self, state: tuple) -> None:
         *before, dtype, fortran, content = state  # (version, shape, dtype, fortran, content)
@@ -54,7 +54,7 @@ class _Array(np.ndarray):
 
 def _plain(dtype: Any) -> np.dtype:
     if not isinstance(dtype, _Dtype):
-        raise DataError("the pickle holds an array without a dtype of its own")
+        raise DataError("the pickle holds an array without a dtype; only NumPy arrays and plain containers are read")
     return dtype.plain
 
 
@@ -85,12 +85,12 @@ class _Restricted(pickle.Unpickler):
         except KeyError:
             raise DataError(
                 f"the pickle asks for {module}.{name}; only NumPy arrays and plain containers are read, and nothing in "
-                "it was run. If you trust the file, convert it yourself to arrays"
+                "it was run. If you trust the file, convert its content to arrays yourself"
             ) from None
 
 
 class _Watched(io.FileIO):
-    """A file that moves a progress bar as it is read."""
+    """A file that advances a progress bar while it is read."""
 
     def __init__(self, path: Path, bar: tqdm):
         super().__init__(path)
@@ -103,12 +103,12 @@ class _Watched(io.FileIO):
 
 
 def load(path: Path | str) -> Any:
-    """The content of a pickle of arrays, dicts, lists, strings and numbers; Python 2's are read as latin-1.
+    """Load a pickle of arrays, dicts, lists, strings and numbers; strings of Python 2 are decoded as latin-1.
 
     Raises
     ------
     DataError
-        It names anything else (and nothing of it runs), is cut off, is no pickle, or is larger than the memory.
+        The pickle asks for anything else (which is never run), is damaged, or needs more memory than there is.
     """
     path = Path(path)
     if not path.is_file():
@@ -132,23 +132,23 @@ def _unpickle(path: Path, file: BinaryIO) -> Any:
         raise DataError(f"{path}: not enough memory to read it, or damaged; a pickle must be read whole") from None
     except OSError:
         raise
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise DataError(f"{path} is damaged, cut off or no pickle ({type(error).__name__}: {error})") from error
+    except Exception as error:  # a damaged pickle can raise anything
+        raise DataError(f"{path} is damaged or not a pickle ({type(error).__name__}: {error})") from error
 
 
 def _check_memory(path: Path, size: int, start: bytes) -> None:
-    """Raise :class:`DataError` when a pickle of that size, beginning with those two bytes, is too large to be read."""
+    """Raise :class:`DataError` if a pickle of ``size`` bytes, whose first two are ``start``, needs too much memory."""
     memory = installed_memory()
     needed = size * (NEEDED if start[:1] == b"\x80" and start[1:] > b"\x02" else NEEDED_OLD)
     if memory is not None and needed > memory:
         raise DataError(
             f"{path} must be read whole, which takes about {needed / 1e9:.3g} GB of memory, but this machine has "
-            f"{memory / 1e9:.3g} GB; convert it on a larger one: `ktnet-lite data convert`"
+            f"{memory / 1e9:.3g} GB; run `ktnet-lite data convert` on a larger machine"
         )
 
 
 def installed_memory() -> int | None:
-    """Bytes of memory of this machine; None where the system does not tell (Windows)."""
+    """Return the bytes of memory of this machine; None if the system does not report them (Windows)."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

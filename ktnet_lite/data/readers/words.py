@@ -1,4 +1,4 @@
-"""Words with their timings, as ``.csd`` files hold them: what was said when, and vectors for it."""
+"""Words with their timings from ``.csd`` files, and vectors for them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 from ktnet_lite.data.readers.csd import Sequence, between
 
-SHIFTED = "CMU_MOSI_ModifiedTimestampedWords"  # root of the file in which word k + 1 stands beside interval k
+SHIFTED = "CMU_MOSI_ModifiedTimestampedWords"  # root of the file in which word k + 1 has interval k
 SILENCE = "sp"
 
 VECTORS = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), n_features=1024, dtype=np.float32)
 
 
 def words_of(sequence: Sequence, root: str, start: float, end: float) -> Sequence:
-    """The words of a segment (or its word vectors): those whose middle lies in it, without silence.
+    """Take the words (or word vectors) whose middle is in a segment, without silence.
 
-    The shift by one of the file with the root :data:`SHIFTED` is undone. Where nothing is said there is one silent
+    The shift by one in the file with the root :data:`SHIFTED` is undone. A segment without words becomes one silent
     step: an empty word (or a vector of zeros), as long as the segment.
     """
     features, intervals = sequence
     if root == SHIFTED:
         features, intervals = features[1:], intervals[:-1]
     if features.dtype.kind == "U":
-        heard = features != SILENCE
-        features, intervals = features[heard], intervals[heard]
+        spoken = features != SILENCE
+        features, intervals = features[spoken], intervals[spoken]
     words = between(Sequence(features, intervals), start, end)
     if len(words.features):
         return words
@@ -32,5 +32,5 @@ def words_of(sequence: Sequence, root: str, start: float, end: float) -> Sequenc
 
 
 def vectors_of(words: np.ndarray) -> np.ndarray:
-    """Each word as 1024 hashed character n-grams (T, 1024), the same on every machine; an empty one is zeros."""
+    """Hash character n-grams of each word to (T, 1024), equal on every machine; an empty word becomes zeros."""
     return VECTORS.transform(words).toarray()
