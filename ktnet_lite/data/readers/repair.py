@@ -35,7 +35,7 @@ def without_bad_clips(path: Path | str, header: Header, splits: Splits) -> Split
     def repair(name: str, split: Split) -> tuple[Split, dict[str, int]]:
         bad = split.bad(header.task)
         if bad.all():
-            raise DataError(f"{path}, split {name}: no valid clips; run `ktnet-lite data check` on the file")
+            raise DataError(f"{path}, split {name}: there would be no clip left; run `ktnet-lite data check` on it")
         return split.select(np.flatnonzero(~bad)) if bad.any() else split, {name: int(bad.sum())}
 
     return _repaired(path, header, splits, repair, "clips left out")
