@@ -88,7 +88,7 @@ def paired_difference(
     ----------
     metric : str or callable
         A name in ``PER_CLIP``, or a function (scores (S, N, ...), targets (N, ...)) -> one value per clip (S, N), whose
-        mean is the metric; NaN where a clip does not count.
+        mean is the metric; NaN where a clip does not count, which must be the same for all seeds.
     ours, other : arrays of shape (S, N, ...)
         Row s of both is seed s, column i is clip i.
     targets : array of shape (N, ...)
@@ -107,7 +107,10 @@ def paired_difference(
     gap = np.asarray(per_clip(ours, targets), dtype=float) - per_clip(other, targets)  # (S, N)
     if gap.shape != ours.shape[:2]:
         raise KTNetError(f"the metric gives values of shape {gap.shape}; give one per seed and clip, {ours.shape[:2]}")
-    counted = ~np.isnan(gap).all(0)  # (N,)
+    absent = np.isnan(gap)
+    if (absent.any(0) != absent.all(0)).any():
+        raise KTNetError("the metric counts a clip for some seeds only; give it NaN for all seeds or for none")
+    counted = ~absent.any(0)  # (N,)
     gap = np.nan_to_num(gap)
     seed_counts, clip_counts = _draws(*gap.shape, resamples, seed)  # (R, S), (R, N)
     size = clip_counts @ counted  # (R,) clips that count
