@@ -153,7 +153,7 @@ class TrainConfig:
         if self.variant == "ours" and not ktnet:
             others = ", ".join(name for name in VARIANTS if name != "ours")
             raise ConfigError(f"variant 'ours' exists for ktnet only; the variants of {self.model!r} are {others}")
-        if self.dim % self.heads:
+        if _attends(self) and self.dim % self.heads:
             raise ConfigError(f"dim = {self.dim} is not a multiple of heads = {self.heads}")
         self._check_targets()
 

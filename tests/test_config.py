@@ -1,14 +1,16 @@
-"""Parameters: every mistake is an error that says what is right."""
+"""Parameters: every mistake is an error with the remedy, and a run is known by the parameters that it uses."""
 
 import dataclasses
 import json
 import math
+from itertools import pairwise
+from typing import get_args
 
 import pytest
 
-from ktnet_lite.config import TrainConfig
+from ktnet_lite.config import TrainConfig, choices
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.names import MODALITIES
+from ktnet_lite.names import FILLS, MODALITIES, Fill, Model, System, Variant
 
 FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
 
@@ -106,14 +108,22 @@ def test_the_ends_of_a_range_are_allowed(name):
             assert getattr(TrainConfig(**{name: kind(end)}, **heads), name) == end
 
 
-@pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if field.metadata["choices"]])
+@pytest.mark.parametrize("name", [name for name in FIELDS if choices(name)])
 def test_choices(name):
-    choices = FIELDS[name].metadata["choices"]
-    for choice in choices:
-        assert choice == "auto" or getattr(TrainConfig(**{name: choice}), name) == choice
-    listed = ", ".join(choices)
-    with pytest.raises(ConfigError, match=f"{name} = '{choices[0]}x' is none of {listed}; did you mean '{choices[0]}'"):
-        TrainConfig(**{name: choices[0] + "x"})
+    first, *_ = known = choices(name)
+    for choice in known:
+        config = TrainConfig(**{name: choice})
+        assert choice == "auto" or getattr(config, name) == choice
+    listed = ", ".join(known)
+    with pytest.raises(ConfigError, match=f"{name} = '{first}x' is not one of {listed}; did you mean '{first}'"):
+        TrainConfig(**{name: first + "x"})
+
+
+def test_choices_are_those_of_the_type_after_auto():
+    assert choices("model") == get_args(Model)
+    assert choices("variant") == ("auto", *get_args(Variant))
+    assert choices("device") == ("auto", "cpu", "cuda", "mps")
+    assert choices("seed") == choices("dataset") == ()
 
 
 @pytest.mark.parametrize(
@@ -131,13 +141,25 @@ def test_choices(name):
 )
 def test_what_auto_means_for_each_system(given, variant, task_loss, system):
     config = TrainConfig(**given)
-    assert (config.variant, config.task_loss, config.system) == (variant, task_loss, system)
+    assert (config.variant, config.task_loss, str(config.system)) == (variant, task_loss, system)
+    assert config.system == System(config.model, config.variant)
     assert TrainConfig.build(config.as_dict()) == config
-    assert dataclasses.replace(config, seed=1).system == system
+    assert str(dataclasses.replace(config, seed=1).system) == system
+
+
+def test_a_system_is_named_and_ordered_as_in_tables():
+    mult = System("mult", "full")
+    assert str(System("ktnet", "full", "zero")) == "full, audio = 0"
+    assert str(System("mult", "language", "mean")) == "mult-language, audio = mean"
+    rows = [System(model, variant) for model in get_args(Model) for variant in get_args(Variant)]
+    assert sorted(rows, key=lambda row: row.order) == rows
+    assert System("ktnet", "ours").order < mult.order < System("constant", "full").order
+    assert len({str(row._replace(fill=fill)) for row in rows for fill in (None, *FILLS)}) == 4 * len(rows)
+    assert set(FILLS) == set(get_args(Fill))
 
 
 def test_the_variant_ours_is_ktnets():
-    with pytest.raises(ConfigError, match="variant 'ours' is ktnet's alone; those of 'mult' are full, vision,"):
+    with pytest.raises(ConfigError, match="variant 'ours' exists for ktnet only; the variants of 'mult' are full, "):
         TrainConfig(model="mult", variant="ours")
 
 
@@ -145,22 +167,127 @@ def test_targets():
     assert TrainConfig().target_modalities is None
     assert TrainConfig(targets="audio").target_modalities == ("audio",)
     assert TrainConfig(targets="language, vision").target_modalities == ("language", "vision")
-    with pytest.raises(ConfigError, match=r"targets: 'langauge' is none of .*; did you mean 'language'"):
+    with pytest.raises(ConfigError, match=r"targets: 'langauge' is not one of .*; did you mean 'language'"):
         TrainConfig(targets="vision,langauge")
-    with pytest.raises(ConfigError, match=f"targets: '' is none of {', '.join(MODALITIES)}; or 'all'"):
+    with pytest.raises(ConfigError, match=f"targets: '' is not one of {', '.join(MODALITIES)}; or 'all'"):
         TrainConfig(targets="")
     with pytest.raises(
-        ConfigError, match="targets: 'audio' is no stream of 'language_vision': language, vision; or 'all'"
+        ConfigError, match="targets: 'audio' is not a stream of 'language_vision': language, vision; or 'all'"
     ):
         TrainConfig(variant="language_vision", targets="audio")
     with pytest.raises(ConfigError, match="names one twice"):
         TrainConfig(targets="vision,vision")
 
 
-def test_heads_divide_the_width():
+@pytest.mark.parametrize("model", ["ktnet", "mult"])
+def test_heads_divide_the_width(model):
     with pytest.raises(ConfigError, match="dim = 42 is not a multiple of heads = 8"):
-        TrainConfig(dim=42)
+        TrainConfig(model=model, dim=42)
+
+
+def test_heads_divide_the_width_only_where_there_are_heads():
+    assert TrainConfig(model="mfm", dim=42).dim == 42
 
 
 def test_every_parameter_says_what_it_means():
     assert all(field.metadata["about"] for field in FIELDS.values())
+
+
+OURS, FULL, MULT, MCTN, LINEAR = (
+    {"variant": "ours"},
+    {"variant": "full"},
+    {"model": "mult"},
+    {"model": "mctn"},
+    {"model": "linear"},
+)
+FILE, EMOTION = {"dataset": "own.h5"}, {"task": "emotion"}
+# Every parameter: another value, a run that uses it, and a run that does not, if there is one.
+USES = {
+    "dataset": ("own.h5", OURS, None),
+    "data_from": ("raw", None, OURS),
+    "out": ("elsewhere", None, OURS),
+    "model": ("mult", FULL, None),
+    "variant": ("vision", FULL, None),
+    "seed": (1, LINEAR, None),
+    "epochs": (2, MCTN, LINEAR),
+    "batch_size": (8, MCTN, LINEAR),
+    "learning_rate": (0.1, FULL, LINEAR),
+    "clip_norm": (0.1, FULL, LINEAR),
+    "task_loss": ("cross_entropy", MULT, MULT | EMOTION),
+    "treatment": ("joint", OURS, FULL),
+    "teacher": ("model.pt", None, OURS),
+    "consistency": ("l1", OURS, FULL),
+    "lambda_vision": (0.5, OURS, FULL),
+    "lambda_language": (0.5, OURS, {"variant": "language_vision"}),
+    "dim": (16, MCTN, LINEAR),
+    "heads": (4, MULT, MCTN),
+    "layers": (2, FULL, MCTN),
+    "dropout": (0.5, MCTN, LINEAR),
+    "targets": ("language", MULT, MCTN),
+    "concat": ("features", OURS, FULL),
+    "pooling": ("last", FULL, MCTN),
+    "grid": (50, LINEAR, None),
+    "clips": (24, OURS, FILE),
+    "redundancy": (0.5, LINEAR, FILE),
+    "audio_noise": (0.1, OURS, FILE),
+    "aligned": (True, MULT, FILE),
+    "task": ("emotion", OURS, FILE),
+    "device": ("cpu", None, FULL),
+    "precision": ("bf16", FULL, None),
+    "compile": (True, FULL, None),
+}
+
+
+def test_a_run_is_known_by_the_parameters_that_it_uses():
+    assert USES.keys() == FIELDS.keys()
+    for name, (value, using, other) in USES.items():
+        if using is not None:
+            before, after = TrainConfig(**using), TrainConfig(**using | {name: value})
+            assert before.key != after.key, f"{using} uses {name}"
+            changed = {n for n in FIELDS if before.identity.get(n) != after.identity.get(n)}
+            assert name in changed and json.loads(after.key) == after.identity
+        if other is not None:
+            assert TrainConfig(**other).key == TrainConfig(**other | {name: value}).key, f"{other} does not use {name}"
+
+
+def test_settings_are_what_a_runs_name_does_not_show():
+    assert TrainConfig().settings == TrainConfig(model="mult", variant="language", seed=3).settings == {}
+    config = TrainConfig(variant="full", dim=16, lambda_vision=0.5, out="elsewhere", task_loss="l1")
+    assert config.settings == {"dim": 16, "task_loss": "l1"}
+    assert TrainConfig(dataset="own.h5", clips=24).settings == {}
+
+
+def test_who_needs_a_teacher():
+    assert TrainConfig().needs_teacher
+    others = {"teacher": "model.pt"}, {"treatment": "joint"}, {"variant": "full"}, {"model": "mult"}
+    assert not any(TrainConfig(**other).needs_teacher for other in others)
+
+
+@pytest.mark.parametrize("task", ["sentiment", "emotion"])
+def test_a_teacher_is_the_full_model_that_would_be_trained_directly(task):
+    shared = {
+        **{"seed": 3, "epochs": 2, "batch_size": 8, "learning_rate": 0.1, "clip_norm": 0.1, "task_loss": "l1"},
+        **{"dim": 16, "heads": 4, "layers": 2, "dropout": 0.5, "pooling": "last", "grid": 50, "clips": 24},
+        **{"redundancy": 0.5, "audio_noise": 0.1, "aligned": True, "task": task, "precision": "bf16", "compile": True},
+    }
+    own = {"consistency": "l1", "lambda_vision": 0.5, "lambda_language": 0.5, "concat": "features"}
+    student = TrainConfig(**shared, **own, targets="language", out="elsewhere", device="cpu", data_from="raw")
+    teacher = student.taught_by
+    assert teacher.identity == TrainConfig(variant="full", **shared).identity
+    assert (teacher.out, teacher.device, teacher.data_from) == ("elsewhere", "cpu", "raw"), (
+        "it runs where its student does"
+    )
+    assert {FIELDS[name].default for name in own} == {getattr(teacher, name) for name in own}
+    assert teacher.targets == "all" and teacher.teacher == ""
+
+
+def test_students_that_differ_in_their_own_parameters_share_a_teacher():
+    students = [
+        TrainConfig(),
+        TrainConfig(lambda_vision=0.1),
+        TrainConfig(targets="language"),
+        TrainConfig(concat="features"),
+    ]
+    for one, other in pairwise(students):
+        assert one.key != other.key and one.taught_by == other.taught_by
+    assert TrainConfig(dim=16).taught_by.key != TrainConfig().taught_by.key
