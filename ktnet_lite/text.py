@@ -41,7 +41,7 @@ def count(number: int, noun: str) -> str:
 def size(number: float) -> str:
     """Write a number of bytes with three digits."""
     for unit in ("B", "KB", "MB"):
-        if number < 1000:
+        if number < 999.5:
             return f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:.3g} GB"

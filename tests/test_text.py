@@ -1,13 +1,56 @@
-"""Tables and sizes for a terminal."""
+"""Text for terminals and pages."""
 
-from ktnet_lite.text import size, table
+import pytest
+
+from ktnet_lite.text import count, duration, enumerated, listed, markdown, size, table
 
 
 def test_columns_are_of_equal_width():
     assert table([("a", "bbb"), ("cc", "d")]) == "a   bbb\ncc  d"
 
 
+def test_numbers_in_a_table_stay_as_they_are_written():
+    assert table([("a", "b"), ("1.500", "007")]) == "a      b\n1.500  007"
+
+
+def test_a_table_has_no_trailing_spaces():
+    assert table([("a", "b"), ("cc", "")]) == "a   b\ncc"
+
+
+def test_a_markdown_table_lines_up():
+    assert markdown([("", "mae"), ("ours", "0.9")]).splitlines() == [
+        "|      | mae |",
+        "|------|-----|",
+        "| ours | 0.9 |",
+    ]
+
+
 def test_sizes_have_three_digits():
     assert [size(n) for n in (0, 999, 1500, 11_270_000, 12e9, 3.5e12)] == [
         "0 B", "999 B", "1.5 KB", "11.3 MB", "12 GB", "3.5e+03 GB"
     ]  # fmt: skip
+    assert [size(n) for n in (999_400, 999_500, 999_600_000)] == ["999 KB", "1 MB", "1 GB"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (29.4, "29 s"),
+        (31, "1 min"),
+        (90 * 60, "1 h 30 min"),
+        (59.4 * 60, "59 min"),
+        (59.9 * 60, "1 h 00 min"),
+    ],
+)
+def test_durations_have_two_units_at_most(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_names_in_a_row_are_read_and_written():
+    assert listed(" a,b, a,,c ,") == ["a", "b", "c"] and listed(" , ") == []
+    assert [enumerated(names) for names in ("", "a", "ab", "abc")] == ["none", "a", "a and b", "a, b and c"]
+
+
+def test_one_is_singular():
+    assert [count(n, "seed") for n in (0, 1, 5)] == ["0 seeds", "1 seed", "5 seeds"]
