@@ -58,23 +58,25 @@ def test_the_paper_s_tables_go_by_several_names_and_come_first():
     assert grids.names()[:5] == [f"table_{i}" for i in range(1, 6)]
 
 
-def test_a_grid_of_ones_own(tmp_path):
+def test_a_users_own_grid(tmp_path):
     grid = grids.load(written(tmp_path))
     narrow, wide = grid.cells("small")
     assert (narrow.row, narrow.column) == ("narrow", "all clips")
     assert narrow.configs([4])[0].epochs == 1 and narrow.configs([4])[0].dim == 8
-    assert wide.configs([4])[0].epochs == 3, "what a row sets goes before what the column does"
+    assert wide.configs([4])[0].epochs == 3, "a row's parameters override its column's"
     assert grid.paper is None and grid.without == {}
+    defaults = grids.load(written(tmp_path, rows={"narrow": None, "wide": {"dim": 80}}))
+    assert [cell.configs([0])[0].dim for cell in defaults.cells("small")] == [40, 80]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"compare": [["wide", "huge"]]}, "'huge' is no row of it: narrow, wide"),
-        ({"metrics": ["mse"]}, "'mse' is no metric"),
-        ({"columns": {"all clips": ["thin"]}}, "'thin' is no row"),
-        ({"data": {"small": {"other": {"dataset": "synthetic"}}}}, "'other' is no column of it: all clips"),
-        ({"without": {"large": ["wide"]}}, "'large' is no data set of it: small"),
+        ({"compare": [["wide", "huge"]]}, "grid mine: 'huge' is not a row: narrow, wide"),
+        ({"metrics": ["mse"]}, "'mse' is not a metric: acc7,"),
+        ({"columns": {"all clips": ["thin"]}}, "'thin' is not a row: narrow, wide"),
+        ({"data": {"small": {"other": {"dataset": "synthetic"}}}}, "'other' is not a column: all clips"),
+        ({"without": {"large": ["wide"]}}, "'large' is not a data set: small"),
         ({"rows": {"narrow": {"dims": 8}, "wide": {}}}, "unknown parameter 'dims'; did you mean 'dim'"),
         ({"extra": 1}, "a grid has the parts title, about, paper"),
     ],

@@ -137,7 +137,7 @@ def _grid(path: Path, parts: Any) -> Grid:
         raise ConfigError(
             f"{path}: a grid has the parts {', '.join(PARTS)} (paper, without and compare may be left out)"
         )
-    rows = parts["rows"]
+    rows = {row: parameters or {} for row, parameters in parts["rows"].items()}  # "row:" is a row of defaults
     columns = {column: list(rows) if which == "all" else which for column, which in parts["columns"].items()}
     return Grid(
         path.stem,
