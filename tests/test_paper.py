@@ -30,7 +30,7 @@ def test_some_numbers_against_the_page():
 
 
 def test_where_the_paper_contradicts_itself_both_numbers_stand():
-    """One training, Table II's "Ours" and Table IV's: the same but for Corr."""
+    """Tables II and IV show the same run, "Ours", but with another Corr."""
     second, fourth = (paper.table(number).values["Ours", "word aligned"] for number in ("II", "IV"))
     assert {name for name in second if second[name] != fourth[name]} == {"corr"}
     assert (second["corr"], fourth["corr"]) == (0.637, 0.630)
