@@ -66,7 +66,7 @@ def fetch(name: str, local: Path | None, folder: Path | None) -> None:
     "--drop-bad-clips", is_flag=True, help="leave out clips without a valid label or any step, and count them"
 )
 @click.option("--unaligned", is_flag=True, help="keep each stream of a folder of .csd files on its own time line")
-def convert(source: Path, dest: Path, kind: str | None, name: str | None, **mending: bool) -> None:
+def convert(source: Path, dest: Path, kind: str | None, name: str | None, **repairs: bool) -> None:
     """Convert SOURCE, a file or folder of any known format, to the HDF5 file DEST."""
     from ktnet_lite.data import readers, store
 
@@ -75,7 +75,7 @@ def convert(source: Path, dest: Path, kind: str | None, name: str | None, **mend
     if dest.exists() and not store.is_store(dest):
         raise DataError(f"{dest} exists and is not a file of ktnet-lite; choose another name, or move it away first")
     with readers.naming(source):
-        header, splits = readers.open_source(source, kind, **mending)
+        header, splits = readers.open_source(source, kind, **repairs)
         store.write(dest, replace(header, name=name or header.name), splits)
     click.echo(_info(dest))
 

@@ -138,6 +138,11 @@ class Split:
             None if self.words is None else tuple(self.words[i] for i in indices),
         )
 
+    def without(self, *modalities: Modality) -> Split:
+        """Return the same clips with some modalities missing."""
+        streams = {name: stream for name, stream in self.streams.items() if name not in modalities}
+        return Split(streams, self.targets, self.ids, self.words if "language" in streams else None)
+
     def on_grid(self, steps: int) -> Split:
         """Average audio and vision onto a time grid of at most ``steps``; language stays as it is."""
         streams = {

@@ -12,11 +12,11 @@ from typing import Any
 
 from ktnet_lite import __version__
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.data import store
+from ktnet_lite.data import catalogue, store
 from ktnet_lite.data.catalogue import ENTRIES
 from ktnet_lite.errors import DataError
 from ktnet_lite.experiments import result
-from ktnet_lite.training.build import fingerprint, load_dataset
+from ktnet_lite.training.build import load_dataset
 from ktnet_lite.training.loop import fit
 
 
@@ -32,7 +32,10 @@ def run_folder(config: TrainConfig) -> Path:
         The data set is unknown, or has to be fetched first.
     """
     named = {name: x for name, x in config.identity.items() if name not in ("model", "variant", "seed")}
-    named |= {"dataset": [_data_name(config), fingerprint(config)], "package": __version__}
+    data = "synthetic"  # the parameters and the package's version say the rest
+    if config.dataset != "synthetic":
+        data = catalogue.fingerprint(config.dataset, local=config.data_from or None)
+    named |= {"dataset": [_data_name(config), data], "package": __version__}
     key = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(config.out) / _data_name(config) / f"{config.system}-{key}-seed{config.seed}"
     return folder if folder.exists() else _finished(config, folder.parent) or folder
@@ -59,12 +62,25 @@ def parameters_from(namespace: Mapping[str, Any]) -> TrainConfig:
     return TrainConfig.build(values)
 
 
+def obtain(config: TrainConfig) -> None:
+    """Build the data set of a run if it is one of the catalogue: some have no name before they are built.
+
+    Raises
+    ------
+    ConfigError, DataError
+        There is no such data set, or it cannot be obtained.
+    """
+    if config.dataset in ENTRIES or not (config.dataset == "synthetic" or Path(config.dataset).exists()):
+        catalogue.build(config.dataset, local=config.data_from or None)
+
+
 def train_here(config: TrainConfig) -> Path:
     """Train in this process, without the notebook; return the run's result file.
 
     Under ``torchrun`` every process calls it, and the first one measures and writes.
     """
-    folder, dataset = run_folder(config), load_dataset(config)
+    dataset = load_dataset(config)
+    folder = run_folder(config)
     run = fit(config, dataset, folder)
     if int(os.environ.get("RANK", 0)) == 0:
         result.measure(config, dataset, run).save(folder / "result.json")
@@ -78,7 +94,7 @@ def _data_name(config: TrainConfig) -> str:
 
 def _finished(config: TrainConfig, folder: Path) -> Path | None:
     """Find a finished run of this version and of the same parameters and data under another key."""
-    for path in sorted(folder.glob(f"{config.system}-*-seed{config.seed}/result.json")):
+    for path in sorted(folder.glob(f"{config.system}-*-seed{config.seed}/result.json*")):
         try:
             found = result.load(path)
         except DataError:
@@ -89,7 +105,14 @@ def _finished(config: TrainConfig, folder: Path) -> Path | None:
 
 
 def _same_data(found: result.Result, config: TrainConfig) -> bool:
-    path = Path(config.dataset)
-    return (
-        config.dataset == "synthetic" or not store.is_store(path) or store.info(path).checksum == found.dataset.checksum
-    )
+    """Whether the data of a result is certainly what the config names now."""
+    if config.dataset == "synthetic":
+        return True
+    path = catalogue.stored(config.dataset) if config.dataset in ENTRIES else Path(config.dataset)
+    try:
+        built = store.info(path)
+    except DataError:
+        return False  # not built, or a file of another format, whose content is unknown before it is read
+    if config.grid:  # the result has the checksum of the averaged data
+        return "raw" in built.header.provenance and dict(built.header.provenance) == found.dataset.provenance
+    return built.checksum == found.dataset.checksum

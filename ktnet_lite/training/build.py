@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,7 @@ import numpy as np
 from ktnet_lite.baselines import BASELINES
 from ktnet_lite.baselines.ctc import CTCAligned
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.data import catalogue, store, synthetic
-from ktnet_lite.data.catalogue.download import sha256_of
+from ktnet_lite.data import catalogue, synthetic
 from ktnet_lite.data.schema import Dataset, Header, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError
 from ktnet_lite.model.encoder import ModalityEncoder
@@ -48,38 +45,6 @@ def load_dataset(config: TrainConfig | str) -> Dataset:
     else:
         dataset = catalogue.load(config.dataset, local=config.data_from or None)
     return dataset.on_grid(config.grid) if config.grid else dataset
-
-
-def fingerprint(config: TrainConfig) -> str:
-    """Identify the data that a config names, without making the data set.
-
-    The synthetic set is identified by the config's own parameters and the package's version; a data set of the
-    catalogue by its recipe and raw files; a file of this package by its checksum; any other file or folder by its
-    bytes.
-
-    Raises
-    ------
-    ConfigError, DataError
-        There is no such data set, or it has to be fetched first.
-    """
-    if config.dataset == "synthetic":
-        return "synthetic"
-    path = Path(config.dataset)
-    if config.dataset in catalogue.ENTRIES or not path.exists():
-        return catalogue.fingerprint(config.dataset, local=config.data_from or None)
-    if store.is_store(path):
-        return store.info(path).checksum
-    return _bytes_of(path, max(file.stat().st_mtime_ns for file in _files(path)))
-
-
-def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-
-
-@cache
-def _bytes_of(path: Path, changed: int) -> str:
-    names = (f"{file.relative_to(path)} {sha256_of(file)}" for file in _files(path))
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -> Network:

@@ -11,6 +11,7 @@ import os
 import warnings
 from collections import ChainMap
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from ktnet_lite.data import readers, store, synthetic
@@ -150,26 +151,39 @@ def load(name_or_path: str | Path, folder: Path | str | None = None, local: Path
         return Dataset.collect(*readers.open_source(Path(name_or_path)))
 
 
-def fingerprint(name: str, folder: Path | str | None = None, local: Path | str | None = None) -> str:
-    """Identify the data of an entry without building the data set.
+def fingerprint(name_or_path: str, folder: Path | str | None = None, local: Path | str | None = None) -> str:
+    """Identify the data of a data set or file without building or reading the data set.
 
-    The fingerprint comes from the recipe and the SHA-256 of the raw files where all of them are known beforehand, and
-    is the checksum of the built file elsewhere. Parameters as in :func:`fetch`.
+    A data set of the catalogue is identified by its recipe and the SHA-256 of its raw files where all of them are known,
+    elsewhere by the checksum of its built file; a file of this package by its checksum; any other file or folder by its
+    bytes. Parameters as in :func:`load`.
 
     Raises
     ------
     ConfigError
-        There is no such data set.
+        There is no such data set or file.
     DataError
         The fingerprint needs the built file, and there is none or it is damaged or out of date.
     """
-    entry = find(name)
-    if known := _known_hashes(entry):
-        return hashlib.sha256(f"{entry.recipe} {known}".encode()).hexdigest()
-    path = stored(name, folder)
-    if not _is_fresh(entry, path, folder, local):
-        raise DataError(f"{path} does not exist or is out of date; run `ktnet-lite data fetch {name}` first")
-    return store.info(path).checksum
+    path = Path(name_or_path)
+    if name_or_path in ENTRIES or not path.exists():
+        entry = find(name_or_path)
+        if known := _known_hashes(entry):
+            return hashlib.sha256(f"{entry.recipe} {known}".encode()).hexdigest()
+        path = stored(entry.name, folder)
+        if not _is_fresh(entry, path, folder, local):
+            raise DataError(f"{path} does not exist or is out of date; run `ktnet-lite data fetch {entry.name}` first")
+    if store.is_store(path):
+        return store.info(path).checksum
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return _bytes_of(path, tuple(files), max((file.stat().st_mtime_ns for file in files), default=0))
+
+
+@cache
+def _bytes_of(path: Path, files: tuple[Path, ...], changed: int) -> str:
+    """Digest names and contents; read once as long as no file has changed."""
+    names = (f"{file.relative_to(path)} {download.sha256_of(file)}" for file in files)
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def _raw_files(entry: Entry, source: Path) -> list[Path]:
