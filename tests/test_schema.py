@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from ktnet_lite.data import synthetic
 from ktnet_lite.data.schema import Dataset, Header, Split, Stream, combined_digest, split_digest
 from ktnet_lite.errors import DataError
 
@@ -283,3 +284,11 @@ def test_aligned_means_one_length_for_all_streams():
     assert "clip 2 ('c'): declared aligned, but the streams have 3 and 4 steps; set aligned=False in the header" in str(
         caught.value
     )
+
+
+def test_a_split_without_a_modality_keeps_clips_and_the_rest():
+    split = synthetic.make((3, 1, 1)).dataset["train"]
+    silent = split.without("audio")
+    assert set(silent.streams) == {"language", "vision"} and silent.words == split.words
+    assert silent.ids == split.ids and (silent.targets == split.targets).all() and "audio" in split.streams
+    assert split.without("language", "audio").words is None

@@ -154,8 +154,8 @@ def load(name_or_path: str | Path, folder: Path | str | None = None, local: Path
 def fingerprint(name_or_path: str, folder: Path | str | None = None, local: Path | str | None = None) -> str:
     """Identify the data of a data set or file without building or reading the data set.
 
-    A data set of the catalogue is identified by its recipe and the SHA-256 of its raw files where all of them are known,
-    elsewhere by the checksum of its built file; a file of this package by its checksum; any other file or folder by its
+    A data set of the catalogue is identified by its recipe and the SHA-256 of its raw files if all of them are known,
+    else by the checksum of its built file; a file of this package by its checksum; any other file or folder by its
     bytes. Parameters as in :func:`load`.
 
     Raises
