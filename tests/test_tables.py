@@ -1,8 +1,10 @@
-"""Tables from result files alone: numbers, the paper's beside them, comparisons, verdicts, pages, pictures."""
+"""Results in files, in frames, in comparisons and in tables: numbers, the paper's beside them, verdicts, pages."""
 
-import copy
+import itertools
 import json
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -12,75 +14,359 @@ from ktnet_lite import __version__
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import DataError
-from ktnet_lite.experiments import grids
-from ktnet_lite.experiments import result as results
-from ktnet_lite.measures.metrics import sentiment_metrics
-from ktnet_lite.measures.statistics import Interval
-from ktnet_lite.reporting import markdown as pages
-from ktnet_lite.reporting import report, tables
-from ktnet_lite.reporting import reproduce as reproduction
-from ktnet_lite.reporting.tables import Collection
+from ktnet_lite.experiments import grids, result
+from ktnet_lite.measures.statistics import Difference, Interval, mean_interval, paired_difference
+from ktnet_lite.names import System
+from ktnet_lite.reporting import compare, frame, markdown, reproduce, tables
+from made import make_result
 
+ERROR = {"L1": 0.9, "L2": 0.5}  # typical error of a row of Table V
 CLIPS = 300
-TARGETS = np.random.default_rng(0).uniform(-3, 3, CLIPS)
-ERROR = {"L1": 0.9, "L2": 0.5}  # typical size of a row's error in the made results
 
 
-def made(config: TrainConfig, error: float, targets=TARGETS) -> dict:
-    """A result file as a run leaves it, its scores drawn around the targets."""
-    rng = np.random.default_rng(config.seed)
-    common, own = rng.normal(size=(2, len(targets)))
-    scores = targets + error * (0.8 * common + 0.6 * own)
-    return {
-        "format": results.FORMAT,
-        "system": config.system,
-        "parameters": config.as_dict(),
-        "dataset": {"name": config.dataset, "task": "sentiment", "checksum": "c" * 64, "clips": {}, "provenance": {}},
-        "package": __version__,
-        "libraries": {"torch": "2.13.0"},
-        "hardware": {"device": "cpu", "gpu": None, "cpu": "x86_64", "cores": 2, "threads": 1},
-        "seconds": 30.0,
-        "model_parameters": 1000,
-        "curves": [{"loss": 1.23456789, "seconds": 30.0}],
-        "metrics": {"test": sentiment_metrics(scores, targets).values},
-        "baselines": {},
-        "predictions": {
-            "ids": [f"clip{i}" for i in range(len(targets))],
-            "targets": targets.tolist(),
-            "scores": scores.tolist(),
-        },
-        "without_audio": {},
-    }
-
-
-@pytest.fixture
-def paths(tmp_path):
-    """Runs of Table V, on the paper's data and on synthetic, three seeds."""
-    found, grid = [], grids.load("V")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Runs of Table V on the paper's data and on synthetic, three seeds."""
+    folder, grid = tmp_path_factory.mktemp("runs"), grids.load("V")
     for data in ("CMU-MOSEI", "synthetic"):
         for cell in grid.cells(data):
-            for config in cell.configs(range(3), out=str(tmp_path)):
-                path = tmp_path / data / f"{cell.row}-{config.seed}" / "result.json"
-                path.parent.mkdir(parents=True)
-                results.save(path, made(config, ERROR[cell.row]))
-                found.append(path)
-    return found
+            for config in cell.configs(range(3), out=str(folder)):
+                made = make_result(config, ERROR[cell.row], clips=CLIPS)
+                made.save(folder / data / f"{cell.row}-{config.seed}" / "result.json")
+    return folder
 
 
-def test_values_are_means_over_seeds_beside_the_papers(paths):
-    ours, synthetic, *_ = reproduction.build(grids.load("V"), Collection(paths), seeds=3)
-    place = "L2", "word aligned"
-    value = ours.values[place]["mae"]
-    measured = [run["metrics"]["test"]["mae"] for run in ours.runs[place]]
-    assert value.interval.mean == pytest.approx(np.mean(measured)) and value.interval.runs == 3
-    assert value.paper == 0.635 and value.difference == pytest.approx(value.interval.mean - 0.635)
-    assert synthetic.values[place]["mae"].paper is None, "another data set's number is not the paper's"
-    two = reproduction.build(grids.load("V"), Collection(paths), seeds=2)[0]
-    assert two.values[place]["mae"].interval.runs == 2
+@pytest.fixture(scope="module")
+def results(folder):
+    return frame.load(result.find([folder]))
+
+
+def table_5(results, seeds=3) -> list[tables.Table]:
+    return reproduce.build(grids.load("V"), results, seeds)
+
+
+def edited(path: Path, **changes) -> Path:
+    """Change fields of a result file, whatever they hold."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(content | changes), encoding="utf-8")
+    return path
+
+
+# A result file
+
+
+def test_a_result_comes_back_from_its_file_as_it_was(tmp_path):
+    made = make_result(TrainConfig(variant="full", seed=2), without_audio={"zero": 0.8})
+    made.save(tmp_path / "new" / "result.json")
+    loaded = result.load(tmp_path / "new" / "result.json")
+    assert loaded == made
+    assert (loaded.config, loaded.seed, loaded.key) == (made.config, 2, TrainConfig(variant="full", seed=2).key)
+    assert loaded.scores.tolist() == made.predictions.scores and loaded.targets.shape == (50,)
+    assert list(loaded.tests) == [System("ktnet", "full"), System("ktnet", "full", "zero")]
+    metrics, scores = loaded.tests[System("ktnet", "full", "zero")]
+    assert metrics == made.without_audio["zero"].metrics and scores.tolist() == made.without_audio["zero"].scores
+    emotions = make_result(TrainConfig(task="emotion"))
+    emotions.save(tmp_path / "emotions.json")
+    assert result.load(tmp_path / "emotions.json") == emotions and emotions.scores.shape == (50, 4)
+
+
+def test_the_machine_in_words():
+    made = make_result(TrainConfig())
+    assert str(made.hardware) == "x86_64 CPU, 1 of 2 cores"
+    assert str(msgspec.structs.replace(made.hardware, device="cuda", gpu="H100")) == "H100"
+
+
+def test_nan_is_refused_and_leaves_no_file(tmp_path):
+    made = make_result(TrainConfig(), seconds=float("nan"))
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        made.save(tmp_path / "result.json")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_result_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    made = make_result(TrainConfig())
+    with pytest.raises(DataError, match=r"cannot write the result .*choose another --out"):
+        made.save(tmp_path / "file" / "result.json")
+    with pytest.raises(DataError, match="cannot write the result"):
+        made.publish(tmp_path / "runs" / "run", tmp_path / "file")
+
+
+def test_a_failed_write_keeps_the_previous_result(tmp_path, monkeypatch):
+    path, first = tmp_path / "result.json", make_result(TrainConfig())
+    first.save(path)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        make_result(TrainConfig(seed=1)).save(path)
+    assert result.load(path) == first and [file.name for file in tmp_path.iterdir()] == ["result.json"]
 
 
 @pytest.mark.parametrize(
-    ("metric", "interval", "theirs", "verdict"),
+    ("changes", "message"),
+    [
+        ({"seconds": "long"}, "seconds"),
+        ({"best_epoch": 1.5}, "best_epoch"),
+        ({"metrics": {"test": {"mae": "low"}}}, "metrics"),
+        ({"hardware": {"device": "cpu"}}, "hardware"),
+        ({"predictions": {"ids": [1], "targets": [0.0], "scores": [0.0]}}, r"predictions\.ids"),
+        ({"without_audio": {"silence": {}}}, "without_audio"),
+        ({"dataset": {"name": "d", "task": "speech", "checksum": "", "clips": {}, "provenance": {}}}, r"dataset\.task"),
+        ({"parameters": {"epochs": 0}}, "epochs = 0 is outside"),
+        ({"parameters": {"width": 40}}, "unknown parameter 'width'"),
+        ({"format": 99}, "is not a result file of ktnet-lite, format 2"),
+        ({"predictions": "!"}, "cannot be read as a result file"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_file(changes, message, tmp_path):
+    make_result(TrainConfig()).save(tmp_path / "result.json")
+    edited(tmp_path / "result.json", **changes)
+    with pytest.raises(DataError, match=message) as error:
+        result.load(tmp_path / "result.json")
+    assert str(tmp_path / "result.json") in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "null"])
+def test_another_file_is_not_a_result_file(text, tmp_path):
+    (tmp_path / "result.json").write_text(text, encoding="utf-8")
+    for name in ("result.json", "absent.json"):
+        with pytest.raises(DataError, match=f"{name}.* result file"):
+            result.load(tmp_path / name)
+
+
+def test_a_published_result_is_small_and_has_the_same_content(tmp_path):
+    run = tmp_path / "runs" / "synthetic" / "full-1-seed0"
+    places = {"out": str(tmp_path), "data_from": str(tmp_path), "device": "cpu"}
+    made = make_result(TrainConfig(variant="full", **places), clips=CLIPS, without_audio={"mean": 0.8})
+    before = msgspec.to_builtins(made)
+    made.save(run / "result.json")
+    path = made.publish(run, tmp_path / "shared")
+    assert path == tmp_path / "shared" / "synthetic" / "full-1-seed0.result.json"
+    assert path.stat().st_size < 0.6 * (run / "result.json").stat().st_size
+    assert str(tmp_path) not in path.read_text(encoding="utf-8"), "no place of this machine"
+    assert msgspec.to_builtins(made) == before
+    published = result.load(path)
+    assert published.config == TrainConfig(variant="full", device="cpu") and published.key == made.key
+    assert (published.metrics, published.targets.tolist()) == (made.metrics, made.targets.tolist())
+    assert published.predictions.ids == made.predictions.ids
+    for system, (metrics, scores) in published.tests.items():
+        assert metrics == made.tests[system][0]
+        np.testing.assert_allclose(scores, made.tests[system][1], atol=5e-5)
+    assert published.curves == [{"loss": 1.23457, "seconds": 30.0}]
+    assert set(result.find([tmp_path])) == {path, run / "result.json"}
+
+
+# A frame of results
+
+
+def test_a_frame_has_a_row_for_each_test_of_a_run():
+    runs = [
+        make_result(TrainConfig(variant="full"), 0.1, without_audio={"zero": 0.8, "mean": 0.9}),
+        make_result(TrainConfig(variant="ours", seed=1), 0.2),
+    ]
+    rows = frame.frame(runs)
+    assert list(rows["label"]) == ["full", "full, audio = 0", "full, audio = mean", "ours"]
+    assert list(rows["fill"]) == ["", "zero", "mean", ""] and list(rows["seed"]) == [0, 0, 0, 1]
+    assert list(rows["system"])[1:3] == [System("ktnet", "full", "zero"), System("ktnet", "full", "mean")]
+    assert rows["key"].nunique() == 2 and rows["key"].iloc[3] == runs[1].key
+    assert rows["mae"].tolist() == pytest.approx([np.abs(scores - runs[0].targets).mean() for scores in rows["scores"]])
+    assert frame.frame([]).columns.tolist() == list(frame.COLUMNS)
+
+
+def test_an_undefined_metric_is_nan_in_a_frame_and_a_dash_in_a_table():
+    made = make_result(TrainConfig(variant="full"))
+    constant = msgspec.structs.replace(made, metrics={"test": made.metrics["test"] | {"corr": None}})
+    rows = frame.comparable([constant, make_result(TrainConfig(variant="vision"))])
+    assert rows["corr"].isna().tolist() == [True, False]
+    assert [str(system) for system in compare.intervals(rows, "corr")] == ["vision"]
+    lines = {line.split()[0]: line.split() for line in compare.table(rows).splitlines()[1:]}
+    assert lines["full"][-2] == "-" and lines["vision"][-2] != "-"
+
+
+def test_of_two_versions_this_one_is_taken(folder, tmp_path):
+    path = folder / "CMU-MOSEI" / "L1-0" / "result.json"
+    now = result.load(path)
+    bad = {"test": now.metrics["test"] | {"mae": 99.0}}
+    old = tmp_path / "result.json"
+    msgspec.structs.replace(now, package="0.0.1", metrics=bad).save(old)
+    for order in ([old, path], [path, old], [path, old, path]):
+        rows = frame.load(order)
+        assert len(rows) == 1 and rows["package"].item() == __version__ and rows["path"].item() == path
+    assert frame.load([old])["mae"].item() == 99.0
+
+
+def test_of_two_versions_a_run_is_taken_whole(tmp_path):
+    config = TrainConfig(variant="full")
+    make_result(config, package="0.0.1", without_audio={"mean": 0.9}).save(tmp_path / "a" / "result.json")
+    make_result(config, without_audio={"zero": 0.9}).save(tmp_path / "b" / "result.json")
+    assert list(frame.load(result.find([tmp_path]))["fill"]) == ["", "zero"]
+
+
+def test_results_of_the_same_run_on_different_data_are_refused(tmp_path):
+    for name in "ab":
+        made = make_result(TrainConfig())
+        dataset = msgspec.structs.replace(made.dataset, checksum=name * 64)
+        msgspec.structs.replace(made, dataset=dataset).save(tmp_path / name / "result.json")
+    with pytest.raises(
+        DataError, match=r"a.result\.json and .*b.result\.json are results of the same run on different"
+    ):
+        frame.load(result.find([tmp_path]))
+
+
+def test_results_of_different_data_or_clips_are_not_comparable():
+    ours, full = make_result(TrainConfig()), make_result(TrainConfig(variant="full"))
+    data = msgspec.structs.replace(full.dataset, checksum="d" * 64)
+    with pytest.raises(DataError, match="different data sets"):
+        frame.comparable([ours, msgspec.structs.replace(full, dataset=data)])
+    clips = msgspec.structs.replace(full.predictions, ids=["another", *full.predictions.ids[1:]])
+    with pytest.raises(DataError, match="different clips in test"):
+        frame.comparable([ours, msgspec.structs.replace(full, predictions=clips)])
+
+
+# Comparisons
+
+
+def test_every_way_to_do_without_audio_is_a_row_below_its_system():
+    runs = [
+        make_result(TrainConfig(model="mult"), 0.1),
+        make_result(TrainConfig(), 0.2),
+        make_result(TrainConfig(variant="full"), 0.1, without_audio={"mean": 0.9, "zero": 0.8}),
+    ]
+    rows = frame.comparable(runs)
+    assert list(rows["label"]) == ["full", "full, audio = 0", "full, audio = mean", "ours", "mult"]
+    lines = compare.table(rows).splitlines()
+    assert lines[0].endswith("parameters") and lines[1].endswith("1,234") and lines[2].startswith("full, audio = 0 ")
+    assert lines[6].startswith("training median") and len(lines) == 9
+    mean = compare.intervals(rows, "mae")[System("ktnet", "full", "mean")].mean
+    assert mean == runs[2].without_audio["mean"].metrics["mae"]
+    assert [sentence.split(":")[0] for sentence in compare.differences(rows)] == [
+        f"ours against {other}" for other in ("full", "full, audio = 0", "full, audio = mean")
+    ]
+
+
+def test_differences_pair_seeds_and_tell_chance_from_difference():
+    sizes = {"ours": 0.2, "language_vision": 1.0, "full": 0.2}
+    runs = [make_result(TrainConfig(variant=v, seed=s), e) for s in range(3) for v, e in sizes.items()]
+    better, same = compare.differences(frame.comparable(runs))
+    assert better.startswith("ours against language_vision: MAE -0.") and better.endswith("3 seeds, 50 clips): better")
+    assert same.startswith("ours against full: MAE ") and same.endswith("3 seeds, 50 clips): no difference detected")
+    for sentence in compare.differences(frame.comparable(runs[:3])):
+        assert "1 seed, 50 clips" in sentence
+        assert sentence.endswith("each side is a single run, and other seeds may differ")
+    mean, low, high, count = compare.intervals(frame.comparable(runs), "mae")[System("ktnet", "language_vision")]
+    assert low < mean < high and count == 3
+
+
+def test_emotions_are_compared_by_their_own_metrics():
+    runs = [make_result(TrainConfig(task="emotion", variant=v), e) for v, e in (("ours", 0.2), ("full", 2.0))]
+    rows = frame.comparable(runs)
+    assert compare.table(rows).splitlines()[0].split("  ")[-1].strip() == "parameters"
+    assert "Acc (mean)" in compare.table(rows) and "majority label" in compare.table(rows)
+    (sentence,) = compare.differences(rows)
+    assert sentence.startswith("ours against full: Acc (mean) +0.") and ": better" in sentence
+    shown = compare.compare(*runs, clips=2)
+    assert "Acc (mean)" in shown and shown.splitlines()[-1].count("[") == 3
+
+
+def test_pairs_are_the_seeds_that_both_have_in_whatever_order():
+    def rows(variant, seeds, error):
+        return frame.frame(make_result(TrainConfig(variant=variant, seed=seed), error) for seed in seeds)
+
+    ours, full = rows("ours", (0, 1, 2), 0.2), rows("full", (2, 4, 1), 0.9)
+    found = compare.paired(ours, full)["mae"]
+    scores = [
+        [make_result(TrainConfig(variant=v, seed=s), e).scores for s in (1, 2)]
+        for v, e in (("ours", 0.2), ("full", 0.9))
+    ]
+    expected = paired_difference("mae", *np.array(scores), make_result(TrainConfig()).targets)
+    assert found == expected and found.runs == 2
+    assert compare.paired(ours, rows("full", (7,), 0.9)) == compare.paired(ours.iloc[:0], full) == {}
+
+
+def test_two_results_are_compared_metric_by_metric_and_clip_by_clip(folder):
+    paths = [folder / "CMU-MOSEI" / row / "result.json" for row in ("L1-0", "L2-0")]
+    first, second = map(result.load, paths)
+    shown = compare.compare(first, second, clips=3)
+    gap = first.metrics["test"]["mae"] - second.metrics["test"]["mae"]
+    assert f"{gap:+.3f} [" in shown and "Acc7" in shown and "A: ours, seed 0" in shown
+    widest = np.argsort(-np.abs(np.abs(first.scores - first.targets) - np.abs(second.scores - second.targets)))[:3]
+    listed = shown[shown.index("differ most") :].splitlines()[2:]
+    assert [line.split()[0] for line in listed] == [f"clip{i}" for i in widest]
+    assert "differ most" not in compare.compare(first, second, clips=0)
+    done = CliRunner().invoke(main, ["compare", *map(str, paths), "--clips", "3"])
+    assert done.exit_code == 0 and done.output.rstrip() == shown
+    none = CliRunner().invoke(main, ["compare", str(paths[0]), str(paths[0].with_name("gone.json"))])
+    assert none.exit_code == 1 and "cannot be read as a result file" in none.output
+
+
+@pytest.mark.parametrize(
+    ("metric", "mean", "p", "printed", "verdict"),
+    [
+        ("mae", -0.1, 0.2, -0.004, "not shown"),
+        ("mae", -0.1, 0.05, -0.004, "not shown"),
+        ("mae", -0.1, 0.001, -0.004, "holds"),
+        ("mae", 0.1, 0.001, -0.004, "reversed"),
+        ("acc2_nonzero", 0.1, 0.001, 0.003, "holds"),
+        ("mae", -0.1, 0.001, None, "better"),
+        ("acc2_nonzero", -0.1, 0.001, None, "worse"),
+        ("mae", -0.1, 0.001, 0.0, "better"),
+    ],
+)
+def test_verdict_on_a_comparison(metric, mean, p, printed, verdict):
+    difference = Difference(mean, mean - 0.01, mean + 0.01, 5, p)
+    assert compare.Comparison("c", "a", "b", metric, difference, p, printed).verdict == verdict
+
+
+# Tables
+
+
+def test_values_are_means_over_seeds_beside_the_papers(results):
+    ours, synthetic, *_ = table_5(results)
+    place = "L2", "word aligned"
+    value = ours.values[place]["mae"]
+    measured = [run.metrics["test"]["mae"] for run in ours.results(*place)]
+    assert value.interval == mean_interval(measured) and value.interval.runs == 3
+    assert value.paper == 0.635 and value.difference == pytest.approx(value.interval.mean - 0.635)
+    assert synthetic.values[place]["mae"].paper is None, "another data set's number is not the paper's"
+    two, *_ = table_5(results, seeds=2)
+    assert two.values[place]["mae"].interval.runs == 2
+
+
+def test_a_table_gives_its_runs_by_cell_and_seed(results):
+    shuffled = results.sample(frac=1, random_state=0)
+    ours, *_ = table_5(shuffled)
+    cells = list(itertools.product(("L1", "L2"), ("word aligned",)))
+    assert ours.columns == ["word aligned"] and set(ours.needs) == set(cells) == set(ours.values)
+    for row, column in cells:
+        assert [run.seed for run in ours.results(row, column)] == [0, 1, 2]
+        assert {run.config.consistency for run in ours.results(row, column)} == {row.lower()}
+    assert len(ours.results(column="word aligned")) == len(ours.results()) == 6 == len(ours.runs)
+    assert ours.missing == {}
+    *_, last = table_5(results)
+    assert last.missing == last.needs and last.results() == [] and last.values.keys() == last.needs.keys()
+
+
+def test_a_table_gives_the_tests_without_audio_apart(tmp_path):
+    grid = grids.load("I")
+    (cell,) = (
+        c
+        for c in grid.cells("synthetic")
+        if c.configs([0])[0].system == System("ktnet", "full") and c.column == "word aligned"
+    )
+    made = [make_result(config, 0.1, without_audio={"zero": 0.8}) for config in cell.configs([0, 1])]
+    table = tables.build(grid, "synthetic", frame.frame(made), range(2))
+    place = cell.row, cell.column
+    assert table.tests(*place, "zero")["mae"].tolist() == [run.without_audio["zero"].metrics["mae"] for run in made]
+    assert table.tests(*place)["mae"].tolist() == [run.metrics["test"]["mae"] for run in made]
+    assert table.tests(*place, "mean").empty
+    assert table.values[place]["mae"].interval.runs == 2, "the tests without audio are no runs"
+
+
+@pytest.mark.parametrize(
+    ("metric", "interval", "printed", "verdict"),
     [
         ("mae", (0.6, 0.55, 0.64), 0.635, "level"),
         ("mae", (0.6, 0.58, 0.62), 0.635, "better"),
@@ -91,50 +377,40 @@ def test_values_are_means_over_seeds_beside_the_papers(paths):
         ("acc7", (0.6, 0.59, 0.61), None, ""),
     ],
 )
-def test_verdict_on_a_number(metric, interval, theirs, verdict):
-    assert tables.Value(Interval(*interval, 3), theirs).verdict(metric) == verdict
+def test_verdict_on_a_number(metric, interval, printed, verdict):
+    assert tables.Value(Interval(*interval, 3), printed).verdict(metric) == verdict
 
 
-def test_comparisons_are_paired_and_corrected(paths):
-    ours, synthetic, *_ = reproduction.build(grids.load("V"), Collection(paths), seeds=3)
+def test_comparisons_are_paired_and_corrected(results):
+    ours, synthetic, *_ = table_5(results)
     assert [(found.ours, found.other, found.metric) for found in ours.comparisons] == [
         ("L2", "L1", "mae"),
         ("L2", "L1", "acc2_nonzero"),
     ]
     mae = ours.comparisons[0]
     errors = [
-        np.mean([np.abs(np.array(run["predictions"]["scores"]) - TARGETS).mean() for run in ours.runs[row, mae.column]])
-        for row in ("L2", "L1")
+        np.mean([np.abs(run.scores - run.targets).mean() for run in ours.results(row, mae.column)]) for row in ERROR
     ]
-    assert mae.difference.mean == pytest.approx(errors[0] - errors[1])
+    assert mae.difference.mean == pytest.approx(errors[1] - errors[0])
     raw = [found.difference.p for found in ours.comparisons]
     assert [found.p for found in ours.comparisons] == pytest.approx(false_discovery_control(raw).tolist())
     assert mae.paper == pytest.approx(0.635 - 0.639) and mae.verdict == "holds"
-    assert synthetic.comparisons[0].paper == mae.paper, "a claim's sign can be looked at on other data"
+    assert synthetic.comparisons[0].paper == mae.paper, "the sign of a claim is compared on other data too"
 
 
-@pytest.mark.parametrize(
-    ("metric", "mean", "p", "theirs", "verdict"),
-    [
-        ("mae", -0.1, 0.2, -0.004, "not shown"),
-        ("mae", -0.1, 0.001, -0.004, "holds"),
-        ("mae", 0.1, 0.001, -0.004, "reversed"),
-        ("acc2_nonzero", 0.1, 0.001, 0.003, "holds"),
-        ("mae", -0.1, 0.001, None, "better"),
-        ("acc2_nonzero", -0.1, 0.001, None, "worse"),
-        ("mae", -0.1, 0.001, 0.0, "better"),
-    ],
-)
-def test_verdict_on_a_comparison(metric, mean, p, theirs, verdict):
-    difference = tables.Difference(mean, mean - 0.01, mean + 0.01, 5, p)
-    assert tables.Comparison("c", "a", "b", metric, difference, p, theirs).verdict == verdict
+def test_rows_on_different_test_clips_are_not_compared(folder):
+    runs = [result.load(path) for path in result.find([folder])]
+    other = msgspec.structs.replace(runs[-1].predictions, ids=["another", *runs[-1].predictions.ids[1:]])
+    with pytest.raises(DataError, match="different test clips"):
+        table_5(frame.frame([*runs[:-1], msgspec.structs.replace(runs[-1], predictions=other)]))
 
 
-def test_the_page_says_what_is_there_and_how_to_get_the_rest(paths, monkeypatch):
-    built = reproduction.build(
-        grids.load("V"), Collection(path for path in paths if "CMU-MOSEI" not in str(path)), seeds=3
-    )
-    page = pages.page(built)
+# Pages
+
+
+def test_the_page_shows_what_is_here_and_how_to_get_the_rest(results):
+    built = table_5(results[results["data"] == "synthetic"])
+    page = markdown.page(built)
     assert "needs mosei (0.635)" in page, "the paper's number stands there all the same"
     assert (
         "needs mosei: get it by `ktnet-lite data fetch mosei --from FOLDER`, then `ktnet-lite reproduce table_5" in page
@@ -148,80 +424,24 @@ def test_the_page_says_what_is_there_and_how_to_get_the_rest(paths, monkeypatch)
     assert all(row.count("|") in (8, 9) for row in rows)  # five metrics and runs, or a comparison
 
 
-def test_results_of_different_clips_or_data_are_no_table(paths):
-    result = json.loads(paths[-1].read_text())
-    other = copy.deepcopy(result)
-    other["predictions"]["ids"][0] = "another"
-    results.save(paths[-1], other)
-    with pytest.raises(DataError, match="different test clips"):
-        reproduction.build(grids.load("V"), Collection(paths), seeds=3)
-    other = copy.deepcopy(result)
-    other["dataset"]["checksum"] = "d" * 64
-    twin = paths[-1].parent.with_name("twin") / "result.json"
-    twin.parent.mkdir()
-    results.save(paths[-1], result)
-    results.save(twin, other)
-    with pytest.raises(DataError, match="are of one training, but on different data"):
-        reproduction.build(grids.load("V"), Collection([*paths, twin]), seeds=3)
+def test_the_report_command(folder, tmp_path):
+    def report(*arguments):
+        return CliRunner().invoke(main, ["report", *map(str, arguments)])
 
-
-def test_of_two_versions_this_one_is_taken(paths):
-    other = json.loads(paths[0].read_text())
-    other["package"], other["metrics"]["test"]["mae"] = "0.0.1", 99.0
-    old = paths[0].parent.with_name("old") / "result.json"
-    old.parent.mkdir()
-    results.save(old, other)
-    for order in ([old, *paths], [*paths, old]):
-        table, *_ = reproduction.build(grids.load("V"), Collection(order), seeds=3)
-        assert table.values["L1", "word aligned"]["mae"].interval.mean < 1
-
-
-def test_a_published_result_is_small_and_says_the_same(paths, tmp_path):
-    path = results.publish(paths[0], tmp_path / "shipped")
-    assert path == tmp_path / "shipped" / "CMU-MOSEI" / "L1-0.result.json"
-    assert path.stat().st_size < 0.6 * paths[0].stat().st_size
-    published, original = results.load(path), results.load(paths[0])
-    places = {"out", "teacher", "data_from"}
-    assert {k: v for k, v in published["parameters"].items() if k not in places} == {
-        k: v for k, v in original["parameters"].items() if k not in places
-    }
-    assert str(tmp_path) not in path.read_text(encoding="utf-8"), "nothing of where it lay"
-    assert published["predictions"]["ids"] == original["predictions"]["ids"]
-    np.testing.assert_allclose(published["predictions"]["scores"], original["predictions"]["scores"], atol=5e-5)
-    assert published["metrics"] == original["metrics"]
-    assert Collection([path]).found.keys() == Collection([paths[0]]).found.keys()
-    damaged = path.read_text(encoding="utf-8").replace('"predictions": "', '"predictions": "!')
-    path.write_text(damaged, encoding="utf-8")
-    with pytest.raises(DataError, match="cannot be read as a result file"):
-        results.load(path)
-
-
-def test_the_report_command(paths, tmp_path):
-    shown = CliRunner().invoke(main, ["report", "V", "--results", str(tmp_path), "--seeds", "3"])
+    shown = report("V", "--results", folder, "--seeds", "3")
     assert shown.exit_code == 0 and shown.output.startswith("# Table V"), shown.output
-    folder = tmp_path / "pages"
-    done = CliRunner().invoke(main, ["report", "V", "--results", str(tmp_path), "--to", str(folder), "--seeds", "3"])
+    pages = tmp_path / "pages"
+    done = report("V", "--results", folder, "--to", pages, "--seeds", "3")
     assert done.exit_code == 0, done.output
-    assert {path.name for path in folder.iterdir()} == {
+    assert {path.name for path in pages.iterdir()} == {
         "table_5.md",
         "table_5-CMU-MOSEI-word-aligned.png",
         "table_5-synthetic-word-aligned.png",
     }
-    assert (folder / "table_5.md").read_text(encoding="utf-8").strip() == shown.output.strip()
-    nothing = CliRunner().invoke(main, ["report", "--results", str(tmp_path / "empty")])
-    assert nothing.exit_code == 1 and "make some by ktnet-lite reproduce" in nothing.output
-
-
-def test_two_result_files_are_compared_metric_by_metric_and_clip_by_clip(paths):
-    first, second = (results.load(path) for path in (paths[0], paths[3]))
-    text = report.compare(first, second, clips=3)
-    gap = first["metrics"]["test"]["mae"] - second["metrics"]["test"]["mae"]
-    assert f"{gap:+.3f} [" in text and "Acc7" in text
-    errors = [np.abs(np.array(result["predictions"]["scores"]) - TARGETS) for result in (first, second)]
-    widest = np.argsort(-np.abs(errors[0] - errors[1]))[:3]
-    shown = text[text.index("differ most") :].splitlines()[2:]
-    assert [line.split()[0] for line in shown] == [f"clip{i}" for i in widest]
-    done = CliRunner().invoke(main, ["compare", str(paths[0]), str(paths[3]), "--clips", "3"])
-    assert done.exit_code == 0 and done.output.rstrip() == text
-    none = CliRunner().invoke(main, ["compare", str(paths[0]), str(paths[0].with_name("gone.json"))])
-    assert none.exit_code == 1 and "cannot be read as a result file" in none.output
+    assert set(done.output.split()) == {str(path) for path in pages.iterdir()}
+    assert (pages / "table_5.md").read_text(encoding="utf-8").strip() == shown.output.strip()
+    nothing = report("--results", tmp_path / "empty")
+    assert nothing.exit_code == 1 and "produce some with ktnet-lite reproduce" in nothing.output
+    (tmp_path / "result.json").write_text("{}", encoding="utf-8")
+    damaged = report("--results", tmp_path)
+    assert damaged.exit_code == 1 and "result.json is not a result file" in damaged.output

@@ -24,7 +24,7 @@ import torch
 from ktnet_lite import __version__
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.schema import Dataset
-from ktnet_lite.errors import DataError
+from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.files import replacing
 from ktnet_lite.measures.metrics import constant_baselines
 from ktnet_lite.names import Fill, System, Task
@@ -166,7 +166,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         for part in (plain["predictions"], *plain["without_audio"].values()):
             part["scores"] = np.round(part["scores"], 4).tolist()
         target = folder / run.parent.name / f"{run.name}.result.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
         _write(target, {name: _pack(value) if name in PACKED else value for name, value in plain.items()})
         return target
 
@@ -177,15 +176,17 @@ def load(path: Path | str) -> Result:
     Raises
     ------
     DataError
-        The file is not a result file, is damaged, or has another format; the message names the field.
+        The file is not a result file, is damaged, or has another format or parameters; the message names the field.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise DataError(f"{path} is not a result file of ktnet-lite, format {FORMAT}")
         packed = [name for name in PACKED if isinstance(content.get(name), str)]
-        return msgspec.convert(content | {name: _unpack(content[name]) for name in packed}, Result)
-    except (OSError, ValueError, zlib.error, RecursionError) as error:  # msgspec's ValidationError is a ValueError
+        loaded = msgspec.convert(content | {name: _unpack(content[name]) for name in packed}, Result)
+        TrainConfig.build(loaded.parameters)  # raises if one is unknown here or invalid
+        return loaded
+    except (OSError, ValueError, zlib.error, RecursionError, ConfigError) as error:  # also msgspec.ValidationError
         raise DataError(f"{path}: cannot be read as a result file: {error}") from error
 
 

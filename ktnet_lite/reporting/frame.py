@@ -27,7 +27,8 @@ def frame(results: Iterable[Result], paths: Iterable[Path | None] | None = None)
     for path, run in zip(paths or [None] * len(results), results, strict=True):
         about = run.key, path, run.dataset.name, run.dataset.checksum, run.dataset.task, run.package
         for system, (metrics, scores) in run.tests.items():
-            rows.append(dict(zip(COLUMNS, (*about, system, system.fill or "", str(system), run.seed, run, scores), strict=True)) | metrics)
+            test = system, system.fill or "", str(system), run.seed, run, scores
+            rows.append(dict(zip(COLUMNS, (*about, *test), strict=True)) | metrics)
     laid_out = pd.DataFrame(rows, columns=None if rows else COLUMNS)
     metrics = [name for name in laid_out if name not in COLUMNS]
     return laid_out.astype(dict.fromkeys(metrics, float))
@@ -48,7 +49,8 @@ def load(paths: Iterable[Path]) -> pd.DataFrame:
             first, other = group.drop_duplicates("checksum")["path"].iloc[:2]
             raise DataError(f"{first} and {other} are results of the same run on different data; remove one of them")
     newest_first = loaded.sort_values("package", key=lambda package: package != __version__, kind="stable")
-    return newest_first.drop_duplicates(["key", "label"]).sort_index()
+    kept = newest_first.drop_duplicates("key")["path"]
+    return loaded[loaded["path"].isin(kept)].drop_duplicates(["key", "label"])
 
 
 def comparable(results: Sequence[Result]) -> pd.DataFrame:
