@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RULES = f"""\
-Each number is the mean over seeds with its 95% bootstrap interval. Where the paper has a number on the same data, it
-stands behind ours as (paper, ours minus paper, verdict), and alone where we have none: *level* when it lies in our
-interval, else *better* or *worse*. Comparisons are paired on seeds and clips; p is corrected for their number
-(Benjamini & Hochberg). Below {SURE:g} a difference counts as shown: the paper's sign *holds* or is *reversed*, or,
-where the paper has none, ours is *better* or *worse*."""
+Each number is the mean over seeds with its 95% bootstrap interval. If the paper has a number on the same data, it
+follows ours as (paper, ours minus paper, verdict): *level* if it lies in our interval, else *better* or *worse*. If we
+have none, it stands alone. Comparisons are paired on seeds and clips; p is corrected for their number (Benjamini &
+Hochberg). A difference with p below {SURE:g} counts as shown: the paper's sign *holds* or is *reversed*; where the paper
+has no sign, ours is *better* or *worse*."""
 
 
 def page(tables: Sequence[Table]) -> str:
