@@ -1,48 +1,110 @@
-"""The command line: what each data command prints, and how errors, warnings and Ctrl-C look."""
+"""The command line: how it loads, what each data command prints, and how errors, warnings and Ctrl-C look."""
 
+import inspect
+import json
 import subprocess
 import sys
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import ktnet_lite
-from ktnet_lite.baselines import SYSTEMS
+from ktnet_lite import cli
+from ktnet_lite.baselines import BASELINES
 from ktnet_lite.cli import main
 from ktnet_lite.data import catalogue, store
 from test_doctor import dump, mult_content
+
+HEAVY = {"torch", "numpy", "pandas", "yaml", "scipy", "sklearn", "h5py", "matplotlib", "papermill", "distributed"}
+EXTRA = {"dask", "distributed", "filelock", "ipykernel", "IPython", "matplotlib", "nbclient", "nbformat", "pandas"}
+EXTRA |= {"papermill", "seaborn", "traitlets", "yaml"}  # what the extra `experiments` brings
 
 
 def invoke(*arguments, **options):
     return CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
 
 
+def without(missing: set[str], *commands: list[str]) -> list[tuple[int, str]]:
+    """Status and output of commands in a Python that cannot import some packages."""
+    code = f"""
+import json, sys
+sys.modules.update(dict.fromkeys({sorted(missing)}))
+from click.testing import CliRunner
+from ktnet_lite.cli import main
+done = [CliRunner().invoke(main, command) for command in {commands}]
+print(json.dumps([(each.exit_code, each.output) for each in done]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return [(status, output) for status, output in json.loads(done.stdout)]
+
+
 def test_every_command_has_help():
     shown = invoke("--help").output
-    for name in ("data", "train", "predict", "models"):
+    for name in cli.COMMANDS:
         assert f"  {name} " in shown
         assert "Usage: main" in invoke(name, "--help").output
     for name in ("list", "fetch", "convert", "info", "check"):
         assert f"  {name} " in invoke("data", "--help").output
+    assert invoke("trian").exit_code == 2 and "No such command 'trian'" in invoke("trian").output
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_overview_says_what_the_command_itself_says(name):
+    command = main.get_command(click.Context(main), name)
+    assert command.name == name
+    assert cli.COMMANDS[name][1] == inspect.cleandoc(command.help).splitlines()[0]
+
+
+@pytest.mark.process
+def test_help_imports_nothing_heavy():
+    command = [sys.executable, "-X", "importtime", "-m", "ktnet_lite", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.split("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if line.count("|") == 2}
+    assert {"click", "ktnet_lite"} <= imported and not imported & HEAVY
+    assert done.stdout.startswith("Usage: ktnet-lite ")
+
+
+@pytest.mark.process
+def test_help_works_without_any_heavy_package():
+    commands = [
+        ["--help"],
+        ["data", "--help"],
+        ["data", "convert", "--help"],
+        ["train", "--help"],
+        ["predict", "--help"],
+    ]
+    assert without(HEAVY | EXTRA, *commands) == [(0, invoke(*command).output) for command in commands]
+
+
+@pytest.mark.process
+def test_data_and_models_work_without_the_extra(tmp_path):
+    done = without(EXTRA, ["models"], ["data", "list", "--to", str(tmp_path)], ["predict", "none.pt", "synthetic"])
+    assert done[:2] == [(0, invoke("models").output), (0, invoke("data", "list", "--to", tmp_path).output)]
+    assert done[2][0] == 1 and "no checkpoint at none.pt" in done[2][1]
+
+
+@pytest.mark.process
+def test_a_missing_package_names_the_extra_that_brings_it():
+    commands = {"report": "pandas", "train": "papermill", "experiments": "papermill"}
+    done = without(set(commands.values()), *([name] for name in commands))
+    for (status, output), package in zip(done, commands.values(), strict=True):
+        assert status == 1
+        assert output == f"Error: this command needs the package {package}: pip install 'ktnet-lite[experiments]'\n"
 
 
 def test_models_says_what_each_system_takes():
     heading, *rows = invoke("models").output.splitlines()
     assert heading.split()[0] == "--model" and "no audio at test" in heading
-    assert [row.split()[0] for row in rows] == ["ktnet", *SYSTEMS]
+    assert [row.split()[0] for row in rows] == ["ktnet", *BASELINES]
     assert "needs language alone" in rows[2] and "inferred" in rows[3]
 
 
+@pytest.mark.process
 def test_it_runs_as_a_module():
     done = subprocess.run([sys.executable, "-m", "ktnet_lite", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"ktnet-lite, version {ktnet_lite.__version__}\n"
-
-
-def test_importing_the_command_line_does_not_import_torch():
-    """`ktnet-lite data ...` answers at once."""
-    code = "import sys, ktnet_lite.cli; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_convert_and_info_say_what_is_in_the_file(tmp_path):
@@ -92,7 +154,7 @@ def test_convert_overwrites_nothing_but_its_own_files(tmp_path):
     assert refused.exit_code == 1 and "Error: " in refused.output and "choose another name" in refused.output
     assert source.read_bytes() == before
     refused = invoke("data", "convert", source, tmp_path)
-    assert refused.exit_code == 1 and f"is a folder; name the file to write in it, as {tmp_path / 'a.h5'}" in (
+    assert refused.exit_code == 1 and f"is a folder; name the file to write, such as {tmp_path / 'a.h5'}" in (
         refused.output.replace("\n", " ")
     )
     for _ in range(2):
@@ -154,4 +216,4 @@ def test_ctrl_c_stops_without_a_traceback(monkeypatch):
 
     monkeypatch.setattr(catalogue, "home", interrupted)
     done = invoke("data", "list")
-    assert done.exit_code == 130 and "The same command goes on where it can." in done.output
+    assert done.exit_code == 130 and "The same command resumes where it can." in done.output
