@@ -21,17 +21,16 @@ from ktbook import (
     result_text,
 )
 from ktbook import results as extension
-from ktnet_lite import __version__
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.experiments import grids
-from ktnet_lite.experiments.result import FORMAT, Data, Filled, Hardware, Predictions, Result
-from ktnet_lite.measures.metrics import emotion_metrics, sentiment_metrics
+from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.statistics import Difference, Interval
 from ktnet_lite.reporting import frame
 from ktnet_lite.reporting import reproduce as reproduction
 from ktnet_lite.reporting.compare import Comparison
 from ktnet_lite.reporting.tables import Table
+from made import make_result
 from test_book import parse
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,41 +40,14 @@ PAGES = [ROOT / "book" / "results.md", *sorted((ROOT / "book" / "results").glob(
 CLOSE = next(claim for claim in claims.CLAIMS if claim.close)
 BETTER = claims.CLAIMS[0]
 ERRORS = {"Full modality": 0.3, "Language and vision": 0.9, "Language only": 1.2, "Ours": 0.5}
-TARGETS = np.random.default_rng(0).uniform(-3, 3, 300)
-SILENT = 2.0  # size of the errors of a full model without audio
-
-
-def noisy(seed: int, error: float) -> np.ndarray:
-    """Scores around the targets, off by the same in proportion for every row of one seed."""
-    return TARGETS + error * np.random.default_rng(seed).normal(size=len(TARGETS))
 
 
 def result(config: TrainConfig, error: float) -> Result:
-    """A result with everything that the pages read."""
-    scores, silent = noisy(config.seed, error), noisy(config.seed, SILENT)
-    filled = {"zero": Filled(sentiment_metrics(silent, TARGETS).values, {}, silent.tolist())}
-    return Result(
-        format=FORMAT,
-        system=str(config.system),
-        parameters=config.as_dict(),
-        dataset=Data(config.dataset, "sentiment", "c" * 64, {"train": 800, "test": len(TARGETS)}, {}),
-        package=__version__,
-        libraries={"torch": "2.13.0"},
-        hardware=Hardware("cpu", None, "x86_64", 2, 1, "Linux", "3.11"),
-        seconds=30.0,
-        peak_memory=500_000_000,
-        model_parameters=1000,
-        curves=[
-            {"valid_mae": error + 0.1, "valid_audio_std": 0.8},
-            {"valid_mae": error, "valid_audio_std": error},
-        ],
-        best_epoch=1,
-        metrics={"valid": {"mae": error}, "test": sentiment_metrics(scores, TARGETS).values},
-        undefined={},
-        baselines={"training median": sentiment_metrics(np.zeros_like(TARGETS), TARGETS).values},
-        predictions=Predictions([f"clip{i}" for i in range(len(TARGETS))], TARGETS.tolist(), scores.tolist()),
-        without_audio=filled if config.variant == "full" else {},
-    )
+    """A result whose curves and validation metrics are round numbers; full models are also tested without audio."""
+    filled = {"zero": 2.0} if config.variant == "full" else {}
+    curves = [{"valid_mae": error + 0.1, "valid_audio_std": 0.8}, {"valid_mae": error, "valid_audio_std": error}]
+    run = make_result(config, error, clips=300, without_audio=filled, curves=curves)
+    return msgspec.structs.replace(run, metrics=run.metrics | {"valid": {"mae": error}})
 
 
 def saved(folder: Path, name: str, errors: dict, data: str = "synthetic", column: str = "word aligned") -> list[Path]:
@@ -199,27 +171,12 @@ def test_a_training_that_two_tables_share_counts_once(made_tables, paths):
 
 
 def test_emotions_are_a_setting_of_their_own_judged_by_accuracy(tmp_path):
-    labels = np.random.default_rng(0).integers(0, 2, (200, 4))
-    paths = []
-    for cell in grids.load("table_3").cells("synthetic"):
-        for config in cell.configs([0, 1]):
-            wrong = {"Ours": 0.1, "Language and vision": 0.4}.get(cell.row)
-            if cell.column == "unaligned" and wrong:
-                flips = np.random.default_rng(config.seed).random(labels.shape) < wrong
-                guess, ids = labels ^ flips, [f"clip{i}" for i in range(200)]
-                run = msgspec.structs.replace(
-                    result(config, 0.5),
-                    dataset=Data("synthetic", "emotion", "e" * 64, {}, {}),
-                    metrics={"test": emotion_metrics(guess, labels).values},
-                    predictions=Predictions(ids, labels.tolist(), guess.tolist()),
-                )
-                paths.append(tmp_path / f"{len(paths)}.result.json")
-                run.save(paths[-1])
-    found = built("table_3", paths)
+    errors = {"Ours": 0.3, "Language and vision": 1.2}
+    found = built("table_3", saved(tmp_path, "table_3", errors, column="unaligned"))
     assert "*holds* on `synthetic`, emotions, unaligned" in result_claims.central(found)
     table = found["table_3"][1]
     assert result_tables.alt(table, "unaligned").startswith("Acc happy on synthetic, unaligned")
-    assert "Acc +0.3" in result_claims.claims(found)
+    assert re.search(r"Acc \+0\.\d{3} \{bdg-success\}`holds`", result_claims.claims(found))
 
 
 def test_the_evidence_has_the_papers_numbers_and_says_when_one_speaks_against_it(made_tables):
@@ -347,7 +304,7 @@ def test_the_valid_split_chooses_once_all_readings_have_been_run(tmp_path):
 
 def test_a_card_tells_what_was_trained_and_links_each_seed(paths):
     card = result_runs.cards(frame.load(paths), ADDRESS)
-    assert "settings of all: aligned True, epochs 12" in card and "clips: 800 train, 300 test" in card
+    assert "settings of all: aligned True, epochs 12" in card and "clips: 600 train, 300 valid, 300 test" in card
     lines = [line for line in card.splitlines() if line.startswith("| ours")]
     assert len(lines) == 1
     for path in paths:
