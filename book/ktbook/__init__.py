@@ -1,4 +1,4 @@
-"""The book's Sphinx extensions, and the claims of the paper that its results page judges."""
+"""The book's Sphinx extensions: each writes or adapts one kind of content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARTS = (
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Set up every part; Sphinx calls this."""
+    """Set up every extension; Sphinx calls this."""
     for part in PARTS:
         app.setup_extension(f"{__name__}.{part}")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""A style of bibliography whose labels are what the text cites: "Liu and Zhan, 2024"."""
+"""A bibliography style whose labels are the citations of the text: "Liu and Zhan, 2024"."""
 
 from __future__ import annotations
 
@@ -22,37 +22,41 @@ ENTRIES = parse_file(str(Path(__file__).resolve().parents[1] / "references.bib")
 
 
 class AuthorYear(BaseLabelStyle):
-    """Authors and year, with a letter where two entries, of any list, would have the same label."""
+    """Labels of authors and year; a letter tells entries apart, in any list, that share a label."""
 
     def format_labels(self, entries: Iterable[Entry]) -> Iterator[str]:
-        alike = defaultdict(list)
+        sharing = defaultdict(list)
         for entry in SortingStyle().sort(ENTRIES.values()):
-            alike[label(entry)].append(entry.key)
+            sharing[label(entry)].append(entry.key)
         for entry in entries:
-            keys = alike[label(entry)]
+            keys = sharing[label(entry)]
             yield label(entry) + (ascii_lowercase[keys.index(entry.key)] if len(keys) > 1 else "")
 
 
 def label(entry: Entry) -> str:
-    """As the text cites it: one author, two, or the first of several, and the year."""
+    """Name an entry as the text cites it: one or two authors, or the first of several, and the year."""
     names = [str(Text.from_latex(" ".join((*p.prelast_names, *p.last_names)))) for p in entry.persons["author"]]
     names = names if len(names) < 3 else [f"{names[0]} et al."]
     return f"{' and '.join(names)}, {entry.fields['year']}"
 
 
 class NamedStyle(Style):
+    """The style of the lists: pybtex's plain style with :class:`AuthorYear` labels."""
+
     default_label_style = AuthorYear
 
 
 @node
 def lettered(children: list[Node], data: dict[str, Any]) -> Text:
-    """A citation in the text, its year that of the label."""
+    """Format a citation in the text, with the year and the letter of its label."""
     (citation,), entry = children, data["entry"]
     fields = {**entry.fields, "year": data["formatted_entry"].label.rpartition(", ")[2]}
     return citation.format_data({**data, "entry": Entry(entry.type, fields, entry.persons)})
 
 
 class NamedReferenceStyle(AuthorYearReferenceStyle):
+    """The style of citations: authors and year, the year as in the label."""
+
     def inner(self, role_name: str) -> Node:
         return lettered[super().inner(role_name)]
 

@@ -1,4 +1,4 @@
-"""The claims that the paper makes about its tables, and what our runs show of each."""
+"""The paper's claims about its tables, and what our runs show about each."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Claim(NamedTuple):
     quote: str  # the paper's words
     ours: str
     other: str
-    grids: tuple[str, ...]  # whose comparisons speak of it
-    close: bool = False  # the first row is to come close to the other, not to be better
+    grids: tuple[str, ...]  # whose comparisons test it
+    close: bool = False  # the claim is that the first row comes close to the other, not that it is better
 
 
 CLAIMS = (
@@ -110,7 +110,7 @@ BOLDEST = Claim(
 
 
 class Printed(NamedTuple):
-    """The difference of a claim's two rows in the paper."""
+    """The difference between a claim's two rows in the paper."""
 
     data: str
     column: str
@@ -119,13 +119,13 @@ class Printed(NamedTuple):
 
     @property
     def gain(self) -> float:
-        """By how much the first row is better."""
+        """How much better the first row is; negative if it is worse."""
         return METRICS[self.metric].gain(self.difference)
 
 
 def printed(claim: Claim) -> list[Printed]:
-    """What the paper's own tables say of a claim, by the metrics that we test, or all accuracies of Table III."""
-    found = []
+    """List the paper's own differences for a claim, in the metrics that we test and all accuracies of Table III."""
+    differences = []
     for number in filter(None, (grids.load(name).paper for name in claim.grids)):
         table = paper.table(number)
         for row, column in table.values:
@@ -134,18 +134,18 @@ def printed(claim: Claim) -> list[Printed]:
             for metric in table.metrics:
                 if metric in TESTED["sentiment"] or metric.startswith("accuracy_"):
                     ours, other = (table.values[name, column][metric] for name in (claim.ours, claim.other))
-                    found.append(Printed(table.data, column, metric, round(ours - other, 4)))
-    return found
+                    differences.append(Printed(table.data, column, metric, round(ours - other, 4)))
+    return differences
 
 
 def margin(claim: Claim, metric: str) -> float:
-    """How far behind still counts as close: as far as the paper's own numbers are, where that is farthest."""
-    alike = "accuracy_" if metric == "accuracy_mean" else metric
-    return max(0.0, *(-found.gain for found in printed(claim) if found.metric.startswith(alike)))
+    """Return how far behind still counts as close: the largest gap between the paper's own numbers."""
+    prefix = "accuracy_" if metric == "accuracy_mean" else metric
+    return max(0.0, *(-number.gain for number in printed(claim) if number.metric.startswith(prefix)))
 
 
 class Finding(NamedTuple):
-    """What one comparison says of a claim."""
+    """What one comparison shows about a claim."""
 
     claim: Claim
     data: str
@@ -153,7 +153,7 @@ class Finding(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Of "better", the difference's sign, where p is below ``SURE``; of "close", its interval and the margin."""
+        """Whether the claim holds: "better" by p and the difference's sign, "close" by its interval and the margin."""
         difference, gain = self.comparison.difference, METRICS[self.comparison.metric].gain
         if self.claim.close:
             allowed = margin(self.claim, self.comparison.metric)
@@ -165,19 +165,19 @@ class Finding(NamedTuple):
 
 
 def findings(claim: Claim, tables: Mapping[str, Sequence[Table]]) -> list[Finding]:
-    """What the tables of its grids, by name, say of a claim; trainings that two tables share count once."""
-    found: dict[tuple[str, str, str], Finding] = {}
+    """List what the tables of a claim's grids show about it; runs that two tables share count once."""
+    by_place: dict[tuple[str, str, str], Finding] = {}
     for name in claim.grids:
         for table in tables[name]:
             for comparison in table.comparisons:
                 if (comparison.ours, comparison.other) == (claim.ours, claim.other):
                     key = table.data, comparison.column, comparison.metric
-                    found.setdefault(key, Finding(claim, table.data, comparison))
-    return list(found.values())
+                    by_place.setdefault(key, Finding(claim, table.data, comparison))
+    return list(by_place.values())
 
 
 def controls(table: Table) -> list[Comparison]:
-    """Compare ours with a full model whose audio is missing and filled in: the cheapest alternatives."""
+    """Compare ours with the cheapest alternatives: a full model whose missing audio is filled in."""
     compared = []
     for column in table.columns:
         ours = table.tests("Ours", column)

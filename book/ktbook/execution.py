@@ -1,4 +1,4 @@
-"""The table of the notebooks' runs, from what ``notebooks/execute.py`` wrote into them."""
+"""A table of how the notebooks were executed, from the metadata that ``notebooks/execute.py`` writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ktnet_lite.text import markdown
 
 
 def table(notebooks: Iterable[Path]) -> str:
-    """One row a notebook: how long its committed outputs took, on what."""
+    """Write one row per notebook: how long its committed outputs took, and on which machine."""
     rows = [("notebook", "time", "machine, cores", "Python", "torch")]
     for path in notebooks:
         metadata = nbformat.read(path, as_version=4).metadata
@@ -24,6 +24,7 @@ def table(notebooks: Iterable[Path]) -> str:
 
 
 def make(*_: Any) -> None:
+    """Write the table."""
     generated.write("execution.md", table(sorted((generated.ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))))
 
 

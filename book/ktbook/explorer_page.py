@@ -1,4 +1,4 @@
-"""What the explorer's page says of its models: their table, the picture that stands for them, how much is loaded."""
+"""What the explorer's page says about its models: their table, a static figure, the size of their files."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ HEARS = {"full": "words, face, voice", "language_vision": "words, face", "ours":
 
 
 def models() -> dict[str, Any]:
-    """What ``book/explorer/make.py`` wrote of the models."""
+    """Read what ``book/explorer/make.py`` wrote about the models."""
     return json.loads((STATIC / "explorer" / "models.json").read_text(encoding="utf-8"))
 
 
 def megabytes() -> float:
-    """What a reader who starts the models loads."""
+    """Return the size of the files, in MB, that a reader loads by starting the models."""
     return sum(path.stat().st_size for pattern in LOADED for path in STATIC.glob(pattern)) / 1e6
 
 
 def table(about: Mapping[str, Any]) -> str:
-    """The models, how far they are off, and how they were made."""
+    """Write a table of the models with their errors, and how they were trained."""
     mae, weights = about["mae"], about["weights"]
     rows = [("model", "what it gets", "weights", "MAE on the test clips")]
     rows += [(f"`{name}`", HEARS[name], f"{weights[name]:,}", f"{mae[name]:.2f}") for name in weights]
     rows.insert(2, ("`full`, voice silenced", "words, face", "the same", f"{mae['full, silenced']:.2f}"))
     rows.append(("always the median", "nothing", "1", f"{mae['median']:.2f}"))
-    made, clips, versions = about["parameters"], about["data"]["clips"], about["versions"]
-    said = (
-        f"Trained on {clips['train']:,} synthetic clips (redundancy {made['redundancy']}, noise {made['audio_noise']}) "
-        f"for {made['epochs']} epochs; tested on {clips['test']:,} others. Width {made['dim']}, {made['heads']} heads, "
-        f"{made['layers']} layer in each set of blocks, where the paper has three; L1 loss; seed {made['seed']}. Made "
+    run, clips, versions = about["parameters"], about["data"]["clips"], about["versions"]
+    training = (
+        f"Trained on {clips['train']:,} synthetic clips (redundancy {run['redundancy']}, noise {run['audio_noise']}) "
+        f"for {run['epochs']} epochs; tested on {clips['test']:,} others. Width {run['dim']}, {run['heads']} heads, "
+        f"{run['layers']} layer in each set of blocks, where the paper has three; L1 loss; seed {run['seed']}. Made "
         f"with ktnet-lite {versions['ktnet-lite']} and PyTorch {versions['torch']}."
     )
-    return f"{markdown(rows)}\n\n{said}\n"
+    return f"{markdown(rows)}\n\n{training}\n"
 
 
 def picture(about: Mapping[str, Any]) -> str:
-    """The page's first state as a figure."""
+    """Write the figure of the page's first state, shown until the models are started."""
     caption = "What the models say of the first clip: scores, the error of the rebuilt voice, an attention map."
     options = f":alt: {about['picture']}\n:class: on-white\n:width: 720px"
     return f":::{{figure}} images/explorer.svg\n{options}\n\n{caption}\n:::\n"
 
 
 def make(app: Any, config: Any) -> None:
+    """Write table and figure, and give the pages their numbers."""
     about = models()
     write("explorer_models.md", table(about))
     write("explorer_picture.md", picture(about))
     numbers = {name: about["mae"][name] for name in ("full", "language_vision", "ours")}
     numbers["silenced"] = about["mae"]["full, silenced"]
-    said = {f"explorer_{name}": f"{value:.2f}" for name, value in numbers.items()}
-    config.myst_substitutions |= said | {"explorer_megabytes": f"{megabytes():.1f}"}
+    substitutions = {f"explorer_{name}": f"{value:.2f}" for name, value in numbers.items()}
+    config.myst_substitutions |= substitutions | {"explorer_megabytes": f"{megabytes():.1f}"}
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -1,4 +1,4 @@
-"""Where the book's extensions put what they make: ``book/generated``, which its pages include."""
+"""The folder of generated files, ``book/generated``, which the book's pages include."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FOLDER = ROOT / "book" / "generated"
 
 
 def write(name: str, content: str | bytes) -> None:
-    """Write a file below the folder, unless it is already so: what includes it then need not be built again."""
+    """Write a file below the folder, unless its content is unchanged, so that Sphinx does not rebuild its pages."""
     path = FOLDER / name
     data = content.encode() if isinstance(content, str) else content
     if not path.is_file() or path.read_bytes() != data:

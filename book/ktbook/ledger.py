@@ -1,4 +1,4 @@
-"""The equation ledger: ``book/ledger.yaml`` with the code and the tests that it names, taken from their files."""
+"""The equation ledger: ``book/ledger.yaml``, with the source of the code and tests that it names."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ LISTS = ("code", "tests", "chapters")
 
 
 class Source(NamedTuple):
-    """A function, class or method as it stands in a file."""
+    """The source of a function, class or method."""
 
-    path: str  # below the repository's root
+    path: str  # relative to the repository's root
     lines: tuple[int, int]  # first and last
     text: str
 
 
 def load() -> dict[int, dict[str, Any]]:
-    """The ledger's entries by the number of their equation."""
+    """Read the ledger's entries, by equation number."""
     return yaml.safe_load((ROOT / "book" / "ledger.yaml").read_text(encoding="utf-8"))
 
 
 @cache
 def definition(path: str, name: str) -> Source:
-    """What a file calls by a name; LookupError where it does not. A dot leads into a class."""
+    """Find a definition in a file by its name, ``Class.method`` for a method; LookupError if there is none."""
     if not (ROOT / path).is_file():
         raise LookupError(f"there is no {path}")
     text = (ROOT / path).read_text(encoding="utf-8")
     node: ast.AST = ast.parse(text)
     for part in name.split("."):
-        found = [child for child in getattr(node, "body", ()) if getattr(child, "name", None) == part]
-        if not found:
+        children = [child for child in getattr(node, "body", ()) if getattr(child, "name", None) == part]
+        if not children:
             raise LookupError(f"{path} has no {name}")
-        node = found[-1]
+        node = children[-1]
     first = min(child.lineno for child in (node, *node.decorator_list))
     lines = text.splitlines()[first - 1 : node.end_lineno]
     return Source(path, (first, node.end_lineno), textwrap.dedent("\n".join(lines)))
 
 
 def code(name: str) -> Source:
-    """The source of a dotted name of the package."""
+    """Find the source of a dotted name of the package."""
     module, _, inside = name.rpartition(".")
     while module and not ROOT.joinpath(*module.split(".")).with_suffix(".py").is_file():
         module, _, outer = module.rpartition(".")
@@ -62,14 +62,14 @@ def code(name: str) -> Source:
 
 
 def test(name: str) -> Source:
-    """The source of ``file::function`` below tests/."""
+    """Find the source of a test, ``file::function``."""
     file, _, function = name.partition("::")
     return definition(f"tests/{file}", function)
 
 
 @cache
 def headings(notebook: str) -> list[str]:
-    """The headings of a notebook, from its top."""
+    """List the headings of a notebook, in order."""
     path = ROOT / "notebooks" / notebook
     if not path.is_file():
         raise LookupError(f"there is no notebooks/{notebook}")
@@ -79,7 +79,7 @@ def headings(notebook: str) -> list[str]:
 
 
 def chapter(entry: dict[str, str]) -> str:
-    """A link to a heading of a notebook."""
+    """Write a link to a heading of a notebook."""
     notebook, heading = entry["notebook"], entry["heading"]
     if heading not in headings(notebook):
         raise LookupError(f"notebooks/{notebook} has no heading {heading!r}")
@@ -88,7 +88,7 @@ def chapter(entry: dict[str, str]) -> str:
 
 
 def problems(ledger: dict[int, dict[str, Any]]) -> Iterator[str]:
-    """What an entry lacks, and what it names that is not there."""
+    """Yield what the ledger lacks, and each name in it that does not exist."""
     finders: dict[str, Callable] = {"code": code, "tests": test, "chapters": chapter}
     for number, entry in ledger.items():
         for kind in (*TEXTS, *LISTS):
@@ -103,24 +103,24 @@ def problems(ledger: dict[int, dict[str, Any]]) -> Iterator[str]:
 
 
 def display(number: int, formula: str) -> str:
-    """A formula on lines of its own, with the paper's number."""
+    """Write a display formula with the paper's number."""
     return f"$$\n{formula} \\tag{{{number}}}\n$$"
 
 
 def equations(ledger: dict[int, dict[str, Any]]) -> str:
-    """The formulas alone."""
+    """Write the formulas alone."""
     return "\n\n".join(display(number, entry["formula"]) for number, entry in ledger.items()) + "\n"
 
 
 def dropdown(kind: str, name: str, source: Source, repository: str) -> str:
-    """A closed box: where the source stands, and the source."""
+    """Write a closed box with a link to the source, and the source."""
     first, last = source.lines
     link = f"[`{source.path}`, lines {first} to {last}]({repository}/{source.path}#L{first}-L{last})"
     return f"::::{{dropdown}} {kind}: `{name}`\n{link}\n\n````python\n{source.text}\n````\n::::"
 
 
 def page(ledger: dict[int, dict[str, Any]], repository: str) -> str:
-    """The whole ledger; ``repository`` is the address of the folder that holds the code."""
+    """Write the whole ledger; ``repository`` is the address of the root folder of the code."""
     rows = [("", "in the code", "tests", "chapter")]
     sections = []
     for number, entry in ledger.items():
@@ -147,9 +147,10 @@ def page(ledger: dict[int, dict[str, Any]], repository: str) -> str:
 
 
 def make(app: Any, config: Any) -> None:
+    """Write the formulas and the ledger; a problem in the ledger fails the build."""
     ledger, theme = load(), config.html_theme_options
-    if found := list(problems(ledger)):
-        raise ExtensionError("book/ledger.yaml: " + "; ".join(found))
+    if errors := list(problems(ledger)):
+        raise ExtensionError("book/ledger.yaml: " + "; ".join(errors))
     write("equations.md", equations(ledger))
     write("ledger.md", page(ledger, f"{theme['repository_url']}/blob/{theme['repository_branch']}"))
 

@@ -1,4 +1,4 @@
-"""The paper in one page: the picture of its pipeline with links into the course, and its tables as printed."""
+"""The page on the paper: a figure of its pipeline with links into the course, and its tables as printed."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ ABOUT = {
 
 
 def pipeline() -> str:
-    """``images/pipeline.svg`` as a part of a page in book/, whose links are those of the built site."""
+    """Embed ``images/pipeline.svg`` in a page of book/, with links to the pages of the built site."""
     picture = (ROOT / "book" / "images" / "pipeline.svg").read_text(encoding="utf-8")
     picture = re.sub(r'href="\.\./\.\./(notebooks/\w+)\.ipynb', r'href="../\1.html', picture)
     return f'```{{raw}} html\n<div style="overflow-x: auto">\n{picture}</div>\n```\n'
 
 
 def printed() -> dict[str, dict[str, Any]]:
-    """The paper's tables with every number as the text that it is printed as (0.700, 0.71)."""
+    """Read the paper's tables with every number as printed (0.700, 0.71)."""
     path = Path(paper.__file__).with_suffix(".yaml")
     return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
 
 
 def heading(metric: str) -> str:
-    """A column's name, with an arrow to where it is better."""
+    """Name a metric's column, with an arrow in the better direction."""
     shown = METRICS[paper.CONVENTION.get(metric, metric)]
     return f"{shown.label.removesuffix(' (non-zero)')} {shown.arrow}"
 
 
 def table(number: str, content: dict[str, Any]) -> str:
-    """One of the paper's tables under a heading; its halves one below the other."""
+    """Write one of the paper's tables under a heading, one half below the other."""
     rows = [("", *map(heading, content["metrics"]))]
     for name, half in content.items():
         if isinstance(half, dict):
@@ -53,11 +53,12 @@ def table(number: str, content: dict[str, Any]) -> str:
 
 
 def tables() -> str:
-    """All of the paper's tables."""
+    """Write all of the paper's tables."""
     return "\n\n".join(table(number, content) for number, content in printed().items()) + "\n"
 
 
 def make(*_: Any) -> None:
+    """Write the figure and the tables."""
     write("pipeline.md", pipeline())
     write("paper_tables.md", tables())
 

@@ -1,6 +1,6 @@
-"""A notebook's pictures keep, in the book, the text that says what they show.
+"""Keep the alternative texts of a notebook's images in the book.
 
-The text stands in the notebook, beside the picture, where GitHub and Jupyter look for it; myst-nb leaves it out.
+The text is stored in the notebook next to the image, where GitHub and Jupyter read it; myst-nb drops it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PNG = "image/png"
 
 
 def texts(notebook: nbformat.NotebookNode) -> dict[str, str]:
-    """The text of each picture among a notebook's outputs, by the name that myst-nb gives the picture: its hash."""
+    """Collect the text of each image in a notebook's outputs, by the file name that myst-nb uses: the image's hash."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return {
         hashlib.sha256(a2b_base64(output["data"][PNG])).hexdigest(): output["metadata"].get(PNG, {}).get("alt", "")
@@ -26,17 +26,16 @@ def texts(notebook: nbformat.NotebookNode) -> dict[str, str]:
     }
 
 
-def say_what_they_show(app: Sphinx, doctree: nodes.document) -> None:
-    """Give the pictures of a notebook's page their texts."""
+def add_texts(app: Sphinx, doctree: nodes.document) -> None:
+    """Set the texts of the images on a notebook's page."""
     path = Path(app.env.doc2path(app.env.docname))
     if path.suffix == ".ipynb":
-        found = texts(nbformat.read(path, as_version=4))
+        by_hash = texts(nbformat.read(path, as_version=4))
         for image in doctree.findall(nodes.image):
-            if text := found.get(PurePosixPath(image["uri"]).stem):
+            if text := by_hash.get(PurePosixPath(image["uri"]).stem):
                 image["alt"] = text
 
 
 def setup(app: Sphinx) -> dict:
-    """Called by Sphinx."""
-    app.connect("doctree-read", say_what_they_show)
+    app.connect("doctree-read", add_texts)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
