@@ -55,9 +55,10 @@ def train(model: str, variant: str, seed: str, **parameters: Any) -> None:
         for config in configs:
             train_here(config)
         return
-    from ktnet_lite.experiments import notebook, plan, result
+    from ktnet_lite.experiments import notebook, plan, result, runs
     from ktnet_lite.reporting import compare, frame
 
+    runs.obtain(configs[0])
     jobs = plan.only(configs)
     finished = []
     for job in jobs:
@@ -155,7 +156,7 @@ def _configs(
     teacher = parameters["teacher"]
     if teacher and not Path(teacher).is_file():
         raise ConfigError(f"--teacher {teacher}: no such file; name the model.pt of a trained full variant")
-    return configs
+    return list(dict.fromkeys(configs))  # "auto" may name a variant a second time
 
 
 def _seeds(text: str) -> list[int]:

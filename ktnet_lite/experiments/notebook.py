@@ -15,9 +15,8 @@ from nbclient.exceptions import DeadKernelError
 from traitlets.config import Config
 
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.data import catalogue
 from ktnet_lite.errors import KTNetError
-from ktnet_lite.experiments.runs import run_folder
+from ktnet_lite.experiments.runs import obtain, run_folder
 
 
 def notebook_path(name: str) -> Path:
@@ -58,8 +57,7 @@ def run(config: TrainConfig, *, live: bool = True, again: bool = True, wait: boo
     KTNetError
         A cell failed. The notebook with the error stays in the folder; the message says where.
     """
-    if config.dataset != "synthetic" and not Path(config.dataset).exists():
-        catalogue.build(config.dataset, local=config.data_from or None)  # here: its progress and errors show
+    obtain(config)  # here: its progress and errors show
     folder = run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -73,7 +71,9 @@ def run(config: TrainConfig, *, live: bool = True, again: bool = True, wait: boo
 
 def _execute(config: TrainConfig, folder: Path, live: bool) -> None:
     result, notebook = folder / "result.json", folder / "train.ipynb"
-    result.unlink(missing_ok=True)
+    earlier = folder / "result.json.earlier"  # no result, but it still tells the notebook whose folder this is
+    if result.is_file():
+        result.replace(earlier)
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a debugger's warning about frozen modules
     source = nbformat.read(notebook_path("train"), as_version=4)
@@ -100,6 +100,7 @@ def _execute(config: TrainConfig, folder: Path, live: bool) -> None:
         ) from error
     if not result.is_file():
         raise KTNetError(f"{notebook} ran to its end but left no result file")
+    earlier.unlink(missing_ok=True)
 
 
 def _kernel(folder: str) -> Config:

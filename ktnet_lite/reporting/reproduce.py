@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.catalogue import local
-from ktnet_lite.experiments.grids import Grid
+from ktnet_lite.experiments.grids import Cell, Grid
 from ktnet_lite.experiments.plan import Job, plan
+from ktnet_lite.experiments.runs import obtain
 from ktnet_lite.reporting import frame, tables
 from ktnet_lite.reporting.tables import Table
 
@@ -24,10 +26,14 @@ def jobs(
     grid: Grid, data: Sequence[str] | None, seeds: Sequence[int], out: Path | str = "runs", **options: str
 ) -> list[Job]:
     """Plan the runs of a grid on some of its data sets, seed by seed, so that an early stop leaves a whole table."""
-    chosen = data or [name for name in grid.data if available(grid, name, options.get("data_from", ""))]
     places = {"out": str(Path(out).resolve()), **options}
-    cells = [cell for name in chosen for cell in grid.cells(name)]
+    cells = _cells(grid, data, options.get("data_from", ""))
     return plan(config for seed in seeds for cell in cells for config in cell.configs([seed], **places))
+
+
+def _cells(grid: Grid, data: Sequence[str] | None, data_from: str) -> list[Cell]:
+    chosen = data or [name for name in grid.data if available(grid, name, data_from)]
+    return [cell for name in chosen for cell in grid.cells(name)]
 
 
 class Reproduction(NamedTuple):
@@ -73,6 +79,9 @@ def reproduce(
     DataError
         A data set that was asked for by name cannot be obtained.
     """
+    data_from = options.get("data_from", "")
+    for name in dict.fromkeys(cell.parameters["dataset"] for cell in _cells(grid, data, data_from)):
+        obtain(TrainConfig(dataset=name, data_from=data_from))
     planned = jobs(grid, data, range(seeds), out, **options)
     from ktnet_lite.experiments import sweep  # Dask takes a second to load
 
