@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from ktnet_lite.config import TrainConfig
+from ktnet_lite.errors import ConfigError
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.training.runtime import choose_device
 
@@ -21,7 +22,11 @@ class Estimate:
 
     def learn(self, result: Result) -> None:
         """Take the time of one run into account."""
-        if result.hardware.device == choose_device(result.config.device).type:
+        try:
+            here = choose_device(result.config.device).type
+        except ConfigError:  # this machine has no such device
+            return
+        if result.hardware.device == here:
             for key in _keys(result.config):
                 self.seconds[key].append(statistics.fmean(epoch["seconds"] for epoch in result.curves))
 
@@ -33,7 +38,10 @@ class Estimate:
         return None
 
     def total(self, configs: Iterable[TrainConfig]) -> float | None:
-        """Estimate the sum of several runs; an unknown one counts as the mean of the others, None if all are unknown."""
+        """Estimate the sum of several runs; an unknown one counts as the mean of the others.
+
+        None if all are unknown.
+        """
         estimates = [self(config) for config in configs]
         known = [seconds for seconds in estimates if seconds is not None]
         return statistics.fmean(known) * len(estimates) if known else None

@@ -49,13 +49,18 @@ def plan(configs: Iterable[TrainConfig]) -> list[Job]:
 
 
 def only(configs: Iterable[TrainConfig]) -> list[Job]:
-    """Plan exactly these runs, full models first: one that would teach "ours" anyway does so, and is not trained again."""
+    """Plan exactly these runs, full models first.
+
+    A full model that "ours" would train as its teacher anyway becomes its teacher, and is not trained again.
+    """
     ordered = sorted(configs, key=lambda config: config.variant == "ours")
     full = {run_folder(config) for config in ordered if config.system == System("ktnet", "full")}
     jobs = []
     for config in ordered:
         teacher = run_folder(config.taught_by) if config.needs_teacher else None
-        if teacher in full:
+        if teacher not in full:
+            teacher = None
+        if teacher:
             config = dataclasses.replace(config, teacher=str(teacher / "model.pt"))
         jobs.append(Job(config, run_folder(config), teacher))
     return jobs
