@@ -1,4 +1,4 @@
-"""What other readings of the paper do, as Markdown."""
+"""What the grids show about the other readings of the paper, as Markdown."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ CHOICES = {
 }
 
 
-def turned(found: Comparison) -> Comparison:
-    """The same comparison from the other side."""
-    mean, low, high, runs, p = found.difference
+def swapped(comparison: Comparison) -> Comparison:
+    """Return the comparison with its two rows swapped."""
+    mean, low, high, runs, p = comparison.difference
     difference = Difference(-mean, -high, -low, runs, p)
-    return found._replace(ours=found.other, other=found.ours, difference=difference)
+    return comparison._replace(ours=comparison.other, other=comparison.ours, difference=difference)
 
 
 def effects(choice: Choice, table: Table) -> list[Comparison]:
-    """Every other reading minus the default, by the chief metric."""
-    found = []
-    for comparison in table.comparisons:
-        for its in (comparison, turned(comparison)):
-            if its.metric in CHIEF and its.other == choice.default and its.ours in choice.others:
-                found.append(its._replace(paper=None))
-    return found
+    """List the differences of every other reading from the default, in the chief metric."""
+    return [
+        side._replace(paper=None)
+        for comparison in table.comparisons
+        for side in (comparison, swapped(comparison))
+        if side.metric in CHIEF and side.other == choice.default and side.ours in choice.others
+    ]
 
 
 def chosen(choice: Choice, table: Table) -> str | None:
-    """The reading of least MAE on the valid split, once all have been run."""
+    """Choose the reading with the lowest MAE on the validation set; None unless all readings have been run."""
     runs = {row: table.results(row, table.columns[0]) for row in (choice.default, *choice.others)}
     if not all(runs.values()):
         return None
@@ -59,36 +59,35 @@ def chosen(choice: Choice, table: Table) -> str | None:
 
 
 def measured(choice: Choice, tables: Sequence[Table]) -> str:
-    """What the other readings do, data set by data set, and which one the valid split would choose."""
+    """Write the effects of the other readings on each data set, and which reading the validation set would choose."""
     rows = [("instead", "data", "difference of MAE [95%]", "p", "verdict")]
-    lacking, best = [], {}
+    missing, best = [], {}
     for table in tables:
-        its = effects(choice, table)
-        for x in its:
+        comparisons = effects(choice, table)
+        for x in comparisons:
             rows.append((x.ours, f"`{table.data}`", str(x.difference), f"{x.p:.3f}", x.verdict))
-        if not its:
-            lacking.append(f"on `{table.data}` ({command(choice.grid, table.data)})")
+        if not comparisons:
+            missing.append(f"on `{table.data}` ({command(choice.grid, table.data)})")
         if name := chosen(choice, table):
             best.setdefault(name, []).append(f"`{table.data}`")
-    parts = [markdown(rows)] if len(rows) > 1 else []
-    told = f"The default is “{choice.default}”."
+    text = f"The default is “{choice.default}”."
     if best:
-        told += (
+        text += (
             f" The valid split would choose {enumerated(f'“{x}” on {enumerated(data)}' for x, data in best.items())}."
         )
-    if lacking:
-        told += f" Not measured yet: {', '.join(lacking)}."
-    return "\n\n".join([*parts, told]) + "\n"
+    if missing:
+        text += f" Not measured yet: {', '.join(missing)}."
+    return "\n\n".join([*([markdown(rows)] if len(rows) > 1 else []), text]) + "\n"
 
 
 def collapse(table: Table) -> str:
-    """How much f_A varies on the valid split after the first and the last epoch, by treatment."""
-    told = []
+    """Say how the spread of f_A on the validation set changes from the first to the last epoch, by treatment."""
+    changes = []
     for row in ("naive", "joint", "random", "teacher"):
         spreads = [[epoch["valid_audio_std"] for epoch in run.curves] for run in table.results(row, table.columns[0])]
         if spreads:
-            first, last = (statistics.fmean(its[epoch] for its in spreads) for epoch in (0, -1))
-            told.append(f"{first:.2f} to {last:.2f} with `{row}`")
-    if not told:
+            first, last = (statistics.fmean(curve[epoch] for curve in spreads) for epoch in (0, -1))
+            changes.append(f"{first:.2f} to {last:.2f} with `{row}`")
+    if not changes:
         return f"Not measured yet: {command(table.grid.name, table.data)}."
-    return f"On `{table.data}` the standard deviation of $f_A$, first epoch to last, goes from {', '.join(told)}."
+    return f"On `{table.data}` the standard deviation of $f_A$, first epoch to last, goes from {', '.join(changes)}."

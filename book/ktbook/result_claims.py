@@ -1,4 +1,4 @@
-"""The claims of the paper and what came of them, as Markdown: tables, and sentences for prose."""
+"""What our runs show about the paper's claims, as Markdown: tables, and sentences for prose."""
 
 from __future__ import annotations
 
@@ -21,51 +21,52 @@ def _setting(finding: Finding) -> str:
     return f"`{finding.data}`, {'emotions, ' if emotions else ''}{finding.comparison.column}"
 
 
-def _told(finding: Finding) -> str:
+def _badge(finding: Finding) -> str:
     badge = f"{{bdg-{COLOURS[finding.verdict]}}}`{finding.verdict}`"
     return f"{short(finding.comparison.metric)} {finding.comparison.difference.mean:+.3f} {badge}"
 
 
-def _papers(claim: Claim) -> str:
-    """The range of the paper's own differences, metric by metric."""
+def _paper_ranges(claim: Claim) -> str:
+    """Write the range of the paper's own differences for each metric."""
     ranges: dict[str, list[float]] = {}
-    for found in sorted(printed(claim), key=lambda found: "mae" not in found.metric):
-        ranges.setdefault("Acc" if "accuracy" in found.metric else short(found.metric), []).append(found.difference)
+    for number in sorted(printed(claim), key=lambda number: "mae" not in number.metric):
+        name = "Acc" if "accuracy" in number.metric else short(number.metric)
+        ranges.setdefault(name, []).append(number.difference)
     parts = []
-    for name, its in ranges.items():
-        low, high = min(its), max(its)
+    for name, differences in ranges.items():
+        low, high = min(differences), max(differences)
         parts.append(f"{name} {low:+.3f}" + (f" to {high:+.3f}" if high > low else ""))
     return "<br>".join(parts)
 
 
 def claims(tables: Tables) -> str:
-    """Each claim in each setting: what the runs say of it, beside the paper's own differences."""
-    found = {claim: findings(claim, tables) for claim in CLAIMS}
-    settings = list(dict.fromkeys(_setting(finding) for its in found.values() for finding in its))
+    """Write each claim with the verdict of the runs in each setting, next to the paper's own differences."""
+    by_claim = {claim: findings(claim, tables) for claim in CLAIMS}
+    settings = list(dict.fromkeys(_setting(finding) for group in by_claim.values() for finding in group))
     if not settings:
         return NOTHING + "\n"
     columns = Counter(setting.split(",")[0] for setting in settings)
     labels = (setting.split(",")[0] if columns[setting.split(",")[0]] == 1 else setting for setting in settings)
     rows = [("claim", "the paper's difference", *labels)]
-    for claim, its in found.items():
-        cells = ["<br>".join(_told(x) for x in its if _setting(x) == setting) for setting in settings]
-        rows.append((claim.text, _papers(claim) or "none", *(cell or "not run" for cell in cells)))
+    for claim, group in by_claim.items():
+        cells = ["<br>".join(_badge(x) for x in group if _setting(x) == setting) for setting in settings]
+        rows.append((claim.text, _paper_ranges(claim) or "none", *(cell or "not run" for cell in cells)))
     return markdown(rows) + "\n"
 
 
 def evidence(tables: Tables) -> str:
-    """For each claim the paper's words and numbers, and every comparison that speaks of it."""
+    """Write, for each claim, the paper's words and numbers, and every comparison that tests it."""
     parts = []
     for claim in CLAIMS:
         parts += [f":::{{dropdown}} {claim.text}", f"The paper: “{claim.quote}”."]
-        theirs: dict[str, list[str]] = {}
-        for found in printed(claim):
-            against = " (against it)" if found.gain < 0 and not claim.close else ""
-            theirs.setdefault(f"{found.data}, {found.column}", []).append(
-                f"{METRICS[found.metric].label} {found.difference:+.3f}{against}"
+        by_place: dict[str, list[str]] = {}
+        for number in printed(claim):
+            against = " (against it)" if number.gain < 0 and not claim.close else ""
+            by_place.setdefault(f"{number.data}, {number.column}", []).append(
+                f"{METRICS[number.metric].label} {number.difference:+.3f}{against}"
             )
-        if theirs:
-            lines = (f"- {place}: {', '.join(numbers)}" for place, numbers in theirs.items())
+        if by_place:
+            lines = (f"- {place}: {', '.join(numbers)}" for place, numbers in by_place.items())
             parts.append(f"“{claim.ours}” minus “{claim.other}” in its tables:\n\n" + "\n".join(lines))
         else:
             parts.append("It has no number for this.")
@@ -78,89 +79,91 @@ def evidence(tables: Tables) -> str:
             )
         rows = [("data", "metric", "difference [95%]", "p", "seeds", "verdict")]
         for finding in findings(claim, tables):
-            its = finding.comparison
-            cells = METRICS[its.metric].label, str(its.difference), f"{its.p:.3f}", str(its.difference.runs)
+            x = finding.comparison
+            cells = METRICS[x.metric].label, str(x.difference), f"{x.p:.3f}", str(x.difference.runs)
             rows.append((_setting(finding), *cells, finding.verdict))
         parts += [markdown(rows) if len(rows) > 1 else f"Not run yet: {command(claim.grids[0])}.", ":::"]
     return "\n\n".join(parts) + "\n"
 
 
-def by_verdict(its: Sequence[Finding]) -> str:
-    """Where a claim holds and where it does not, by the chief metric of each setting."""
+def by_verdict(group: Sequence[Finding]) -> str:
+    """Say where a claim holds and where it does not, by the chief metric of each setting."""
     places: dict[str, list[str]] = {}
-    for finding in its:
+    for finding in group:
         if finding.comparison.metric in CHIEF:
             places.setdefault(finding.verdict, []).append(_setting(finding))
     return "; ".join(f"*{verdict}* on {enumerated(places[verdict])}" for verdict in COLOURS if verdict in places)
 
 
 def summary(tables: Tables) -> str:
-    """How many claims hold."""
+    """Say how many claims hold."""
     verdicts = [{finding.verdict for finding in findings(claim, tables)} for claim in CLAIMS]
     counts = {
-        "shown wherever we could test them": sum(its == {"holds"} for its in verdicts),
+        "shown wherever we could test them": sum(group == {"holds"} for group in verdicts),
         "shown by some metric or on some data and not on others": sum(
-            "holds" in its and its != {"holds"} for its in verdicts
+            "holds" in group and group != {"holds"} for group in verdicts
         ),
-        "contradicted somewhere and shown nowhere": sum(bool(its & AGAINST) and "holds" not in its for its in verdicts),
-        "neither shown nor contradicted": sum(its == {"not shown"} for its in verdicts),
-        "not tested yet": sum(not its for its in verdicts),
+        "contradicted somewhere and shown nowhere": sum(
+            bool(group & AGAINST) and "holds" not in group for group in verdicts
+        ),
+        "neither shown nor contradicted": sum(group == {"not shown"} for group in verdicts),
+        "not tested yet": sum(not group for group in verdicts),
     }
-    told = enumerated(f"{count} {'is' if count == 1 else 'are'} {what}" for what, count in counts.items() if count)
-    return f"Of {len(CLAIMS)} claims, {told}."
+    parts = enumerated(f"{count} {'is' if count == 1 else 'are'} {what}" for what, count in counts.items() if count)
+    return f"Of {len(CLAIMS)} claims, {parts}."
 
 
 def boldest(tables: Tables) -> str:
-    """Where ours beat the real audio, and where the want of it, over redundancy and noise."""
-    told = []
+    """Say where ours beats the real audio, and where it beats having none, over redundancy and noise."""
+    sentences = []
     for subject, other in (("By MAE, ours", BOLDEST.other), ("It", "Language and vision")):
-        its = [x for x in findings(BOLDEST._replace(other=other), tables) if x.comparison.metric in CHIEF]
-        if not its:
+        group = [x for x in findings(BOLDEST._replace(other=other), tables) if x.comparison.metric in CHIEF]
+        if not group:
             return "This has not been run yet."
-        places = {verdict: [x.comparison.column for x in its if x.verdict == verdict] for verdict in COLOURS}
-        count = f"{subject} is better than {other.lower()} in {len(places['holds'])} of {len(its)} settings"
+        places = {verdict: [x.comparison.column for x in group if x.verdict == verdict] for verdict in COLOURS}
+        count = f"{subject} is better than {other.lower()} in {len(places['holds'])} of {len(group)} settings"
         where = f" ({'; '.join(places['holds'])})" if places["holds"] else ""
-        told.append(
+        sentences.append(
             f"{count}{where}, worse in {len(places['reversed'])}, and in {len(places['not shown'])} neither is shown."
         )
-    return " ".join(told)
+    return " ".join(sentences)
 
 
-def controls(found: Mapping[str, Sequence[Comparison]]) -> str:
-    """Ours against a full model that was given zeros or means; by data set."""
+def controls(by_data: Mapping[str, Sequence[Comparison]]) -> str:
+    """Write the comparisons of ours with a full model that was given zeros or means, by data set."""
     rows: dict[tuple[str, str], list[str]] = {}
-    for data, its in found.items():
-        for x in its:
-            told = f"{short(x.metric)} {x.difference} p = {x.p:.3f}: {x.verdict}"
-            rows.setdefault((f"`{data}`, {x.column}", x.other), []).append(told)
-    lines = [(*place, "<br>".join(told)) for place, told in rows.items()]
+    for data, comparisons in by_data.items():
+        for x in comparisons:
+            line = f"{short(x.metric)} {x.difference} p = {x.p:.3f}: {x.verdict}"
+            rows.setdefault((f"`{data}`, {x.column}", x.other), []).append(line)
+    lines = [(*place, "<br>".join(cell)) for place, cell in rows.items()]
     return (markdown([("data", "ours minus", "difference [95%]"), *lines]) if lines else NOTHING) + "\n"
 
 
 def landing(tables: Tables) -> str:
-    """The few rows that the method is about, on synthetic clips, beside what the paper has on other data."""
+    """Write the central rows on synthetic clips, next to the paper's on other data."""
     column, metrics = "word aligned", ("mae", "acc2_nonzero")
     table = next(table for table in tables["table_1"] if table.data == "synthetic")
-    theirs = paper.table("I")
+    original = paper.table("I")
     labels = [short(metric) for metric in metrics]
-    rows = [("", *(f"{x}, here: `synthetic`" for x in labels), *(f"{x}, the paper: {theirs.data}" for x in labels))]
+    rows = [("", *(f"{x}, here: `synthetic`" for x in labels), *(f"{x}, the paper: {original.data}" for x in labels))]
     for row in ("Full modality", "Ours", "Language and vision", "Language only"):
         values = table.values.get((row, column), {})
         ours = (str(values[metric].interval) if metric in values else "not run" for metric in metrics)
-        rows.append((row, *ours, *(f"{theirs.values[row, column][metric]:.3f}" for metric in metrics)))
+        rows.append((row, *ours, *(f"{original.values[row, column][metric]:.3f}" for metric in metrics)))
     baselines = next((run.baselines for run in table.results(column=column)), {})
     if baselines:
         constant = (f"{baselines['training median'][metric]:.3f}" for metric in metrics)
         rows.append(("no model: the training median", *constant, "not given", "not given"))
-    trained = max(len(table.results(row, its)) for row, its in table.needs if its == column)
-    told = (
+    trained = max(len(table.results(*place)) for place in table.needs if place[1] == column)
+    note = (
         f"Here: synthetic clips, {column}, the mean of {trained} trainings, its 95% interval. The paper: one number, "
-        f"on {theirs.data}. They are different data: compare the order of the rows, not the numbers."
+        f"on {original.data}. They are different data: compare the order of the rows, not the numbers."
     )
-    return "\n\n".join((markdown(rows), *([told] if trained else []), central(tables))) + "\n"
+    return "\n\n".join((markdown(rows), *([note] if trained else []), central(tables))) + "\n"
 
 
 def central(tables: Tables) -> str:
-    """The claim that the paper is about, in a sentence."""
-    told = by_verdict(findings(CLAIMS[0], tables))
-    return f"{CLAIMS[0].text}, by MAE or, for emotions, by accuracy: {told}." if told else NOTHING
+    """Say in a sentence what became of the paper's central claim."""
+    verdicts = by_verdict(findings(CLAIMS[0], tables))
+    return f"{CLAIMS[0].text}, by MAE or, for emotions, by accuracy: {verdicts}." if verdicts else NOTHING

@@ -1,4 +1,4 @@
-"""The pictures of the results page, and each in words."""
+"""The figures of the results page, each with a description in words."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CENTRAL = ("Full modality", "Ours", "Language and vision", "Language only")
 
 
 class Picture(NamedTuple):
-    """A figure with what a page says of it."""
+    """A figure with its alternative text and caption."""
 
     figure: Figure
     alt: str
@@ -40,7 +40,7 @@ class Picture(NamedTuple):
 
 
 def png(drawn: Figure) -> bytes:
-    """A figure as a file, the same from run to run."""
+    """Render a figure as a PNG file, byte for byte the same in every build."""
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png", dpi=130, bbox_inches="tight", metadata={"Software": None})
     return buffer.getvalue()
@@ -48,12 +48,12 @@ def png(drawn: Figure) -> bytes:
 
 def settings(tables: Iterable[Table]) -> dict[str, tuple[Table, str]]:
     """List where the central comparison has been run: name -> table and column."""
-    found = {}
+    places = {}
     for table in tables:
         for column in table.columns:
             if any(table.results(row, column) for row in CENTRAL):
-                found[f"{table.data}, {column}" if len(table.columns) > 1 else table.data] = table, column
-    return found
+                places[f"{table.data}, {column}" if len(table.columns) > 1 else table.data] = table, column
+    return places
 
 
 def comparison(tables: Iterable[Table]) -> Picture | None:
@@ -62,9 +62,9 @@ def comparison(tables: Iterable[Table]) -> Picture | None:
     floors = {}
     for setting, (table, column) in settings(tables).items():
         tests = pd.concat(table.tests(row, column, fill) for row in CENTRAL for fill in (None, "zero", "mean"))
-        found = intervals(tests, "mae")
+        known = intervals(tests, "mae")
         order = FULL, *claims.SILENCED, *(System("ktnet", name) for name in ("language", "language_vision", "ours"))
-        rows[setting] = {system: found[system] for system in order if system in found}
+        rows[setting] = {system: known[system] for system in order if system in known}
         floors[setting] = tests["result"].iloc[0].baselines["training median"]["mae"]
     if not rows:
         return None
@@ -73,7 +73,7 @@ def comparison(tables: Iterable[Table]) -> Picture | None:
 
 
 def curves(tables: Iterable[Table]) -> Picture | None:
-    """Draw the MAE on the validation set by epoch."""
+    """Draw the MAE of the central systems on the validation set, by epoch."""
     runs: dict[str, dict[str, list[list[float]]]] = {}
     for setting, (table, column) in settings(tables).items():
         groups = {str(group[0].config.system): group for row in CENTRAL if (group := table.results(row, column))}
@@ -93,18 +93,20 @@ def curves(tables: Iterable[Table]) -> Picture | None:
 
 
 def noise(table: Table) -> Picture | None:
-    """Differences of MAE over redundancy and noise, once all have been run."""
-    knobs = {c: (x["redundancy"], x["audio_noise"]) for c, x in table.grid.data[table.data].items()}
-    levels = [sorted(set(values)) for values in zip(*knobs.values(), strict=True)]
-    shown, told = {}, []
+    """Draw the differences of MAE over redundancy and noise; None unless all settings have been run."""
+    levels_of = {c: (x["redundancy"], x["audio_noise"]) for c, x in table.grid.data[table.data].items()}
+    levels = [sorted(set(values)) for values in zip(*levels_of.values(), strict=True)]
+    maps, descriptions = {}, []
     for other in ("Full modality", "Language and vision"):
-        its = {knobs[x.column]: x for x in table.comparisons if x.other == other and x.metric == "mae"}
-        if len(its) < len(knobs):
+        by_levels = {levels_of[x.column]: x for x in table.comparisons if x.other == other and x.metric == "mae"}
+        if len(by_levels) < len(levels_of):
             return None
-        grid = [[its[redundancy, level] for level in levels[1]] for redundancy in levels[0]]
+        grid = [[by_levels[redundancy, level] for level in levels[1]] for redundancy in levels[0]]
         values = np.array([[x.difference.mean for x in row] for row in grid])
         sure = np.array([[x.verdict != "not shown" for x in row] for row in grid])
         title = f"ours minus {other[0].lower()}{other[1:]}"
-        shown[title] = values, sure
-        told.append(f"{title}: {', '.join(f'{x.column} {x.difference.mean:+.2f}' for row in grid for x in row)}")
-    return Picture(heat_maps(shown, *levels), f"Differences of MAE. {'. '.join(told)}.", NOISE_CAPTION)
+        maps[title] = values, sure
+        descriptions.append(
+            f"{title}: {', '.join(f'{x.column} {x.difference.mean:+.2f}' for row in grid for x in row)}"
+        )
+    return Picture(heat_maps(maps, *levels), f"Differences of MAE. {'. '.join(descriptions)}.", NOISE_CAPTION)

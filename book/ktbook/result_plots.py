@@ -1,4 +1,4 @@
-"""Pictures of the results page: the comparison that the paper is about, and how its trainings went."""
+"""Figures of the results page: the paper's central comparison, and the learning curves of its runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def panels(rows: Mapping[str, Mapping[System, Interval]], metric: str, floors: M
     rows : dict
         Setting -> system -> mean over seeds and interval.
     floors : dict of float
-        Setting -> the metric of a prediction that knows nothing, a dotted line.
+        Setting -> the metric of a constant prediction, drawn as a dotted line.
     """
     systems = list(dict.fromkeys(system for intervals in rows.values() for system in intervals))
     drawn, axes = figure(len(rows), height=1.2 + 0.35 * len(systems))
@@ -44,23 +44,23 @@ def panels(rows: Mapping[str, Mapping[System, Interval]], metric: str, floors: M
 
 
 def learning_curves(runs: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], label: str) -> Figure:
-    """A number of each epoch, mean over seeds with its 95% interval, for several systems in several settings.
+    """Draw a number by epoch for several systems in several settings: its mean over seeds, with a 95% interval.
 
     Parameters
     ----------
     runs : dict
-        Setting -> system, one of ``STYLES`` -> a curve for each seed, all as long as each other.
+        Setting -> system, one of ``STYLES`` -> a curve for each seed, all of equal length.
     """
     drawn, axes = figure(len(runs), height=3.2)
-    for panel, (setting, its) in zip(axes, runs.items(), strict=True):
-        for name, curves in its.items():
+    for panel, (setting, systems) in zip(axes, runs.items(), strict=True):
+        for name, curves in systems.items():
             epochs = np.arange(1, len(curves[0]) + 1)
-            found = [mean_interval(values) for values in zip(*curves, strict=True)]
+            means = [mean_interval(values) for values in zip(*curves, strict=True)]
             colour, line = STYLES[name]
-            panel.plot(epochs, [interval.mean for interval in found], line, color=colour, label=name)
+            panel.plot(epochs, [interval.mean for interval in means], line, color=colour, label=name)
             if len(curves) > 1:
                 panel.fill_between(
-                    epochs, [x.low for x in found], [x.high for x in found], color=colour, alpha=0.2, linewidth=0
+                    epochs, [x.low for x in means], [x.high for x in means], color=colour, alpha=0.2, linewidth=0
                 )
         panel.set(title=setting, xlabel="epoch")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,4 +1,4 @@
-"""What was trained, on what, in which time: a card for every data set of the result files, and the costs of a run."""
+"""Facts about the runs: a card for each data set of the result files, training times, and the cost of a run."""
 
 from __future__ import annotations
 
@@ -17,60 +17,56 @@ from ktnet_lite.data.doctor import PUBLISHED
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.text import duration, markdown, size
 
-SPEED, STEP = 5e12, 0.04  # assumed of a GPU: floating-point operations a second, and the least seconds a step
+SPEED, STEP = 5e12, 0.04  # assumed for a GPU: floating-point operations per second, and the shortest step in seconds
 
-Found = tuple[Path, Result]
+File = tuple[Path, Result]
 
 
 class Group(NamedTuple):
-    """The same training from several seeds."""
+    """Runs that differ only in their seed."""
 
     system: str
-    settings: dict[str, Any]  # what is not the default
-    runs: list[Found]  # by seed
+    settings: dict[str, Any]  # that differ from the defaults
+    runs: list[File]  # by seed
 
     @property
     def used(self) -> dict[str, Any]:
-        """The parameters that this training run uses."""
+        """The parameters that these runs use."""
         return self.runs[0][1].config.identity
 
 
-def runs(results: pd.DataFrame) -> list[Found]:
-    """The runs of a frame of results, once each, with their files."""
+def runs(results: pd.DataFrame) -> list[File]:
+    """List the runs of a frame of results, each once, with their files."""
     return list(results[results["fill"] == ""][["path", "result"]].itertuples(index=False, name=None))
 
 
-def groups(found: Iterable[Found]) -> list[Group]:
-    """Trainings that differ in their seed alone."""
-    its: dict[tuple, list[Found]] = {}
-    for path, result in sorted(found, key=lambda run: run[1].seed):
-        named = tuple(result.config.settings.items())
-        its.setdefault((str(result.config.system), named), []).append((path, result))
-    return [Group(system, dict(named), its[system, named]) for system, named in sorted(its, key=_order)]
-
-
-def _order(group: tuple) -> tuple:
-    system, named = group
-    return system, len(named), str(named)
+def groups(files: Iterable[File]) -> list[Group]:
+    """Group runs that differ only in their seed; the group with the fewest settings comes first."""
+    by_settings: dict[tuple, list[File]] = {}
+    for path, result in sorted(files, key=lambda file: file[1].seed):
+        settings = tuple(result.config.settings.items())
+        by_settings.setdefault((str(result.config.system), settings), []).append((path, result))
+    order = sorted(by_settings, key=lambda key: (key[0], len(key[1]), str(key[1])))
+    return [Group(system, dict(settings), by_settings[system, settings]) for system, settings in order]
 
 
 def cards(results: pd.DataFrame, address: str) -> str:
-    """A card a data set, by its checksum; ``address`` is that of the folder of result files."""
-    data: dict[tuple[str, str], list[Found]] = {}
+    """Write a card for each data set; ``address`` is that of the folder of result files."""
+    data: dict[tuple[str, str], list[File]] = {}
     for path, result in runs(results):
         data.setdefault((result.dataset.name, result.dataset.checksum), []).append((path, result))
     return "\n\n".join(_card(*key, data[key], address) for key in sorted(data)) + "\n" if data else "No result files.\n"
 
 
-def _card(name: str, checksum: str, found: list[Found], address: str) -> str:
-    its = groups(found)
+def _card(name: str, checksum: str, files: list[File], address: str) -> str:
+    grouped = groups(files)
     shared = {
         name: value
-        for group in its
+        for group in grouped
         for name, value in group.settings.items()
-        if all(name not in other.used or other.settings.get(name) == value for other in its)
+        if all(name not in other.used or other.settings.get(name) == value for other in grouped)
     }
-    results = [result for _, result in found]
+    results = [result for _, result in files]
     clips = ", ".join(f"{count} {split}" for split, count in results[0].dataset.clips.items())
     memory = [result.peak_memory for result in results if result.peak_memory]
     facts = {
@@ -79,10 +75,10 @@ def _card(name: str, checksum: str, found: list[Found], address: str) -> str:
         "settings of all": _listed(shared) or "the defaults",
         "machine": "; ".join(sorted({str(result.hardware) for result in results})),
         "versions": "; ".join(sorted({_versions(result) for result in results})),
-        "trainings": f"{len(found)}, {duration(sum(result.seconds for result in results))} in all",
+        "trainings": f"{len(files)}, {duration(sum(result.seconds for result in results))} in all",
     }
     rows = [("system", "settings beyond these", "weights", "median time", "seeds")]
-    for group in its:
+    for group in grouped:
         own = {key: value for key, value in group.settings.items() if key not in shared}
         own_runs = [result for _, result in group.runs]
         rows.append(
@@ -96,13 +92,13 @@ def _card(name: str, checksum: str, found: list[Found], address: str) -> str:
         )
     if memory:
         facts["peak memory"] = f"{size(min(memory))} to {size(max(memory))}"
-    told = "\n".join(f"- {what}: {value}" for what, value in facts.items())
-    return f"## {name}, {checksum[:6]}\n\n{told}\n\n{markdown(rows)}"
+    listed = "\n".join(f"- {what}: {value}" for what, value in facts.items())
+    return f"## {name}, {checksum[:6]}\n\n{listed}\n\n{markdown(rows)}"
 
 
 def _seconds(runs: Iterable[float]) -> str:
-    middle = statistics.median(runs)
-    return f"{middle:.0f} s" if middle >= 1 else "under 1 s"
+    median = statistics.median(runs)
+    return f"{median:.0f} s" if median >= 1 else "under 1 s"
 
 
 def _listed(named: Mapping[str, str]) -> str:
@@ -118,7 +114,7 @@ def _link(path: Path, result: Result, address: str) -> str:
 
 
 def times(results: pd.DataFrame) -> str:
-    """Median time of a training by system and data, one table a machine."""
+    """Write the median training time by system and data, one table per machine."""
     machines: dict[str, dict[tuple[str, str], list[float]]] = {}
     for _, result in runs(results):
         config = result.config
@@ -130,30 +126,30 @@ def times(results: pd.DataFrame) -> str:
     if not machines:
         return "No result files.\n"
     parts = []
-    for machine, its in sorted(machines.items()):
-        systems, columns = (sorted(set(names)) for names in zip(*its, strict=True))
+    for machine, places in sorted(machines.items()):
+        systems, columns = (sorted(set(names)) for names in zip(*places, strict=True))
         rows = [("", *columns)]
         for system in systems:
-            cells = (its.get((system, column)) for column in columns)
+            cells = (places.get((system, column)) for column in columns)
             rows.append((system, *("-" if x is None else _seconds(x) for x in cells)))
         parts += [f"On one {machine}:", markdown(rows)]
     return "\n\n".join(parts) + "\n"
 
 
 class Cost(NamedTuple):
-    """A training of 40 epochs, counted."""
+    """The counted cost of a run of 40 epochs."""
 
     data: str
     steps: int
-    flops: dict[str, float]  # variant -> operations of a step
+    flops: dict[str, float]  # variant -> floating-point operations per step
 
     def seconds(self, variant: str) -> float:
-        """An estimate for a GPU as assumed above."""
+        """Estimate the time on the GPU assumed above."""
         return self.steps * max(self.flops[variant] / SPEED, STEP)
 
 
 def costs(variants: Sequence[str] = ("full", "ours")) -> list[Cost]:
-    """Trainings on MOSI and MOSEI in the shapes of MulT's files, every clip padded to full length."""
+    """Count the cost of runs on MOSI and MOSEI in the shapes of MulT's files, all clips padded to full length."""
     sys.path.insert(0, str(generated.ROOT / "benchmarks"))
     from step import SHAPES, build, full_batch, training_flops
 
@@ -167,23 +163,23 @@ def costs(variants: Sequence[str] = ("full", "ours")) -> list[Cost]:
         "MOSEI, aligned": mosei._replace(vision=(steps, mosei.vision[1]), audio=(steps, mosei.audio[1])),
         "MOSEI, unaligned": mosei,
     }
-    found = []
+    counts = []
     for name, shape in shapes.items():
-        clips = next(its[0] for its, known in PUBLISHED.items() if known.startswith(name.split(",")[0]))
+        clips = next(sizes[0] for sizes, data in PUBLISHED.items() if data.startswith(name.split(",")[0]))
         flops = {x: training_flops(build(shape, x), full_batch(shape, "cpu")) for x in variants}
-        found.append(Cost(name, defaults.epochs * math.ceil(clips / batch), flops))
-    return found
+        counts.append(Cost(name, defaults.epochs * math.ceil(clips / batch), flops))
+    return counts
 
 
 def assumptions() -> str:
-    """What the estimate for a GPU rests on."""
+    """State the assumptions behind the estimate for a GPU."""
     return f"{SPEED / 1e12:g} TFLOP/s in these small products, and no step in less than {STEP * 1000:g} ms"
 
 
-def counted(its: Sequence[Cost]) -> str:
-    """Floating-point operations of a step and of a run, and what a GPU might need."""
+def counted(costs: Sequence[Cost]) -> str:
+    """Write a table of the floating-point operations per step and run, and the estimated time on a GPU."""
     rows = [("", "steps", "variant", "GFLOP a step", "PFLOP a run", "GPU, estimated")]
-    for cost in its:
+    for cost in costs:
         for variant, flops in cost.flops.items():
             run = f"{flops * cost.steps / 1e15:.2g}"
             estimate = f"{cost.seconds(variant) / 60:.2g} min"

@@ -12,29 +12,29 @@ from ktnet_lite.text import markdown
 
 
 def alt(table: Table, column: str) -> str:
-    """A picture of a column in words."""
+    """Describe the figure of a column in words."""
     metric = pages.chief(table.grid)
     rows = [
-        f"{row} {its[metric].interval}"
-        for (row, its_column), its in table.values.items()
-        if its_column == column and metric in its
+        f"{row} {values[metric].interval}"
+        for (row, other), values in table.values.items()
+        if other == column and metric in values
     ]
     return f"{METRICS[metric].label} on {table.data}, {column}, mean and 95% interval. {'; '.join(rows)}."
 
 
 def as_published(table: Table, column: str) -> str:
-    """The paper's numbers alone, where we have none."""
-    metrics = [metric for metric in table.grid.metrics if any(metric in its for its in table.printed.values())]
+    """Write the paper's numbers alone, for data on which nothing has been run."""
+    metrics = [metric for metric in table.grid.metrics if any(metric in row for row in table.printed.values())]
     rows = [
-        (row, *(f"{its[metric]:.3f}" for metric in metrics))
-        for (row, its_column), its in table.printed.items()
-        if its_column == column
+        (row, *(f"{numbers[metric]:.3f}" for metric in metrics))
+        for (row, other), numbers in table.printed.items()
+        if other == column
     ]
     return markdown([("", *(METRICS[metric].label for metric in metrics)), *rows])
 
 
 def grid_page(tables: Sequence[Table], drawn: Iterable[str], level: int = 2) -> str:
-    """A grid on all its data sets; ``drawn`` are the names of the pictures that there are."""
+    """Write a grid on all its data sets; ``drawn`` are the names of the existing figures."""
     drawn = set(drawn)
     return "\n\n".join(part for table in tables for part in _on_data(table, drawn, "#" * level)) + "\n"
 
@@ -49,16 +49,11 @@ def _on_data(table: Table, drawn: set[str], heading: str) -> list[str]:
             for column in table.columns:
                 parts += [f"**{column}**", as_published(table, column)]
         return [*parts, to_get]
+    better = METRICS[pages.chief(table.grid)].direction
     for column in table.columns:
         if (name := pages.picture_name(table, column)) in drawn:
-            better = METRICS[pages.chief(table.grid)].direction
-            parts.append(
-                figure(
-                    name,
-                    alt(table, column),
-                    f"{table.data}, {column}: mean over seeds and 95% interval; {better}.",
-                )
-            )
+            caption = f"{table.data}, {column}: mean over seeds and 95% interval; {better}."
+            parts.append(figure(name, alt(table, column), caption))
     parts += ["::::{tab-set}", ":::{tab-item} Numbers"]
     for column in table.columns:
         parts += [f"**{column}**", pages.values(table, column)]

@@ -1,4 +1,4 @@
-"""Words that the results pages share."""
+"""Text that the results pages share."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import TESTED
 from ktnet_lite.reporting.tables import Table
 
-Tables = Mapping[str, Sequence[Table]]  # grid -> its tables, one a data set
+Tables = Mapping[str, Sequence[Table]]  # grid -> its tables, one per data set
 
-CHIEF = {metrics[0] for metrics in TESTED.values()}  # what a sentence goes by
+CHIEF = {metrics[0] for metrics in TESTED.values()}  # the metrics that sentences report
 NOTHING = "No result files yet; `ktnet-lite reproduce 1 --data synthetic` makes some."
 
 
 def unbroken(text: str) -> str:
-    """The same Markdown, its intervals, differences and p-values in one piece where a line has to break."""
+    """Keep intervals, differences and p-values in Markdown on one line, by spaces that do not break."""
     text = re.sub(r"\[([-+]?[\d.]+), ([-+]?[\d.]+)\]", "[\\1,\N{NO-BREAK SPACE}\\2]", text)
     text = re.sub(r"\b(MAE|Acc2?) (?=[-+]\d)", "\\1\N{NO-BREAK SPACE}", text)
     return text.replace("p = ", "p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
 
 
 def short(metric: str) -> str:
-    """A metric's name without its convention."""
+    """Name a metric without its convention."""
     return METRICS[metric].label.split(" (")[0]
 
 
 def command(grid: str, data: str = "synthetic") -> str:
-    """What trains a grid on a data set."""
+    """Write the command that trains a grid on a data set."""
     return f"`ktnet-lite reproduce {grid.removeprefix('table_')} --data {data}`"
 
 
 def figure(name: str, alternative: str, caption: str) -> str:
-    """A picture of the results as a page shows it."""
+    """Write the directive for a figure of the results."""
     path = f"/book/generated/results/{name}"
     return f":::{{figure}} {path}\n:alt: {alternative}\n:class: on-white\n:width: 100%\n\n{caption}\n:::"

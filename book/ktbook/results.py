@@ -1,6 +1,6 @@
-"""The results in the book: claims, tables, pictures, run cards and numbers for its prose, made from the result files.
+"""The results in the book, from the result files: claims, tables, figures, run cards, and numbers for prose.
 
-Bootstraps take their time, so what was made is kept with a digest of all that it was made from.
+Bootstraps are slow, so the files are kept, with a digest of everything that they depend on.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ STATE = "results/state.json"
 
 
 def numbers(tables: result_text.Tables, results: pd.DataFrame) -> dict[str, str]:
-    """What stands for ``{{ name }}`` in the book's pages."""
+    """Return the text for each ``{{ name }}`` in the book's pages."""
     runs = [result for _, result in result_runs.runs(results)]
     ran: dict[str, bool] = {}
-    for table in (table for its in tables.values() if its[0].grid.paper for table in its):
+    for table in (table for group in tables.values() if group[0].grid.paper for table in group):
         ran[table.data] = ran.get(table.data, False) or bool(table.results())
-    missing = [name for name, there in ran.items() if not there]
-    lacking = f"**Nothing has been run on {enumerated(missing)}**, which are" if missing else "They hold all"
+    missing = [name for name, done in ran.items() if not done]
+    not_run = f"**Nothing has been run on {enumerated(missing)}**, which are" if missing else "They hold all"
     timed = any(run.hardware.gpu for run in runs)
     versions = {f"ktnet-lite {run.package} with torch {run.libraries['torch']}" for run in runs}
     return {
@@ -49,8 +49,8 @@ def numbers(tables: result_text.Tables, results: pd.DataFrame) -> dict[str, str]
         "results_time": duration(sum(run.seconds for run in runs)),
         "results_machines": enumerated(sorted({str(run.hardware) for run in runs})),
         "results_versions": enumerated(sorted(versions)),
-        "results_data": enumerated(f"`{name}`" for name, there in ran.items() if there),
-        "results_not_run": lacking,
+        "results_data": enumerated(f"`{name}`" for name, done in ran.items() if done),
+        "results_not_run": not_run,
         "results_claims": result_claims.summary(tables),
         "results_central": result_claims.central(tables),
         "results_boldest": result_claims.boldest(tables),
@@ -61,26 +61,29 @@ def numbers(tables: result_text.Tables, results: pd.DataFrame) -> dict[str, str]
 
 
 def files(results: pd.DataFrame, address: str) -> tuple[dict[str, str | bytes], dict[str, str]]:
-    """Everything below ``generated/results`` by name, and what stands for ``{{ name }}`` in pages."""
+    """Make the content of every file in ``generated/results``, and the text for each ``{{ name }}`` in pages.
+
+    ``address`` is that of the folder of result files.
+    """
     tables = {name: reproduction.build(grids.load(name), results, SEEDS) for name in grids.names()}
-    made: dict[str, str | bytes] = {}
-    for name, its in tables.items():
-        for table in its:
+    content: dict[str, str | bytes] = {}
+    for name, group in tables.items():
+        for table in group:
             for column in table.columns if name != "noise" else ():
                 if drawn := pages.picture(table, column):
-                    made[pages.picture_name(table, column)] = result_figures.png(drawn)
-        made[f"{name}.md"] = result_tables.grid_page(its, made, level=2 if its[0].grid.paper else 3)
+                    content[pages.picture_name(table, column)] = result_figures.png(drawn)
+        content[f"{name}.md"] = result_tables.grid_page(group, content, level=2 if group[0].grid.paper else 3)
     central = tables["table_1"]
     for name, picture, grid in (
         ("central", result_figures.comparison(central), "table_1"),
         ("curves", result_figures.curves(central), "table_1"),
         ("noise-map", result_figures.noise(*tables["noise"]), "noise"),
     ):
-        made[f"{name}.md"] = f"Not drawn yet; it needs {result_text.command(grid)}.\n"
+        content[f"{name}.md"] = f"Not drawn yet; it needs {result_text.command(grid)}.\n"
         if picture:
-            made[f"{name}.png"] = result_figures.png(picture.figure)
-            made[f"{name}.md"] = result_text.figure(f"{name}.png", picture.alt, picture.caption) + "\n"
-    made |= {
+            content[f"{name}.png"] = result_figures.png(picture.figure)
+            content[f"{name}.md"] = result_text.figure(f"{name}.png", picture.alt, picture.caption) + "\n"
+    content |= {
         "rules.md": pages.RULES + "\n",
         "claims.md": result_claims.claims(tables),
         "evidence.md": result_claims.evidence(tables),
@@ -91,33 +94,33 @@ def files(results: pd.DataFrame, address: str) -> tuple[dict[str, str | bytes], 
         "costs.md": result_runs.counted(result_runs.costs()),
     }
     for name, choice in result_choices.CHOICES.items():
-        made[f"choice-{name}.md"] = result_choices.measured(choice, tables[choice.grid])
-    made = {name: result_text.unbroken(its) if isinstance(its, str) else its for name, its in made.items()}
-    return made, numbers(tables, results)
+        content[f"choice-{name}.md"] = result_choices.measured(choice, tables[choice.grid])
+    content = {name: result_text.unbroken(x) if isinstance(x, str) else x for name, x in content.items()}
+    return content, numbers(tables, results)
 
 
 def digest(paths: Iterable[Path], address: str) -> str:
-    """Of all that the files are made from: results, the package, the benchmarks, this extension."""
+    """Compute the digest of everything that the files depend on: results, package, benchmarks, this extension."""
     folders = generated.ROOT / "ktnet_lite", generated.ROOT / "benchmarks"
     sources = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".yaml")]
     sources += Path(__file__).parent.glob("*.py")
-    found = hashlib.sha256(address.encode())
+    sha256 = hashlib.sha256(address.encode())
     for path in (*paths, *sorted(sources)):
-        found.update("/".join(path.parts[-3:]).encode() + b"\0" + path.read_bytes())
-    return found.hexdigest()
+        sha256.update("/".join(path.parts[-3:]).encode() + b"\0" + path.read_bytes())
+    return sha256.hexdigest()
 
 
 def make(_: Any, config: Any) -> None:
-    """Write what is out of date, and hand the numbers on to the pages."""
+    """Write the files if they are out of date, and give the pages their numbers."""
     options = config.html_theme_options
     address = f"{options['repository_url']}/blob/{options['repository_branch']}/results"
     state, key = generated.FOLDER / STATE, digest(published(), address)
     kept: Mapping = json.loads(state.read_text(encoding="utf-8")) if state.is_file() else {}
     if kept.get("digest") != key or not all((state.parent / name).is_file() for name in kept["files"]):
-        made, told = files(frame.load(published()), address)
+        made, substitutions = files(frame.load(published()), address)
         for name, content in made.items():
             generated.write(f"results/{name}", content)
-        kept = {"digest": key, "files": list(made), "numbers": told}
+        kept = {"digest": key, "files": list(made), "numbers": substitutions}
         generated.write(STATE, json.dumps(kept, indent=1))
     config.myst_substitutions = {**kept["numbers"], **config.myst_substitutions}
 
