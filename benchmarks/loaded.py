@@ -32,7 +32,7 @@ def steps_per_second(seconds: float) -> float:
     from ktnet_lite.data.batching import Batches
     from ktnet_lite.training.build import build_objective, load_dataset
 
-    config = TrainConfig(clips=96, treatment="random")
+    config = TrainConfig(clips=96, treatment="random", layers=1)
     dataset = load_dataset(config)
     torch.manual_seed(0)
     objective = build_objective(config, dataset)
@@ -40,6 +40,8 @@ def steps_per_second(seconds: float) -> float:
     step = training_step(objective, Settings("cpu", "float32", compile=False, plain_dropout=0.0))
     for batch in batches:  # warm up
         step(batch)
+    print("ready", flush=True)
+    sys.stdin.readline()  # until the busy loops run
     done, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
         step(batches[done % len(batches)])
@@ -55,14 +57,15 @@ def measure(setting: str, loops: int, seconds: float) -> float:
         own |= dict(part.split("=") for part in setting.split(","))
     code = f"{first}; from loaded import steps_per_second; print(steps_per_second({seconds}))"
     here = os.path.dirname(os.path.abspath(__file__))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with ExitStack() as running:
+        child = running.enter_context(subprocess.Popen([sys.executable, "-c", code], cwd=here, env=own, **pipes))
+        if child.stdout.readline().strip() != "ready":
+            raise click.ClickException("the measured process ended early; its error is above")
         for _ in range(loops):
             loop = running.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
             running.callback(loop.kill)
-        done = subprocess.run([sys.executable, "-c", code], cwd=here, env=own, capture_output=True, text=True)
-    if done.returncode:
-        raise click.ClickException(done.stderr)
-    return float(done.stdout)
+        return float(child.communicate("go\n")[0])
 
 
 @click.command(help="Measure training speed on a quiet machine and beside busy loops.")
@@ -72,12 +75,17 @@ def measure(setting: str, loops: int, seconds: float) -> float:
 @click.option("--loops", default=os.cpu_count() or 1, show_default=True, help="Busy loops.")
 def main(settings: tuple[str, ...], rounds: int, seconds: float, loops: int) -> None:
     cases = [(setting, busy) for setting in ("torch", "package", *settings) for busy in (0, loops)]
-    turns = [{case: measure(*case, seconds) for case in cases} for _ in range(rounds)]
-    rate = {case: statistics.median(turn[case] for turn in turns) for case in cases}
+    turns: list[dict[tuple[str, int], float]] = []
+    for number in range(rounds):
+        turns.append({})
+        for setting, busy in cases:
+            turns[-1][setting, busy] = rate = measure(setting, busy, seconds)
+            click.echo(f"round {number + 1}, {setting}, {busy} busy loops: {rate:.2f} steps per second", err=True)
+    rates = {case: statistics.median(turn[case] for turn in turns) for case in cases}
     fair = (os.cpu_count() or 1) / ((os.cpu_count() or 1) + loops)
     click.echo(f"{os.cpu_count()} cores, {loops} busy loops, {rounds} rounds; steps per second")
     for setting in dict.fromkeys(setting for setting, _ in cases):
-        quiet, busy = rate[setting, 0], rate[setting, loops]
+        quiet, busy = rates[setting, 0], rates[setting, loops]
         kept = statistics.median(turn[setting, 0] / turn["torch", 0] for turn in turns)
         share = statistics.median(turn[setting, loops] / turn["torch", 0] for turn in turns) / fair
         click.echo(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 # GNU's library (torch on Linux) counts turns of a loop; LLVM's and Intel's (macOS, Windows) count milliseconds.
-WAITING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+WAITING = {"GOMP_SPINCOUNT": "6000", "KMP_BLOCKTIME": "1"}
 
 
 def variables() -> dict[str, str]:
