@@ -1,8 +1,7 @@
-"""The main job: the training notebook by papermill, its result file, its failures, and the commands around it."""
+"""The main job: a run's folder, the training notebook by papermill, its failures, and the commands around it."""
 
 import dataclasses
 import functools
-import json
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import nbformat
 import numpy as np
 import papermill
@@ -18,13 +18,14 @@ from click.testing import CliRunner
 from nbclient.exceptions import DeadKernelError
 
 from ktnet_lite.cli import main
-from ktnet_lite.cli import train as commands
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.errors import ConfigError, DataError, KTNetError
-from ktnet_lite.experiments import notebook as experiments
-from ktnet_lite.experiments import result as results
-from ktnet_lite.experiments.notebook import notebook_path, parameters_from, run
-from ktnet_lite.reporting import report
+from ktnet_lite.data import catalogue, store, synthetic
+from ktnet_lite.errors import ConfigError, KTNetError
+from ktnet_lite.experiments import notebook, result, runs
+from ktnet_lite.experiments.notebook import notebook_path, run
+from ktnet_lite.experiments.plan import plan
+from ktnet_lite.experiments.runs import parameters_from, run_folder, train_here
+from made import make_result
 
 TINY = {"clips": 24, "epochs": 1, "dim": 8, "heads": 2, "layers": 1, "treatment": "joint", "grid": 6}
 PICTURES = {"curves.png", "predictions.png", "reconstruction.png", "attention.png"}
@@ -34,6 +35,184 @@ PICTURES = {"curves.png", "predictions.png", "reconstruction.png", "attention.pn
 def finished(tmp_path_factory):
     config = TrainConfig(**TINY, out=str(tmp_path_factory.mktemp("runs")))
     return config, run(config, live=False)
+
+
+@pytest.fixture
+def instant(monkeypatch) -> list[TrainConfig]:
+    """Runs by the notebook take no time; the configs of those that ran."""
+    ran = []
+
+    def execute(*_, parameters, **__):
+        config = TrainConfig.build(parameters)
+        ran.append(config)
+        make_result(config).save(run_folder(config) / "result.json")
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    return ran
+
+
+@pytest.fixture
+def own_file(tmp_path) -> Path:
+    """A small data file."""
+    return write_own(tmp_path / "own.h5")
+
+
+def write_own(path: Path, noise: float = 0.5) -> Path:
+    made = synthetic.make((24, 6, 12), audio_noise=noise).dataset
+    store.write(path, made.header, made.splits.items(), progress=False)
+    return path
+
+
+def under_another_key(config: TrainConfig, **changes) -> Path:
+    """The folder of a finished run, as an earlier naming scheme left it."""
+    folder = run_folder(config)
+    folder = folder.with_name(f"{config.system}-0ld0ld00-seed{config.seed}")
+    make_result(config, **changes).save(folder / "result.json")
+    return folder
+
+
+# A run's folder
+
+
+def test_a_parameter_changes_the_folder_of_the_runs_that_use_it(own_file):
+    def changes(name, value, **others):
+        config = TrainConfig(**others)
+        return run_folder(config) != run_folder(dataclasses.replace(config, **{name: value}))
+
+    assert changes("lambda_vision", 0.5) and not changes("lambda_vision", 0.5, variant="full")
+    assert changes("heads", 4, model="mult") and not changes("heads", 4, model="mctn")
+    assert changes("clips", 24) and not changes("clips", 24, dataset=str(own_file))
+    assert changes("epochs", 2) and not changes("epochs", 2, model="linear")
+    assert changes("seed", 1) and changes("grid", 50, dataset=str(own_file))
+    for name, value in (("device", "cpu"), ("teacher", "model.pt"), ("data_from", "raw")):
+        assert not changes(name, value), f"{name} is no part of what a run computes"
+
+
+def test_the_folder_of_a_run_is_named_after_its_data_and_its_system(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "fingerprint", lambda *_, **__: "0")
+
+    def name(dataset):
+        return run_folder(TrainConfig(dataset=dataset)).parent
+
+    assert name("synthetic") == Path("runs/synthetic") and name("mosi-words") == Path("runs/mosi-words")
+    for dataset in ("own.h5", "./own.h5", str(tmp_path / "own.h5"), (tmp_path / "own.h5").as_posix()):
+        assert name(dataset) == Path("runs/own")
+    folder = run_folder(TrainConfig(model="mult", variant="language", seed=3))
+    assert folder.name.startswith("mult-language-") and folder.name.endswith("-seed3")
+
+
+def test_the_folder_follows_the_content_of_a_file_not_its_place(own_file, tmp_path, monkeypatch):
+    first = run_folder(TrainConfig(dataset=str(own_file)))
+    (tmp_path / "moved").mkdir()
+    moved = own_file.replace(tmp_path / "moved" / "own.h5")
+    assert run_folder(TrainConfig(dataset=str(moved))) == first
+    monkeypatch.chdir(moved.parent)
+    assert run_folder(TrainConfig(dataset="own.h5")) == first
+    assert run_folder(TrainConfig(dataset=str(write_own(own_file, noise=0.1)))) != first
+    with pytest.raises(ConfigError, match=r"'gone\.h5' is neither a data set nor a file"):
+        run_folder(TrainConfig(dataset="gone.h5"))
+
+
+def test_naming_a_folder_makes_and_reads_no_data(own_file, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise AssertionError("data made or read")
+
+    monkeypatch.setattr(synthetic, "make", fail)
+    monkeypatch.setattr(store, "read", fail)
+    monkeypatch.setattr(catalogue, "build", fail)
+    for dataset in ("synthetic", "mosi-words", str(own_file)):
+        for grid in (0, 50):
+            (job,) = plan([TrainConfig(variant="full", dataset=dataset, grid=grid, out=str(tmp_path))])
+            assert not job.done
+
+
+def test_a_finished_run_of_this_version_is_found_under_another_key(tmp_path):
+    config = TrainConfig(variant="full", out=str(tmp_path))
+    new = run_folder(config)
+    old = under_another_key(config)
+    assert new != old == run_folder(config) == run_folder(dataclasses.replace(config, device="cpu", lambda_vision=0.5))
+    (job,) = plan([config])
+    assert job.folder == old and job.done
+    teacher, ours = plan([dataclasses.replace(config, variant="ours")])
+    assert teacher.done and not ours.done and ours.config.teacher == str(old / "model.pt")
+    for other in ({"seed": 1}, {"dim": 16}, {"variant": "vision"}, {"clips": 24}):
+        (job,) = plan([dataclasses.replace(config, **other)])
+        assert not job.done and job.folder != old
+    new.mkdir()
+    assert run_folder(config) == new, "a run of the present naming scheme goes first"
+
+
+@pytest.mark.parametrize("changes", [{"package": "0.0.1"}, {"parameters": {"width": 40}}, {"format": 1}])
+def test_a_run_of_another_version_is_not_found(changes, tmp_path):
+    config = TrainConfig(variant="full", out=str(tmp_path))
+    new = run_folder(config)
+    under_another_key(config, **changes)
+    (job,) = plan([config])
+    assert job.folder == new and not job.done
+
+
+@pytest.mark.parametrize("grid", [0, 4])
+def test_a_run_on_other_data_is_not_found_under_another_key(grid, own_file, tmp_path):
+    config = TrainConfig(variant="full", dataset=str(own_file), out=str(tmp_path), grid=grid)
+    about = msgspec.structs.replace(make_result(config).dataset, checksum=store.info(own_file).checksum)
+    old = under_another_key(config, dataset=about)
+    # On a time grid the result has the checksum of the averaged data, so whether the file changed is unknown.
+    assert (run_folder(config) == old) == (grid == 0)
+    write_own(own_file, noise=0.1)
+    assert run_folder(config) != old
+
+
+def test_a_changed_file_of_another_format_is_a_new_run(tmp_path):
+    path = tmp_path / "own.pkl"
+    path.write_bytes(b"first")
+    config = TrainConfig(variant="full", dataset=str(path), out=str(tmp_path))
+    first = run_folder(config)
+    make_result(config).save(first / "result.json")
+    path.write_bytes(b"another")
+    assert run_folder(config) != first
+
+
+def test_a_run_on_a_data_set_of_the_catalogue_is_found_if_its_raw_files_are_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = synthetic.make((24, 6, 12)).dataset
+    raw = {"recipe": "1", "raw": "abc"}
+    header = dataclasses.replace(made.header, provenance=raw)
+    store.write("data/mosi-words.h5", header, made.splits.items(), progress=False)
+    for grid in (0, 4):
+        config = TrainConfig(variant="full", dataset="mosi-words", grid=grid)
+        new = run_folder(config)
+        about = make_result(config).dataset
+        checksum = about.checksum if grid else store.info("data/mosi-words.h5").checksum
+        about = msgspec.structs.replace(about, checksum=checksum, provenance=raw)
+        old = under_another_key(config, dataset=about)
+        assert run_folder(config) == old != new
+        other = msgspec.structs.replace(about, checksum="d" * 64, provenance={"recipe": "0", "raw": "abc"})
+        under_another_key(config, dataset=other)
+        assert run_folder(config) == new
+
+
+def test_a_run_under_another_key_is_executed_again_in_its_folder(tmp_path, instant, monkeypatch):
+    config = TrainConfig(variant="full", out=str(tmp_path))
+    old = under_another_key(config, seconds=1.0)
+    assert run(config) == old / "result.json"
+    assert result.load(old / "result.json").seconds == 30.0 and instant == [config]
+    assert {file.name for file in old.iterdir()} == {"result.json", ".lock"}
+
+    def fail(*_, **__):
+        raise DeadKernelError("Kernel died")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(papermill, "execute_notebook", fail)
+        with pytest.raises(KTNetError, match="was killed"):
+            run(config)
+    assert not (old / "result.json").exists() and run_folder(config) == old, "the same call resumes it there"
+    (job,) = plan([config])
+    assert not job.done
+    assert run(config, again=False) == old / "result.json"
+    assert [folder.name for folder in old.parent.iterdir()] == [old.name]
+
+
+# A run by the notebook
 
 
 def test_the_parameters_cell_is_the_config():
@@ -50,28 +229,25 @@ def test_the_parameters_cell_is_the_config():
         assert inspected[field.name]["inferred_type_name"] == type(field.default).__name__
 
 
+@pytest.mark.kernel
 def test_a_run_leaves_a_complete_result(finished):
     config, path = finished
-    assert {file.name for file in path.parent.iterdir()} == {
-        "result.json",
-        "train.ipynb",
-        "model.pt",
-        "last.pt",
-        ".lock",
-    } | PICTURES
-    result = results.load(path)
-    assert TrainConfig.build(result["parameters"]) == config
-    assert result["dataset"]["clips"] == {"train": 24, "valid": 6, "test": 12}
-    assert len(result["curves"]) == 1 and result["best_epoch"] == 0
-    measured, trained = result["metrics"]["valid"], result["curves"][0]
+    files = {"result.json", "train.ipynb", "model.pt", "last.pt", ".lock"}
+    assert path.parent == run_folder(config)
+    assert {file.name for file in path.parent.iterdir()} == files | PICTURES
+    found = result.load(path)
+    assert found.config == config
+    assert found.dataset.clips == {"train": 24, "valid": 6, "test": 12}
+    assert len(found.curves) == 1 and found.best_epoch == 0
+    measured, trained = found.metrics["valid"], found.curves[0]
     assert {name: trained[f"valid_{name}"] for name in measured} == pytest.approx(measured, abs=1e-5)
-    scores, targets = (np.array(result["predictions"][name]) for name in ("scores", "targets"))
-    assert np.abs(scores - targets).mean() == pytest.approx(result["metrics"]["test"]["mae"], abs=1e-5)
-    assert result["baselines"]["training median"]["mae"] > 0
-    for key in ("checksum", "package", "libraries", "hardware", "seconds", "peak_memory", "model_parameters"):
-        assert result.get(key) or result["dataset"].get(key), key
+    assert np.abs(found.scores - found.targets).mean() == pytest.approx(found.metrics["test"]["mae"], abs=1e-5)
+    assert found.baselines["training median"]["mae"] > 0
+    assert found.dataset.checksum and found.libraries["torch"] and found.hardware.cpu
+    assert found.seconds > 0 and found.model_parameters > 0 and (found.peak_memory or os.name == "nt")
 
 
+@pytest.mark.kernel
 def test_other_systems_stand_in_the_same_table_with_and_without_audio(tmp_path):
     options = [f"--{name}={value}" for name, value in (TINY | {"treatment": "random"}).items()]
     command = ["train", *options, "--model=linear,mult", "--seed=0", f"--out={tmp_path}"]
@@ -81,15 +257,16 @@ def test_other_systems_stand_in_the_same_table_with_and_without_audio(tmp_path):
     names = ["mult", "mult, audio = 0", "mult, audio = mean", "linear", "linear, audio = 0", "linear, audio = mean"]
     assert [row for row in rows if row in names] == names
     (folder,) = tmp_path.glob("synthetic/mult-*-seed0")
-    result = results.load(folder / "result.json")
-    assert result["system"] == "mult" and set(result["without_audio"]) == {"zero", "mean"}
+    found = result.load(folder / "result.json")
+    assert found.system == "mult" and set(found.without_audio) == {"zero", "mean"}
     predicted = CliRunner().invoke(main, ["predict", str(folder / "model.pt"), "synthetic", "--audio", "mean"])
     scores = [float(line.split(",")[1]) for line in predicted.output.splitlines()[1:]]
-    assert scores == pytest.approx(result["without_audio"]["mean"]["scores"], abs=1e-4)
+    assert scores == pytest.approx(found.without_audio["mean"].scores, abs=1e-4)
     wrong = CliRunner().invoke(main, ["predict", str(folder / "model.pt"), "synthetic", "--audio", "inferred"])
     assert wrong.exit_code == 1 and "this model can do: zero, mean" in wrong.output
 
 
+@pytest.mark.kernel
 def test_the_executed_notebook_shows_its_pictures_with_text_for_them(finished):
     notebook = nbformat.read(finished[1].with_name("train.ipynb"), as_version=4)
     images = [
@@ -99,14 +276,7 @@ def test_the_executed_notebook_shows_its_pictures_with_text_for_them(finished):
     assert all(len(image.metadata["image/png"]["alt"]) > 20 for image in images)
 
 
-def test_another_seed_gets_another_folder_and_another_place_does_not(finished):
-    config, path = finished
-    assert results.run_folder(config) == path.parent
-    assert results.run_folder(dataclasses.replace(config, seed=1)) != path.parent
-    assert results.run_folder(dataclasses.replace(config, lambda_vision=0.5)) != path.parent
-    assert results.run_folder(dataclasses.replace(config, device="cpu")) == path.parent
-
-
+@pytest.mark.kernel
 def test_a_mistyped_parameter_stops_papermill_before_anything_runs(tmp_path):
     with pytest.raises(papermill.PapermillExecutionError, match="unknown parameter 'epoch'; did you mean 'epochs'"):
         papermill.execute_notebook(
@@ -118,13 +288,14 @@ def test_a_mistyped_parameter_stops_papermill_before_anything_runs(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["out.ipynb"]
 
 
+@pytest.mark.kernel
 def test_a_failed_run_keeps_the_notebook_with_the_error_and_no_result(tmp_path):
     config = TrainConfig(**TINY | {"concat": "features"}, out=str(tmp_path))  # unaligned streams cannot be joined so
     with pytest.raises(
         KTNetError, match=r'concat="features": this needs aligned streams(.|\n)*The notebook with the error:'
     ):
         run(config, live=False)
-    folder = results.run_folder(config)
+    folder = run_folder(config)
     assert not (folder / "result.json").exists()
     assert "needs aligned streams" in (folder / "train.ipynb").read_text(encoding="utf-8")
 
@@ -137,20 +308,7 @@ def test_parameters_of_a_notebook_ignore_what_is_no_parameter():
         parameters_from({"lambda_audio": 0.3})
 
 
-def test_the_train_command_compares_variants_and_reuses_the_teacher(tmp_path):
-    options = [f"--{name}={value}" for name, value in TINY.items() if name != "treatment"]
-    arguments = ["train", "--variant", "ours,full,language_vision", "--seed", "3", "--out", str(tmp_path), *options]
-    done = CliRunner().invoke(main, arguments)
-    assert done.exit_code == 0, done.output
-    assert "training median" in done.output
-    for line in ("ours against language_vision: MAE", "ours against full: MAE"):
-        assert line in done.output
-    assert (tmp_path / "comparison-synthetic.png").stat().st_size > 1000
-    folders = sorted(folder.name.split("-")[0] for folder in (tmp_path / "synthetic").iterdir())
-    assert folders == ["full", "language_vision", "ours"]
-    assert not list(tmp_path.glob("synthetic/*/teacher"))  # the full run of the same seed was the teacher
-
-
+@pytest.mark.kernel
 def test_the_predict_command_writes_a_score_for_each_clip(finished, tmp_path):
     """Of the clips that the model's own parameters make, on its own grid: those of the result file."""
     _, path = finished
@@ -159,9 +317,9 @@ def test_the_predict_command_writes_a_score_for_each_clip(finished, tmp_path):
     assert done.exit_code == 0, done.output
     header, *lines = out.read_text(encoding="utf-8").splitlines()
     ids, scores = zip(*(line.split(",") for line in lines), strict=True)
-    expected = results.load(path)["predictions"]
-    assert header == "id,score" and list(ids) == expected["ids"]
-    np.testing.assert_allclose(np.array(scores, float), expected["scores"], atol=1e-4)
+    expected = result.load(path).predictions
+    assert header == "id,score" and list(ids) == expected.ids
+    np.testing.assert_allclose(np.array(scores, float), expected.scores, atol=1e-4)
     nowhere = CliRunner().invoke(main, ["predict", model, "synthetic", "--out", str(tmp_path / "none" / "a.csv")])
     assert nowhere.exit_code == 1 and "there is no folder" in nowhere.output
 
@@ -176,10 +334,10 @@ def test_the_predict_command_writes_a_score_for_each_clip(finished, tmp_path):
         (["train", "--seed", "1,x"], "give whole numbers"),
         (["train", "--seed", ""], "name at least one --model, one --variant and one --seed"),
         (["train", "--model", "mult,rmfn,mfm"], "rmfn, mfm: needs aligned streams; add --aligned"),
-        (["train", "--model", "mult", "--variant", "ours"], "variant 'ours' is ktnet's alone"),
+        (["train", "--model", "mult", "--variant", "ours"], "variant 'ours' exists for ktnet only"),
         (["train", "--model", "molt"], "did you mean 'mult'"),
         (["train", "--teacher", "none.pt"], "--teacher none.pt: no such file"),
-        (["train", "--variant", "ours,vision", "--targets", "audio"], "'audio' is no stream of 'vision'"),
+        (["train", "--variant", "ours,vision", "--targets", "audio"], "'audio' is not a stream of 'vision'"),
         (["train", "--dataset", "mosi-word"], "did you mean 'mosi-words'"),
         (["train", "--dataset", "mosi-words", "--data-from", "nowhere"], "no folder nowhere"),
         (["predict", "none.pt", "synthetic"], "no checkpoint at none.pt"),
@@ -192,40 +350,108 @@ def test_a_wrong_command_line_says_what_is_right(arguments, message):
     assert "Traceback" not in done.output
 
 
-def test_what_is_named_twice_runs_once():
-    assert commands._seeds("0, 1,0,") == [0, 1]
-    assert commands.listed("ours,full,ours") == ["ours", "full"]
+def train(*arguments: object):
+    done = CliRunner().invoke(main, ["train", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
-def test_a_full_run_teaches_ours_of_its_seed_where_it_is_what_ours_would_train_itself():
-    def taught(**changes):
-        full, ours = (TrainConfig(variant=variant, **changes) for variant in ("full", "ours"))
-        first, second = commands._teachers_first([ours, full])
-        assert (first.variant, second.variant) == ("full", "ours")
-        return second.teacher and Path(second.teacher) == results.run_folder(full) / "model.pt"
-
-    assert taught()
-    assert not taught(targets="language")  # a teacher always has every target
-    assert not taught(treatment="random")
-
-
-def test_the_folder_of_a_run_is_named_after_its_data(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "checksum", lambda config: "0")
-
-    def name(dataset):
-        return results.run_folder(TrainConfig(dataset=dataset)).parent
-
-    assert name("synthetic") == Path("runs/synthetic") and name("mosi-words") == Path("runs/mosi-words")
-    for dataset in ("own.h5", "./own.h5", str(tmp_path / "own.h5"), (tmp_path / "own.h5").as_posix()):
-        assert name(dataset) == Path("runs/own")
+def test_the_train_command_compares_variants_and_reuses_the_teacher(tmp_path, instant):
+    shown = train("--variant", "ours,full,language_vision", "--seed", "3", "--out", tmp_path)
+    full, language_vision, ours = instant
+    assert [str(config.system) for config in instant] == ["full", "language_vision", "ours"]
+    assert {config.seed for config in instant} == {3}
+    assert ours.teacher == str(run_folder(full) / "model.pt") and language_vision.teacher == ""
+    assert "Test split of synthetic, 50 clips" in shown and "training median" in shown
+    for line in ("ours against language_vision: MAE", "ours against full: MAE"):
+        assert line in shown
+    assert shown.splitlines()[-3:] == [f"  {run_folder(config)}" for config in instant]
+    assert (tmp_path / "comparison-synthetic.png").stat().st_size > 1000
 
 
-def test_a_killed_notebook_says_why_and_how_to_go_on(tmp_path, monkeypatch):
+def test_the_train_command_compares_emotions_too(tmp_path, instant):
+    shown = train("--variant", "ours,full", "--task", "emotion", "--out", tmp_path)
+    assert "Acc (mean)" in shown and (tmp_path / "comparison-synthetic.png").is_file()
+    assert [config.task for config in instant] == ["emotion", "emotion"]
+
+
+def test_what_is_named_twice_runs_once(tmp_path, instant):
+    train("--model", "ktnet,mult,ktnet", "--variant", "full,ours,auto", "--seed", "0, 1,0,", "--out", tmp_path)
+    assert [(str(config.system), config.seed) for config in instant] == [
+        *[("full", 0), ("full", 1), ("mult", 0), ("mult", 1), ("ours", 0), ("ours", 1)]
+    ]
+
+
+def test_a_full_run_teaches_ours_only_where_ours_would_train_the_same(tmp_path, instant):
+    for options, taught in ((["--targets", "language"], False), (["--treatment", "random"], False), ([], True)):
+        instant.clear()
+        train("--variant", "ours,full", "--out", tmp_path, *options)
+        full, ours = instant
+        assert ours.teacher == (str(run_folder(full) / "model.pt") if taught else "")
+
+
+def test_a_data_set_without_known_hashes_is_built_before_its_runs_are_named(tmp_path, monkeypatch, instant):
+    monkeypatch.chdir(tmp_path)
+    built = []
+
+    def build(name, local=None):
+        built.append((name, local))
+        made = synthetic.make((24, 6, 12)).dataset
+        header = dataclasses.replace(made.header, provenance={"recipe": str(catalogue.ENTRIES[name].recipe)})
+        store.write(f"data/{name}.h5", header, made.splits.items(), progress=False)
+
+    monkeypatch.setattr(catalogue, "build", build)
+    train("--dataset", "mosei", "--data-from", "raw", "--variant", "full")
+    assert set(built) == {("mosei", "raw")} and [config.dataset for config in instant] == ["mosei"]
+
+
+# A run without the notebook
+
+
+@pytest.mark.parametrize("rank", [None, 0, 1])
+def test_only_the_first_process_writes_a_result(rank, tmp_path, monkeypatch):
+    if rank is not None:
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "1")
+    config = TrainConfig(**TINY, out=str(tmp_path))
+    path = train_here(config)
+    assert path == run_folder(config) / "result.json" and path.with_name("model.pt").is_file()
+    assert path.exists() == (rank != 1)
+    if path.exists():
+        found = result.load(path)
+        assert found.config == config and len(found.predictions.ids) == 12
+
+
+def test_the_train_command_under_torchrun_trains_in_each_process(monkeypatch, tmp_path, instant):
+    trained = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(runs, "train_here", trained.append)
+    assert train("--variant", "full,vision", "--seed", "0,1", "--out", tmp_path) == ""
+    assert [(config.variant, config.seed) for config in trained] == [
+        *[("full", 0), ("full", 1), ("vision", 0), ("vision", 1)]
+    ]
+    assert not instant and not any(tmp_path.iterdir())
+
+
+@pytest.mark.kernel
+def test_the_notebook_and_this_process_give_the_same_result(finished, tmp_path):
+    config, path = finished
+    here, there = (result.load(found) for found in (train_here(dataclasses.replace(config, out=str(tmp_path))), path))
+    np.testing.assert_allclose(here.scores, there.scores, atol=1e-5)
+    assert here.metrics["test"] == pytest.approx(there.metrics["test"], abs=1e-5) and here.key == there.key
+
+
+# How a run ends
+
+
+def test_a_killed_notebook_says_why_and_how_to_resume(tmp_path, monkeypatch):
     def killed(*_, **__):
         raise DeadKernelError("Kernel died")
 
     monkeypatch.setattr(papermill, "execute_notebook", killed)
-    with pytest.raises(KTNetError, match=r"was killed, most likely for want of memory: lower batch_size(.|\n)*goes on"):
+    with pytest.raises(
+        KTNetError, match=r"was killed, probably because memory ran out: lower batch_size(.|\n)*resumes"
+    ):
         run(TrainConfig(**TINY, out=str(tmp_path)), live=False)
 
 
@@ -238,6 +464,7 @@ def test_ctrl_c_in_the_notebook_is_ctrl_c_here(tmp_path, monkeypatch):
         run(TrainConfig(**TINY, out=str(tmp_path)), live=False)
 
 
+@pytest.mark.kernel
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to a process group")
 def test_ctrl_c_stops_in_the_middle_without_a_traceback_and_keeps_the_checkpoint(tmp_path):
     options = [f"--{name}={value}" for name, value in (TINY | {"epochs": 100_000, "treatment": "random"}).items()]
@@ -252,83 +479,11 @@ def test_ctrl_c_stops_in_the_middle_without_a_traceback_and_keeps_the_checkpoint
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 130
-    assert "Traceback" not in said and "Stopped. The same command goes on where it can." in said
+    assert "Traceback" not in said and "Stopped. The same command resumes where it can." in said
     (folder,) = (tmp_path / "synthetic").iterdir()
     assert {file.name for file in folder.iterdir()} - {"last.pt.partial"} == {"last.pt", "train.ipynb", ".lock"}
 
 
-def fake(variant: str, seed: int, error: float, **changes) -> dict:
-    rng = np.random.default_rng(seed)
-    targets = np.linspace(-3, 3, 50)
-    scores = targets + error * rng.normal(size=50)
-    result = {
-        "system": variant,
-        "parameters": {"model": "ktnet", "variant": variant, "seed": seed},
-        "model_parameters": 1234,
-        "dataset": {"checksum": "x", "task": "sentiment", "name": "d", "clips": {"test": 50}},
-        "metrics": {
-            "test": {name: 0.5 for name in report.MAIN["sentiment"]} | {"mae": float(np.abs(scores - targets).mean())}
-        },
-        "baselines": {"training median": {"mae": 1.5, "corr": None}},
-        "predictions": {"ids": [str(i) for i in range(50)], "targets": targets.tolist(), "scores": scores.tolist()},
-        "without_audio": {},
-    }
-    return result | changes
-
-
-def test_every_way_to_do_without_audio_is_a_row_below_its_system():
-    zero, mean = (
-        {"metrics": fake("full", 0, e)["metrics"]["test"], "scores": fake("full", 0, e)["predictions"]["scores"]}
-        for e in (0.8, 0.9)
-    )
-    runs = [
-        fake("full", 0, 0.1, system="mult", parameters={"model": "mult", "variant": "full", "seed": 0}),
-        fake("ours", 0, 0.2),
-        fake("full", 0, 0.1, without_audio={"zero": zero, "mean": mean}),
-    ]
-    assert list(report.rows(runs)) == ["full", "full, audio = 0", "full, audio = mean", "ours", "mult"]
-    lines = report.table(runs).splitlines()
-    assert lines[0].endswith("parameters") and lines[1].endswith("1,234") and lines[2].startswith("full, audio = 0 ")
-    assert report.intervals(runs, "mae")["full, audio = mean"].mean == mean["metrics"]["mae"]
-    about = report.differences(runs)
-    assert [sentence.split(":")[0] for sentence in about] == [
-        f"ours against {other}" for other in ("full", "full, audio = 0", "full, audio = mean")
-    ]
-
-
-def test_the_report_pairs_seeds_and_tells_chance_from_difference():
-    runs = [fake(v, s, e) for s in range(3) for v, e in (("ours", 0.2), ("language_vision", 1.0), ("full", 0.2))]
-    better, same = report.differences(runs)
-    assert better.startswith("ours against language_vision: MAE -0.") and better.endswith("3 seeds, 50 clips): better")
-    assert same.startswith("ours against full: MAE +0.000") and "tell from chance" in same
-    lone = report.differences(runs[:3])
-    assert all(
-        "1 seed, 50 clips" in sentence and sentence.endswith("other seeds may say otherwise") for sentence in lone
-    )
-    mean, low, high, count = report.intervals(runs, "mae")["language_vision"]
-    assert low < mean < high and count == 3
-    assert "training median" in report.table(runs)
-
-
-def test_results_of_different_data_are_not_put_in_one_table():
-    other = fake("full", 0, 0.1, dataset={"checksum": "y", "task": "sentiment", "name": "d", "clips": {"test": 50}})
-    with pytest.raises(DataError, match="different data sets"):
-        report.table([fake("ours", 0, 0.1), other])
-
-
-def test_a_result_file_is_whole_or_refused(tmp_path):
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        results.save(tmp_path / "r.json", {"mae": float("nan")})
-    assert not any(tmp_path.iterdir())
-    with pytest.raises(DataError, match="cannot write the result"):
-        results.save(tmp_path / "none" / "r.json", {})
-    (tmp_path / "r.json").write_text(json.dumps({"format": 99}), encoding="utf-8")
-    with pytest.raises(DataError, match="is not a result file of ktnet-lite, format 2"):
-        results.load(tmp_path / "r.json")
-    with pytest.raises(DataError, match="cannot be read as a result file"):
-        results.load(tmp_path / "absent.json")
-
-
 def test_a_missing_notebook_is_explained():
     with pytest.raises(KTNetError, match="no experiment notebook 'trian'"):
-        experiments.notebook_path("trian")
+        notebook.notebook_path("trian")
