@@ -1,11 +1,11 @@
-"""Execute the course's notebooks in place, those whose outputs are older than their code or the package's.
+"""Execute the course's notebooks in place, by default those whose outputs are out of date.
 
     python notebooks/execute.py                    # what is out of date
     python notebooks/execute.py --all
     python notebooks/execute.py notebooks/02_encoders.ipynb
 
-What a notebook's outputs were made from is written into its metadata as a digest of its code cells and of the package
-modules that it reaches, without comments and docstrings: `make test` fails when they are out of date.
+Outputs are out of date when the notebook's code cells, or the package modules that they reach, have changed, other than
+in comments and docstrings. The metadata of a notebook holds a digest of both; `make test` compares it.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def course() -> list[Path]:
-    """The course's notebooks, in order."""
+    """List the course's notebooks, in order."""
     return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 
 def module_path(name: str) -> Path | None:
-    """The file of a module of the package; None for a name that is none."""
+    """Find the file of a package module; None if no module has this name."""
     path = ROOT.joinpath(*name.split("."))
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Names of package modules that a piece of code imports, anywhere in it."""
+    """Yield the names of the package modules that code imports, in functions and for type checkers too."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE:
             yield node.module
@@ -53,7 +53,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def meaning(source: str) -> str:
-    """Code without what changes no output: comments, layout, docstrings."""
+    """Return code without comments, layout and docstrings, which change no output."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False):
@@ -62,37 +62,44 @@ def meaning(source: str) -> str:
 
 
 def code_of(notebook: nbformat.NotebookNode) -> str:
-    """All code cells as one source, notebook magics left out."""
+    """Join all code cells, without magics."""
     lines = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code").splitlines()
     return "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
 
 
-def digest(path: Path) -> str:
-    """What the outputs of a notebook depend on: its code, and every package module that it reaches."""
-    notebook = nbformat.read(path, as_version=4)
-    code = code_of(notebook)
-    sources, waiting = {}, set(imported(ast.parse(code)))
+def reached(code: str) -> dict[Path, str]:
+    """Return the source of every package module that code imports, directly or through another module.
+
+    The package itself imports its public names lazily; they count through its imports for type checkers.
+    """
+    sources: dict[Path, str] = {}
+    waiting = set(imported(ast.parse(code)))
     while waiting:
         file = module_path(waiting.pop())
         if file is not None and file not in sources:
-            source = file.read_text(encoding="utf-8")
-            sources[file] = meaning(source)
-            waiting |= set(imported(ast.parse(source)))
-    found = [sources[file] for file in sorted(sources)]
-    return hashlib.sha256("\0".join([meaning(code), *found]).encode()).hexdigest()
+            sources[file] = file.read_text(encoding="utf-8")
+            waiting |= set(imported(ast.parse(sources[file])))
+    return sources
+
+
+def digest(path: Path) -> str:
+    """Compute the digest of what the outputs of a notebook depend on: its code and the modules that it reaches."""
+    code = code_of(nbformat.read(path, as_version=4))
+    modules = [meaning(source) for _, source in sorted(reached(code).items())]
+    return hashlib.sha256("\0".join([meaning(code), *modules]).encode()).hexdigest()
 
 
 def is_current(path: Path) -> bool:
-    """Whether the outputs were made from the code as it is."""
+    """Tell whether the outputs of a notebook come from the present code."""
     return nbformat.read(path, as_version=4).metadata.get(PACKAGE, {}).get("made_from") == digest(path)
 
 
 def execute(path: Path) -> float:
-    """Run a notebook from the top and write it back; seconds."""
+    """Run a notebook from the top and write it back; return the seconds."""
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
     client = NotebookClient(notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}})
-    client.extra_arguments = ["--IPKernelApp.log_level=ERROR"]  # not a warning about open ports
+    client.extra_arguments = ["--IPKernelApp.log_level=ERROR"]  # no warning about open ports
     try:
         client.execute()
     except CellExecutionError as error:
@@ -115,10 +122,10 @@ def execute(path: Path) -> float:
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--all", "everything", is_flag=True, help="those that are up to date too")
+@click.option("--all", "everything", is_flag=True, help="also those that are up to date")
 def main(paths: tuple[Path, ...], everything: bool) -> None:
-    """Execute notebooks in place: PATHS, or what is out of date, two at once."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # numbers do not depend on the machine's cores, and two fit on two
+    """Execute notebooks in place, two at once: PATHS, or those that are out of date."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # so that numbers do not depend on the cores
     chosen = [path.resolve() for path in paths] or [path for path in course() if everything or not is_current(path)]
     with ProcessPoolExecutor(max_workers=2) as pool:
         running = {path: pool.submit(execute, path) for path in chosen}

@@ -151,7 +151,6 @@ if __name__ == "__main__":
     for name in sorted(floor, key=lambda name: (floor[name], name)):
         print(f"{floor[name]:2}  {name:12} {', '.join(sorted(graph[name], key=floor.get))}")
     longest = max(MODULES, key=lambda name: len(lines(MODULES[name])))
-    print(
-        f"{len(floor)} rooms on {1 + max(floor.values())} floors; {core():,} lines without course and data and blank ones"
-    )
+    print(f"{len(floor)} rooms on {1 + max(floor.values())} floors")
+    print(f"{core():,} lines without course, data and blank lines")
     print(f"longest module: {longest}, {len(lines(MODULES[longest]))} lines")

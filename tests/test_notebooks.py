@@ -142,17 +142,18 @@ def test_the_digest_changes_with_code_that_is_reached_and_with_nothing_else(tmp_
 
     first = digest()
     assert digest(other="z = 4\n") == first == digest(far='"""Text."""\n\ny = 2  # two\n')
-    assert (
-        len(
-            {
-                first,
-                digest(far="y = 3\n"),
-                digest(near="from ktnet_lite import far\nx = 2\n"),
-                digest("import ktnet_lite.near\nx"),
-            }
-        )
-        == 4
+    changed = (
+        digest(far="y = 3\n"),
+        digest(near="from ktnet_lite import far\nx = 2\n"),
+        digest("import ktnet_lite.near\nx"),
     )
+    assert len({first, *changed}) == 4
+
+
+def test_the_names_that_the_package_imports_lazily_are_reached():
+    files = {path.relative_to(execute.ROOT).as_posix() for path in execute.reached("import ktnet_lite as kt")}
+    modules = {"model.ktnet", "training.loop", "training.evaluation", "training.build", "config", "data.synthetic"}
+    assert {f"ktnet_lite/{module.replace('.', '/')}.py" for module in modules} <= files
 
 
 BROKEN = {  # what is changed in chapter 2, up to its attention, and the cells that must fail then
@@ -163,6 +164,7 @@ BROKEN = {  # what is changed in chapter 2, up to its attention, and the cells t
 
 
 @pytest.mark.parametrize("what", BROKEN)
+@pytest.mark.kernel
 def test_a_broken_notebook_fails(what, tmp_path):
     """A lesson that no longer holds, or an output that is no longer what the page shows, and `make test` says so."""
     old, new, failures = BROKEN[what]
