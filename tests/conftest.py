@@ -1,10 +1,11 @@
-"""Fixtures that several test files share."""
+"""Shared fixtures, and the guard that keeps the test markers right."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,36 @@ from filelock import FileLock
 from chromium import launch
 
 ROOT = Path(__file__).resolve().parents[1]
+OUTSIDE = ("process", "kernel", "browser")
+MARKED_BY_FIXTURE = {"book_build": "process", "site": "process", "browser": "browser"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use the built book or the browser."""
+    for item in items:
+        for name in MARKED_BY_FIXTURE.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARKED_BY_FIXTURE[name])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item):
+    """Let only marked tests, with their fixtures of any scope, start a process."""
+    if not isinstance(item, pytest.Function) or any(map(item.get_closest_marker, OUTSIDE)):
+        return (yield)
+
+    message = "this test starts a process: mark it with pytest.mark.process, kernel or browser (see CONTRIBUTING.md)"
+
+    def refuse_command(*_, **__):
+        pytest.fail(message)
+
+    def refuse_worker(*_, **__):  # an ordinary error, since Dask starts its workers in a thread and waits for it
+        raise RuntimeError(message)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", refuse_command)
+        patch.setattr(subprocess.Popen, "__del__", lambda *_: None)  # it asks for what __init__ would have set
+        patch.setattr(BaseProcess, "start", refuse_worker)
+        return (yield)
 
 
 @pytest.fixture(scope="session")

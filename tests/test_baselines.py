@@ -108,6 +108,7 @@ def test_gradients_reach_every_parameter(name, aligned):
 
 @pytest.mark.parametrize("loss", ["l1", "emotion"])
 @pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.slow
 def test_it_overfits_a_single_batch(name, loss):
     aligned = not BASELINES[name].ctc
     batch = make_batch(ALIGNED if aligned else ENOUGH, "emotion" if loss == "emotion" else "sentiment")

@@ -115,6 +115,7 @@ def test_random_clips_are_mosi_like():
     assert lengths.max() <= 50
 
 
+@pytest.mark.process
 def test_script_prints_and_writes_its_figures(tmp_path):
     path = tmp_path / "step.json"
     command = [sys.executable, ROOT / "benchmarks/step.py", "--shape", "tiny", "--repeats", "1", "--json", path]
@@ -161,6 +162,7 @@ def test_byte_dropout_at_its_edges():
     assert torch.equal(Dropout(0.5).train()(x), y)
 
 
+@pytest.mark.process
 def test_the_systems_are_measured_beside_ktnet(tmp_path):
     path = tmp_path / "systems.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "systems.py"), "--shape", "tiny", "--repeats", "1"]

@@ -6,6 +6,7 @@ import pytest
 
 from chromium import launch, serve
 
+pytestmark = pytest.mark.browser
 STATE = """async () => {
     if (!document.querySelector('.math')) return null;
     await MathJax.startup.promise;

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8")
@@ -56,6 +57,7 @@ def test_a_chapter_takes_less_than_the_time_that_the_page_says():
         assert nbformat.read(path, as_version=4).metadata.ktnet_lite.seconds < 4 * 60, path.name
 
 
+@pytest.mark.process
 def test_the_command_for_a_handout_takes_solutions_and_outputs_out(tmp_path):
     (command,) = re.findall(r"^```bash\n(jupyter nbconvert.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     words = shlex.split(command.replace("\\\n", " ").replace(" handout ", f" {shlex.quote(tmp_path.as_posix())} "))

@@ -89,6 +89,7 @@ def r2(numbers: dict[str, float], source: str) -> float:
 
 
 @pytest.mark.parametrize("variant", ["language_vision", "ours"])
+@pytest.mark.slow
 def test_an_exported_model_says_what_torch_says_for_any_lengths(variant, tmp_path):
     module = Predictor(make_model(variant, "l1", layers=1)).eval()
     export(module, DIMS, tmp_path / "model.onnx")
@@ -108,6 +109,7 @@ def test_an_exported_model_says_what_torch_says_for_any_lengths(variant, tmp_pat
             torch.testing.assert_close(found, value, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_exported_consistency_is_eq_1_and_its_yardstick(tmp_path):
     torch.manual_seed(0)
     encoder = shaken(ModalityEncoder(DIMS["audio"], **SIZE | {"layers": 1}))
@@ -152,6 +154,7 @@ def test_making_writes_everything_that_the_page_and_these_tests_read(tmp_path, m
 # The files that the page loads.
 
 
+@pytest.mark.slow
 def test_the_shipped_models_say_what_torch_said_in_every_state(sessions):
     assert {entry["clip"] for entry in REFERENCE} == set(CLIPS)
     assert len(REFERENCE) == len(CLIPS) * len(make.settings())

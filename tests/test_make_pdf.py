@@ -61,6 +61,7 @@ def test_every_picture_and_style_is_a_file(select):
     assert not [address for address in addresses if not address.startswith("file:///")]
 
 
+@pytest.mark.browser
 def test_it_prints_with_page_numbers_links_and_all_fonts(document, tmp_path):
     with launch():
         pass  # skips where there is no Chromium

@@ -185,12 +185,14 @@ def test_ci_runs_the_test_command_of_the_readme():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS; README shows Windows the plain commands")
+@pytest.mark.process
 def test_make_help_shows_every_target_and_is_the_default():
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert {target for target in TARGETS if re.search(rf"^  {target} ", shown, re.MULTILINE)} == TARGETS
 
 
 @pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS; README shows Windows the plain commands")
+@pytest.mark.process
 def test_make_says_what_to_do_when_python_is_too_old(tmp_path):
     old = tmp_path / "python-old"
     old.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
@@ -203,6 +205,7 @@ def test_make_says_what_to_do_when_python_is_too_old(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS; README shows Windows the plain commands")
+@pytest.mark.process
 def test_make_train_passes_its_variables_on(tmp_path):
     plain = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
 

@@ -44,6 +44,7 @@ def test_each_says_what_was_trained_on_what_and_where(results):
         assert len(run.curves) == (1 if config.model in ("linear", "constant") else config.epochs)
 
 
+@pytest.mark.slow
 def test_metrics_are_those_of_the_predictions(results):
     for path, run in zip(results["path"], results["result"], strict=True):
         tests = run.tests if run.seed == 0 else {run.config.system: run.tests[run.config.system]}
@@ -57,6 +58,7 @@ def test_metrics_are_those_of_the_predictions(results):
                 assert stored[name] == pytest.approx(value, abs=one_clip), (path, system, name)
 
 
+@pytest.mark.slow
 def test_synthetic_data_is_still_what_they_were_trained_on(results):
     """One check for each data set: the same parameters generate the same numbers, whatever the versions."""
     synthetic = results[results["data"] == "synthetic"].drop_duplicates("checksum")

@@ -32,6 +32,7 @@ def test_a_job_asks_for_what_was_said_and_trains_one_at_a_time():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the stand-in is a shell script")
+@pytest.mark.process
 def test_the_script_trains_on_the_worker_that_it_submits(tmp_path):
     grid = GRID.replace("  Full: {variant: full}\n  Ours: {variant: ours}", "  Floor: {model: constant}")
     (tmp_path / "floor.yaml").write_text(grid[: grid.index("compare:")], encoding="utf-8")

@@ -148,6 +148,7 @@ def test_the_voice_says_at_the_moment_of_a_word_what_the_word_says():
 
 
 @pytest.mark.parametrize(("redundancy", "audio_noise"), [(0.0, 0.5), (0.3, 0.0), (0.7, 0.5), (1.0, 0.0), (1.0, 1.0)])
+@pytest.mark.slow
 def test_what_is_heard_has_the_stated_variance_and_shared_part(redundancy, audio_noise):
     """The regression of what is heard on z_L and z_V: its weights and what it leaves, against the closed form."""
     factors = synthetic.make((4000, 1, 1), redundancy, audio_noise).factors["train"]
@@ -158,6 +159,7 @@ def test_what_is_heard_has_the_stated_variance_and_shared_part(redundancy, audio
     assert left == pytest.approx(1 - redundancy + audio_noise**2, rel=0.08, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_redundancy_lets_words_and_face_predict_the_voice():
     found = []
     for redundancy in (0.0, 0.5, 1.0):
@@ -178,6 +180,7 @@ def test_redundancy_takes_from_audio_what_it_alone_says():
     assert gains[2] == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_laughter_lowers_what_the_real_audio_tells_and_leaves_the_rest_alone():
     heard, seen = [], []
     for audio_noise in (0.0, 0.5, 2.0):
@@ -206,6 +209,7 @@ def test_ceiling_by_hand():
 
 
 @pytest.mark.parametrize("redundancy", [0.0, 0.7, 1.0])
+@pytest.mark.slow
 def test_ceiling_leaves_the_stated_error(redundancy):
     """Everything observed, no laughter: the label noise alone is left, and its mean absolute value is known."""
     data = synthetic.make((1, 1, 4000), redundancy, audio_noise=0.0)
@@ -216,6 +220,7 @@ def test_ceiling_leaves_the_stated_error(redundancy):
 
 
 @pytest.mark.parametrize("redundancy", [0.0, 0.7, 1.0])
+@pytest.mark.slow
 def test_ceiling_is_monotone_in_what_is_observed(redundancy):
     data = synthetic.make((1, 1, 4000), redundancy)
     truth = data.dataset["test"].targets

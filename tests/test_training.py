@@ -83,6 +83,7 @@ def test_every_treatment_trains_and_reports_the_transfer(data, treatment):
     assert entry["loss"] == pytest.approx(total, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_naive_reading_of_eq_1_shrinks_f_a_and_the_treatments_do_not(data):
     """With gradients through both sides f_A loses its spread, and the error falls with it: a low error means little."""
     last = {}
@@ -303,6 +304,7 @@ def test_bf16_autocast_trains_on_the_cpu(data):
     assert run.history[-1]["loss"] < run.history[0]["loss"]
 
 
+@pytest.mark.process
 def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
     """torchrun with two gloo processes: the same weights as one process, though the shards hold unequal steps.
 

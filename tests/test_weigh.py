@@ -13,6 +13,8 @@ pytest.importorskip("playwright", reason="pip install playwright")
 
 import weigh  # noqa: E402
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module", autouse=True)
 def chromium():

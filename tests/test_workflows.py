@@ -37,11 +37,13 @@ def test_there_are_the_four_workflows():
     assert list(WORKFLOWS) == ["book.yml", "colab.yml", "newest.yml", "tests.yml"]
 
 
+@pytest.mark.process
 def test_workflows_fit_the_schema_of_github():
     done = fits("github-workflows", *FOLDER.glob("*.yml"))
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.process
 def test_the_linter_finds_nothing_to_say():
     done = run("zizmor", "--offline", "--pedantic", FOLDER)
     assert done.returncode == 0 and "No findings" in done.stdout, done.stdout
@@ -56,6 +58,7 @@ def test_the_linter_finds_nothing_to_say():
         ("run: make test", "run: echo ${{ github.event.pull_request.title }}"),
     ],
 )
+@pytest.mark.process
 def test_the_linter_finds_what_is_unsafe(old, new, tmp_path):
     planted = re.sub(old if isinstance(old, re.Pattern) else re.escape(old), new, TEXTS["tests.yml"])
     assert planted != TEXTS["tests.yml"]
@@ -98,6 +101,7 @@ def test_the_branch_is_the_books():
     assert f"refs/heads/{branch}'" in WORKFLOWS["book.yml"]["jobs"]["deploy"]["if"]
 
 
+@pytest.mark.process
 def test_the_citation_file_fits_its_schema_and_names_this_version():
     path = ROOT / "CITATION.cff"
     done = fits("citation-file-format", path)
@@ -105,6 +109,7 @@ def test_the_citation_file_fits_its_schema_and_names_this_version():
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["version"] == ktnet_lite.__version__
 
 
+@pytest.mark.process
 def test_a_citation_file_without_authors_does_not_fit(tmp_path):
     path = tmp_path / "CITATION.cff"
     path.write_text("cff-version: 1.2.0\ntitle: x\nmessage: y\n", encoding="utf-8")
