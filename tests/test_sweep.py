@@ -1,8 +1,9 @@
-"""Sweeps: each training once, failures kept, and nothing lost when a worker or the whole sweep is killed."""
+"""Sweeps: each run once, failures kept, and nothing lost when a worker or the whole sweep is killed."""
 
 import dataclasses
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,18 +11,22 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
+import papermill
 import psutil
 import pytest
 from click.testing import CliRunner
 from distributed import Client, LocalCluster
 
+from ktnet_lite import threads
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.experiments import notebook as experiments
-from ktnet_lite.experiments import result as results
-from ktnet_lite.experiments import sweep
+from ktnet_lite.experiments import notebook, result, sweep
 from ktnet_lite.experiments.estimate import START, Estimate
+from ktnet_lite.experiments.plan import Job, missing, only, plan
+from ktnet_lite.experiments.runs import run_folder
 from ktnet_lite.training.runtime import choose_device
+from made import HARDWARE, make_result
 
 SIZE = {"clips": 24, "epochs": 4, "dim": 8, "heads": 2, "layers": 1, "grid": 6}
 GRID = f"""\
@@ -46,11 +51,11 @@ def config(**changes) -> TrainConfig:
     return TrainConfig(**SIZE | changes)
 
 
-def systems(jobs: list[sweep.Job]) -> list[str]:
+def systems(jobs: list[Job]) -> list[str]:
     return [f"{job.config.system} {job.config.seed}" for job in jobs]
 
 
-def made(out: Path) -> dict[str, tuple[int, int]]:
+def written(out: Path) -> dict[str, tuple[int, int]]:
     """Every result file below a folder; another writing of it is another value."""
     found = {path: path.stat() for path in out.glob("*/*/result.json")}
     return {path.parent.name: (stat.st_ino, stat.st_mtime_ns) for path, stat in found.items()}
@@ -58,8 +63,8 @@ def made(out: Path) -> dict[str, tuple[int, int]]:
 
 def numbers(out: Path) -> dict[str, tuple]:
     """What was computed, without the times."""
-    loaded = {path.parent.name: results.load(path) for path in out.glob("*/*/result.json")}
-    return {name: (r["metrics"], r["predictions"], r["without_audio"], r["best_epoch"]) for name, r in loaded.items()}
+    loaded = {path.parent.name: result.load(path) for path in out.glob("*/*/result.json")}
+    return {name: (r.metrics, r.predictions, r.without_audio, r.best_epoch) for name, r in loaded.items()}
 
 
 def tables(page: Path) -> list[str]:
@@ -67,7 +72,7 @@ def tables(page: Path) -> list[str]:
 
 
 def reproduce(out: Path, **options) -> subprocess.Popen:
-    """``ktnet-lite reproduce`` of the tiny grid, as a process of its own."""
+    """Start ``ktnet-lite reproduce`` of the tiny grid as a process."""
     grid = out.parent / "tiny.yaml"
     grid.write_text(options.pop("grid", GRID), encoding="utf-8")
     command = [sys.executable, "-m", "ktnet_lite", "reproduce", grid, "--seeds", "1", "--out", out]
@@ -76,17 +81,17 @@ def reproduce(out: Path, **options) -> subprocess.Popen:
 
 
 def wait_for(found, process: subprocess.Popen | None = None):
-    """What ``found`` gives, as soon as that is something."""
+    """Return what ``found`` returns, once that is something."""
     end = time.monotonic() + 300
-    while not (result := found()):
+    while not (seen := found()):
         assert time.monotonic() < end, "it did not come"
         assert process is None or process.poll() is None, process.communicate()[1].decode()
         time.sleep(0.05)
-    return result
+    return seen
 
 
 def in_training(out: Path, system: str) -> list[Path]:
-    """Folders where a first epoch is over, and the result is not there."""
+    """Folders with a finished epoch and without a result."""
     found = (path.parent for path in out.glob(f"*/{system}-*/last.pt"))
     return [folder for folder in found if not (folder / "result.json").exists()]
 
@@ -96,83 +101,135 @@ def unbroken(tmp_path_factory):
     """Both rows in one sweep, beside a teacher that fails: (folder, jobs, failures)."""
     out = tmp_path_factory.mktemp("sweep") / "runs"
     where = {"out": str(out)}
-    jobs = sweep.plan([config(learning_rate=1e30, **where), config(**where), config(variant="full", **where)])
+    jobs = plan([config(learning_rate=1e30, **where), config(**where), config(variant="full", **where)])
     return out, jobs, sweep.run(jobs, progress=False)
 
 
-def test_a_plan_has_each_training_once_and_teachers_first():
+def test_a_plan_has_each_run_once_and_teachers_first():
     ours = [config(seed=seed, lambda_vision=weight) for seed in (0, 1) for weight in (1.0, 0.1)]
-    jobs = sweep.plan([*ours, config(variant="full"), *ours, config(variant="language")])
+    jobs = plan([*ours, config(variant="full"), *ours, config(variant="language")])
     assert systems(jobs) == ["full 0", "ours 0", "ours 0", "full 1", "ours 1", "ours 1", "language 0"]
-    first, *pupils = jobs[:3]
-    assert first.teacher is None
-    for pupil in pupils:
-        assert pupil.teacher == first.folder
-        assert pupil.config.teacher == str(first.folder / "model.pt")
+    first, *students = jobs[:3]
+    assert first.teacher is None and first.config == ours[0].taught_by
+    for student in students:
+        assert student.teacher == first.folder
+        assert student.config.teacher == str(first.folder / "model.pt")
 
 
 def test_a_plan_has_no_teacher_where_none_is_needed_or_one_is_named():
     named = config(teacher="mine.pt")
-    jobs = sweep.plan([config(treatment="random"), config(treatment="joint"), named, config(model="mult")])
+    jobs = plan([config(treatment="random"), config(treatment="joint"), named, config(model="mult")])
     assert systems(jobs) == ["ours 0", "ours 0", "ours 0", "mult 0"]
     assert [job.teacher for job in jobs] == [None] * 4
     assert jobs[2].config == named
 
 
 def test_another_width_needs_another_teacher():
-    jobs = sweep.plan([config(), config(dim=16), config(targets="language")])
+    jobs = plan([config(), config(dim=16), config(targets="language")])
     assert systems(jobs) == ["full 0", "ours 0", "full 0", "ours 0", "ours 0"]
     assert jobs[4].teacher == jobs[0].folder
 
 
-def test_what_is_missing_runs_and_a_failure_stops_only_its_pupils(unbroken):
+def test_planned_alone_ours_has_a_teacher_only_among_these_runs():
+    ours, full = config(), config(variant="full")
+    first, second = only([ours, full])
+    assert (first.config, second.teacher) == (full, first.folder)
+    assert second.config.teacher == str(first.folder / "model.pt")
+    (alone,) = only([ours])
+    assert (alone.config, alone.teacher) == (ours, None), "it trains its own"
+    assert [job.teacher for job in only([config(variant="full", dim=16), ours])] == [None, None]
+
+
+@pytest.mark.kernel
+def test_what_is_missing_runs_and_a_failure_stops_only_its_students(unbroken):
     _, jobs, failures = unbroken
     assert systems(jobs) == ["full 0", "ours 0", "full 0", "ours 0"]
-    failed, pupil, full, ours = jobs
-    assert failures.keys() == {failed.folder, pupil.folder}
+    failed, student, full, ours = jobs
+    assert failures.keys() == {failed.folder, student.folder}
     assert "the model diverged" in failures[failed.folder]
-    assert failures[pupil.folder] == f"the teacher that it needs failed: {failed.folder}"
+    assert failures[student.folder] == f"the teacher that this run needs failed: {failed.folder}"
     assert "the model diverged" in (failed.folder / "train.ipynb").read_text(encoding="utf-8")
-    assert not failed.done and not pupil.folder.exists()
+    assert not failed.done and not student.folder.exists()
     assert full.done and ours.done
     assert not (ours.folder / "teacher").exists()
-    assert results.load(ours.folder / "result.json")["parameters"]["teacher"] == str(full.folder / "model.pt")
+    assert result.load(ours.folder / "result.json").config.teacher == str(full.folder / "model.pt")
 
 
+@pytest.mark.kernel
 def test_a_second_sweep_runs_the_failed_alone(unbroken):
     out, jobs, failures = unbroken
-    before, notebook = made(out), (jobs[0].folder / "train.ipynb").stat().st_mtime_ns
+    before, notebook = written(out), (jobs[0].folder / "train.ipynb").stat().st_mtime_ns
     assert sweep.run(jobs, progress=False) == failures
-    assert made(out) == before
+    assert written(out) == before
     assert (jobs[0].folder / "train.ipynb").stat().st_mtime_ns > notebook
 
 
-def test_where_all_is_done_no_worker_is_started(unbroken, monkeypatch):
+@pytest.fixture
+def all_done(tmp_path, monkeypatch) -> tuple[list[str], Path]:
+    """``ktnet-lite reproduce`` of the tiny grid, two finished seeds of it, and no workers."""
     monkeypatch.setattr(sweep, "LocalCluster", None)
-    assert sweep.run(unbroken[1][2:]) == {}
-
-
-def test_a_dry_run_shows_what_would_run_and_how_long(unbroken, tmp_path):
-    out, before = unbroken[0], made(unbroken[0])
     (tmp_path / "tiny.yaml").write_text(GRID, encoding="utf-8")
-    command = ["reproduce", str(tmp_path / "tiny.yaml"), "--dry-run", "--seeds", "2", "--out"]
-    shown = CliRunner().invoke(main, [*command, str(out), "--jobs", "2"])
+    out = tmp_path / "runs"
+    for job in plan(config(seed=seed, out=str(out)) for seed in (0, 1)):
+        make_result(job.config, curves=[{"seconds": 7.0}] * 4).save(job.folder / "result.json")
+    return ["reproduce", str(tmp_path / "tiny.yaml"), "--out", str(out)], out
+
+
+def test_where_all_is_done_no_worker_is_started(all_done, tmp_path):
+    command, out = all_done
+    before = written(out)
+    shown = CliRunner().invoke(main, [*command, "--seeds", "2", "--publish", str(tmp_path / "shared")])
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.startswith("# A tiny table") and shown.output.endswith(f"This page: {out / 'tiny.md'}\n")
+    assert (out / "tiny.md").read_text(encoding="utf-8") in shown.output and len(tables(out / "tiny.md")) == 8
+    assert written(out) == before and len(before) == 4
+    shared = {path.name.removesuffix(".result.json") for path in result.find([tmp_path / "shared"])}
+    assert shared == before.keys()
+
+
+def test_a_finished_run_under_another_key_is_not_trained_again(all_done):
+    _, out = all_done
+    for path in result.find([out]):
+        path.parent.rename(re.sub(r"-[0-9a-f]{8}-", "-0ld0ld00-", str(path.parent)))
+    jobs = plan([config(out=str(out))])
+    assert all("0ld0ld00" in job.folder.name and job.done for job in jobs) and sweep.run(jobs) == {}
+
+
+def test_a_dry_run_shows_what_would_run_and_how_long(all_done):
+    command, out = all_done
+    before = written(out)
+    shown = CliRunner().invoke(main, [*command, "--dry-run", "--seeds", "3", "--jobs", "2", "--device", "cpu"])
     assert shown.exit_code == 0, shown.output
     lines = shown.output.splitlines()
     assert [line.split("-")[0] for line in lines[1:3]] == ["synthetic/full", "synthetic/ours"]
-    assert all("seed1" in line and float(line.split()[1]) >= START and "clips 24" in line for line in lines[1:3])
-    assert lines[-1].startswith("4 trainings, 2 done, 2 to do, about ") and lines[-1].endswith(" with --jobs 2")
-    assert made(out) == before and not list(out.glob("*/*-seed1"))
+    assert all("seed2" in line and "clips 24" in line and "dim 8" in line for line in lines[1:3])
+    assert [float(line.split()[1]) for line in lines[1:3]] == [START + 4 * 7.0] * 2
+    assert lines[-1] == "6 runs, 4 done, 2 to do, about 1 min with --jobs 2"
+    assert written(out) == before and not list(out.glob("*/*-seed2"))
+
+
+def test_a_failed_run_is_named_and_the_rest_is_shown(all_done, monkeypatch):
+    command, _ = all_done
+
+    def fail(jobs, **_):
+        return {job.folder: "it broke\nin a cell" for job in missing(jobs)}
+
+    monkeypatch.setattr(sweep, "run", fail)
+    shown = CliRunner().invoke(main, [*command, "--seeds", "3"])
+    assert shown.exit_code == 1
+    assert "2 of 6 runs failed:" in shown.output and shown.output.count(": it broke\n") == 2
+    assert "in a cell" not in shown.output and "4 runs on x86_64 CPU" in shown.output
 
 
 @needs_signals
+@pytest.mark.kernel
 def test_a_worker_killed_in_the_middle_loses_nothing(unbroken, tmp_path):
     whole, *_ = unbroken
-    jobs = sweep.plan([config(out=str(tmp_path))])
+    jobs = plan([config(out=str(tmp_path))])
     done = {}
-    threads = {"OMP_NUM_THREADS": str(os.cpu_count())}  # as in a sweep of one training at a time
+    environment = {"OMP_NUM_THREADS": str(os.cpu_count())}  # as in a sweep of one run at a time
     local = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
-    with LocalCluster(**local, env=threads) as cluster, Client(cluster) as client:
+    with LocalCluster(**local, env=environment) as cluster, Client(cluster) as client:
         swept = threading.Thread(
             target=lambda: done.update(sweep.run(jobs, scheduler=cluster.scheduler_address, progress=False))
         )
@@ -185,11 +242,12 @@ def test_a_worker_killed_in_the_middle_loses_nothing(unbroken, tmp_path):
         worker.kill()
         assert not psutil.wait_procs(kernels, timeout=30)[1], "the notebook's process outlived its worker"
         swept.join()
-    assert done == {} and not sweep.missing(jobs)
+    assert done == {} and not missing(jobs)
     assert numbers(tmp_path) == numbers(whole)
 
 
 @needs_signals
+@pytest.mark.kernel
 def test_a_killed_sweep_ends_with_the_same_table_even_when_resumed_twice_at_once(unbroken, tmp_path):
     whole, *_ = unbroken
     out = tmp_path / "runs"
@@ -199,17 +257,17 @@ def test_a_killed_sweep_ends_with_the_same_table_even_when_resumed_twice_at_once
     process.kill()
     process.communicate()
     assert not psutil.wait_procs(orphans, timeout=30)[1], "a process outlived the sweep"
-    kept = made(out)
+    kept = written(out)
     assert [name.split("-")[0] for name in kept] == ["full"]
 
     both = [reproduce(out), reproduce(out)]
     seen = set()
     while any(process.poll() is None for process in both):
-        seen |= set(made(out).items())
+        seen |= set(written(out).items())
         time.sleep(0.02)
     said = [process.communicate()[1].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    assert seen | set(made(out).items()) == set(made(out).items()) >= set(kept.items())  # each was written once
+    assert seen | set(written(out).items()) == set(written(out).items()) >= set(kept.items())  # each was written once
     assert numbers(out) == numbers(whole)
 
     command = ["reproduce", str(tmp_path / "tiny.yaml"), "--seeds", "1", "--out", str(whole)]
@@ -219,6 +277,7 @@ def test_a_killed_sweep_ends_with_the_same_table_even_when_resumed_twice_at_once
 
 
 @needs_signals
+@pytest.mark.kernel
 def test_ctrl_c_stops_a_sweep_without_a_traceback(tmp_path):
     # In the background of a script, where tests may run, Ctrl-C is ignored, and children take that over.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
@@ -229,12 +288,13 @@ def test_ctrl_c_stops_a_sweep_without_a_traceback(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate(timeout=120)[1].decode()
     assert process.returncode == 130, said
-    assert "Traceback" not in said and "Stopped. The same command goes on where it can." in said
+    assert "Traceback" not in said and "Stopped. The same command resumes where it can." in said
     assert not psutil.wait_procs(left, timeout=30)[1], "a process outlived the sweep"
     assert not (out / "tiny.md").exists()
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere"])
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_named(address, tmp_path):
     (tmp_path / "tiny.yaml").write_text(GRID, encoding="utf-8")
     command = ["reproduce", str(tmp_path / "tiny.yaml"), "--scheduler", address, "--out", str(tmp_path / "runs")]
@@ -245,52 +305,54 @@ def test_a_scheduler_that_does_not_answer_is_named(address, tmp_path):
 def test_two_at_one_run_execute_it_once(tmp_path, monkeypatch):
     executed, began, go_on = [], threading.Event(), threading.Event()
 
-    def execute(config, folder, live):
+    def execute(*_, parameters, **__):
+        folder = run_folder(TrainConfig.build(parameters))
         executed.append(folder)
         began.set()
         assert go_on.wait(60)
         (folder / "result.json").write_text("{}", encoding="utf-8")
 
-    monkeypatch.setattr(experiments, "_execute", execute)
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
     ours = config(out=str(tmp_path))
-    first, second = (threading.Thread(target=experiments.run, args=(ours,), kwargs={"again": False}) for _ in "ab")
+    first, second = (threading.Thread(target=notebook.run, args=(ours,), kwargs={"again": False}) for _ in "ab")
     first.start()
     assert began.wait(60)
-    with pytest.raises(experiments.BusyError, match="another process is training"):
-        experiments.run(ours, again=False, wait=False)
+    with pytest.raises(notebook.BusyError, match="another process is training"):
+        notebook.run(ours, again=False, wait=False)
     second.start()
     go_on.set()
     first.join()
     second.join()
-    assert executed == [results.run_folder(ours)]
-    experiments.run(ours)
+    assert executed == [run_folder(ours)]
+    notebook.run(ours)
     assert len(executed) == 2  # asked for again
 
 
-def test_a_busy_teacher_makes_its_pupil_wait_and_a_failed_one_ends_it(tmp_path):
+def test_a_busy_teacher_makes_its_student_wait_and_a_failed_one_ends_it(tmp_path):
     def outcome(**teacher):
-        return sweep.train({}, str(tmp_path / "pupil"), False, sweep.Outcome(tmp_path / "teacher", **teacher))
+        return sweep.train({}, str(tmp_path / "student"), False, sweep.Outcome(tmp_path / "teacher", **teacher))
 
-    assert outcome(busy=True) == sweep.Outcome(tmp_path / "pupil", busy=True)
-    assert outcome(error="x").error == f"the teacher that it needs failed: {tmp_path / 'teacher'}"
-
-
-def result(seconds: float, device: str | None = None, **changes) -> dict:
-    return {
-        "parameters": config(**changes).as_dict(),
-        "hardware": {"device": device or choose_device("auto").type},
-        "curves": [{"seconds": seconds}] * 3,
-    }
+    assert outcome(busy=True) == sweep.Outcome(tmp_path / "student", busy=True)
+    assert outcome(error="x").error == f"the teacher that this run needs failed: {tmp_path / 'teacher'}"
 
 
-def test_an_estimate_is_of_what_is_most_alike():
+# Estimates
+
+
+def timed(seconds: float, on: str | None = None, **changes) -> result.Result:
+    """The result of a run whose epochs took that long."""
+    hardware = msgspec.structs.replace(HARDWARE, device=on or choose_device("auto").type)
+    return make_result(config(**changes), hardware=hardware, curves=[{"seconds": seconds}] * 3)
+
+
+def test_an_estimate_comes_from_the_runs_most_alike():
     estimate = Estimate()
     assert estimate(config()) is None and estimate.total([config()]) is None
-    estimate.learn(result(5.0, device="another"))
+    estimate.learn(timed(5.0, on="another"))
     assert estimate(config()) is None
     for seconds in (1.0, 2.0, 9.0):
-        estimate.learn(result(seconds))
-    estimate.learn(result(100.0, dim=80))
+        estimate.learn(timed(seconds))
+    estimate.learn(timed(100.0, dim=80))
     assert estimate(config(epochs=10)) == START + 10 * 2.0
     assert estimate(config(dim=80, epochs=1)) == START + 100.0
     assert estimate(config(dim=40, epochs=1)) == START + 5.5  # of the same system and data
@@ -300,7 +362,35 @@ def test_an_estimate_is_of_what_is_most_alike():
 
 def test_in_a_total_what_is_unknown_counts_as_the_others():
     estimate = Estimate()
-    estimate.learn(result(1.0))
+    estimate.learn(timed(1.0))
     known = START + SIZE["epochs"]
     assert estimate.total([config(), config(), config(model="mult")]) == pytest.approx(3 * known)
     assert estimate.total([config(model="mult")]) is None and estimate.total([]) is None
+
+
+def test_a_run_on_a_device_that_is_not_here_gives_no_estimate():
+    estimate, absent = Estimate(), "mps" if sys.platform != "darwin" else "cuda"
+    estimate.learn(timed(1.0, on=absent, device=absent))
+    assert estimate(config()) is None
+
+
+# How the threads of a run wait
+
+
+@pytest.mark.parametrize(
+    ("environment", "set_here"),
+    [
+        ({}, {"GOMP_SPINCOUNT", "KMP_BLOCKTIME"}),
+        ({"GOMP_SPINCOUNT": "5"}, {"KMP_BLOCKTIME"}),
+        ({"KMP_BLOCKTIME": "200"}, {"GOMP_SPINCOUNT"}),
+        ({"OMP_WAIT_POLICY": "active"}, set()),
+        ({"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "5"}, set()),
+    ],
+)
+def test_a_users_own_way_of_waiting_is_left_alone(environment, set_here, monkeypatch):
+    expected = {name: threads.WAITING[name] for name in set_here}
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "environ", dict(environment))
+        assert threads.variables() == expected
+        threads.set_waiting()
+        assert os.environ == environment | expected
