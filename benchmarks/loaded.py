@@ -26,11 +26,11 @@ VARIABLES = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREA
 def steps_per_second(seconds: float) -> float:
     """Time training steps of the default model on small synthetic batches, in this process."""
     import torch
-    from step import Settings, training_step
 
     from ktnet_lite.config import TrainConfig
     from ktnet_lite.data.batching import Batches
     from ktnet_lite.training.build import build_objective, load_dataset
+    from step import Settings, training_step
 
     config = TrainConfig(clips=96, treatment="random", layers=1)
     dataset = load_dataset(config)

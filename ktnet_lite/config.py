@@ -246,7 +246,7 @@ def _types() -> dict[str, Any]:
 def _checked(field: dataclasses.Field, value: Any) -> Any:
     """Return the value in its declared type, or raise ConfigError. An int counts as a float; a bool is no number."""
     name, known, about = field.name, choices(field.name), field.metadata
-    kind = str if known else _types()[name]
+    kind: type = str if known else _types()[name]
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
@@ -254,7 +254,7 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
     if known and value not in known:
         raise ConfigError(f"{name} = {value!r} is not one of {', '.join(known)}{did_you_mean(value, known)}")
     low, high = about["low"], about["high"]
-    if kind in (int, float) and not (
+    if isinstance(value, (int, float)) and not (
         math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
     ):
         raise ConfigError(f"{name} = {value!r} is outside [{low}, {'...' if high is None else high}]")

@@ -25,6 +25,10 @@ COMMANDS = {  # name -> module, and the first line of its help, so that --help i
 }
 
 
+def _note(message: Warning | str, *_: object, **__: object) -> None:
+    click.echo(f"Note: {message}", err=True)
+
+
 class Main(click.Group):
     """Import commands when called; turn errors for people into a message, and Ctrl-C into status 130."""
 
@@ -43,7 +47,7 @@ class Main(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = lambda message, *_: click.echo(f"Note: {message}", err=True)
+                warnings.showwarning = _note
                 return super().invoke(ctx)
         except KTNetError as error:
             raise click.ClickException(str(error)) from error

@@ -45,8 +45,8 @@ def reproduce(grid, data, seeds, jobs, scheduler, out: Path, data_from, device, 
         click.echo(_planned(reproduction.jobs(chosen, names, range(seeds), **places), jobs))
         return
     made = reproduction.reproduce(chosen, names, seeds, workers=jobs, scheduler=scheduler, **places)
-    for job in made.jobs if publish else ():
-        if job.done:
+    for job in made.jobs:
+        if publish and job.done:
             result.load(job.folder / "result.json").publish(job.folder, publish)
     page, path = markdown.page(made.tables), out / f"{chosen.name}.md"
     out.mkdir(parents=True, exist_ok=True)

@@ -99,6 +99,7 @@ def words(shares: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> 
     drawn, panels = figure(len(shares))
     for axes, (title, models) in zip(panels, shares.items(), strict=True):
         axes.axhline(1, color=GREY, linestyle=":")
+        kinds: list[str] = []
         for shift, (name, seeds) in zip((-0.12, 0.12), models.items(), strict=False):
             kinds = list(seeds[0])
             colour = COLOURS["missing"] if name == "untrained" else COLOURS["language"]

@@ -207,7 +207,7 @@ def _clip(
         steps = count if aligned else round(count * RATE[modality])
         frames = (np.arange(steps) + 0.5) / steps
         bumps = {name: _bump((frames[:, None] - moments[name]) * count) for name, _ in sources}
-        return sum(bumps[name] @ strength for name, strength in sources)
+        return np.add.reduce([bumps[name] @ strength for name, strength in sources])
 
     mirror = rng.choice([-1.0, 1.0])
     face = mirror * track("vision", ("face", expressions))

@@ -28,7 +28,7 @@ from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.files import replacing
 from ktnet_lite.measures.metrics import constant_baselines
 from ktnet_lite.names import Fill, System, Task
-from ktnet_lite.training.evaluation import Evaluation, evaluate
+from ktnet_lite.training.evaluation import evaluate
 from ktnet_lite.training.loop import Run
 
 FORMAT = 2
@@ -233,10 +233,8 @@ def measure(config: TrainConfig, dataset: Dataset, run: Run) -> Result:
         metrics={split: evaluation.metrics for split, evaluation in evaluations.items()},
         undefined={split: evaluation.undefined for split, evaluation in evaluations.items()},
         baselines=constant_baselines(dataset["train"].targets, test.targets),
-        predictions=Predictions(
-            list(test.ids), np.round(test.targets.astype(float), 6).tolist(), _scores(evaluations["test"])
-        ),
-        without_audio={fill: Filled(x.metrics, x.undefined, _scores(x)) for fill, x in filled.items()},
+        predictions=Predictions(list(test.ids), _rounded(test.targets), _rounded(evaluations["test"].predictions)),
+        without_audio={fill: Filled(x.metrics, x.undefined, _rounded(x.predictions)) for fill, x in filled.items()},
     )
 
 
@@ -275,8 +273,8 @@ def _processor() -> str:
     return next(models, "") or platform.processor() or platform.machine()
 
 
-def _scores(evaluation: Evaluation) -> Scores:
-    return evaluation.predictions.astype(float).round(6).tolist()
+def _rounded(values: np.ndarray) -> Scores:
+    return list(values.astype(float).round(6).tolist())
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

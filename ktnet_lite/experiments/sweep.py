@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import dask
-from distributed import Client, KilledWorker, LocalCluster, as_completed
+from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from tqdm import tqdm
 
 from ktnet_lite import threads
@@ -87,9 +87,9 @@ def train(config: dict[str, Any], folder: str, wait: bool, teacher: Outcome | No
 
 def _outcomes(client: Client, jobs: Sequence[Job], wait: bool, shown: _Progress) -> Iterator[Outcome]:
     """Yield outcomes as they arrive; runs start in the order of the jobs."""
-    futures = {}
+    futures: dict[Path, Future] = {}
     for i, job in enumerate(jobs):
-        arguments = job.config.as_dict(), str(job.folder), wait, futures.get(job.teacher)
+        arguments = job.config.as_dict(), str(job.folder), wait, futures.get(job.teacher) if job.teacher else None
         key = f"{'student' if job.teacher else 'run'}-{uuid4().hex}"  # Dask starts a large group of one name in order
         futures[job.folder] = client.submit(train, *arguments, key=key, priority=-i)
     folders = {future.key: folder for folder, future in futures.items()}

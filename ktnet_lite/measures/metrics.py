@@ -199,7 +199,7 @@ def _best(name: str, values: list[float | None]) -> float | None:
 
 
 def _weighted_f1(truth: Any, predicted: Any) -> float:
-    return f1_score(truth, predicted, average="weighted", zero_division=0)
+    return float(f1_score(truth, predicted, average="weighted", zero_division=0))
 
 
 def _checked(

@@ -32,7 +32,8 @@ class Dropout(nn.Dropout):
     On a CPU ``p`` is rounded to a multiple of 1/256; the scale is that of the rounded ``p``, so the mean stays exact.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
+        x = input
         if x.device.type != "cpu" or not self.training or self.p == 0:
             return super().forward(x)
         keep = max(round(256 * (1 - self.p)), 1)  # of 256

@@ -64,9 +64,8 @@ def paired(ours: pd.DataFrame, other: pd.DataFrame) -> dict[str, Difference]:
     for run in (*pairs["result"], *pairs["result_other"]):
         if (run.predictions.ids, run.predictions.targets) != (first.predictions.ids, first.predictions.targets):
             raise DataError(f"results on {first.dataset.name!r} have different test clips and cannot be compared")
-    scores = (np.stack(list(pairs[column])) for column in ("scores", "scores_other"))
-    sides = tuple(scores)
-    return {metric: paired_difference(metric, *sides, first.targets) for metric in TESTED[first.dataset.task]}
+    left, right = (np.stack(list(pairs[column])) for column in ("scores", "scores_other"))
+    return {metric: paired_difference(metric, left, right, first.targets) for metric in TESTED[first.dataset.task]}
 
 
 def corrected(comparisons: Iterable[Comparison]) -> list[Comparison]:
@@ -81,7 +80,8 @@ def corrected(comparisons: Iterable[Comparison]) -> list[Comparison]:
 def intervals(results: pd.DataFrame, metric: str) -> dict[System, Interval]:
     """Estimate a test metric of each system of a frame, over its seeds, where it is defined."""
     defined = results[results[metric].notna()]
-    return {group["system"].iloc[0]: mean_interval(group[metric]) for _, group in defined.groupby("label", sort=False)}
+    groups = (group for _, group in defined.groupby("label", sort=False))
+    return {group["system"].iloc[0]: mean_interval(list(group[metric])) for group in groups}
 
 
 def table(results: pd.DataFrame) -> str:
@@ -91,7 +91,7 @@ def table(results: pd.DataFrame) -> str:
     lines = [("", *(METRICS[metric].label for metric in metrics), "parameters")]
     for label, group in results.groupby("label", sort=False):
         numbers = (str(cells[metric].get(group["system"].iloc[0], "-")) for metric in metrics)
-        lines.append((label, *numbers, f"{group['result'].iloc[0].model_parameters:,}"))
+        lines.append((str(label), *numbers, f"{group['result'].iloc[0].model_parameters:,}"))
     for name, values in results["result"].iloc[0].baselines.items():
         lines.append((name, *(_number(values.get(metric)) for metric in metrics), ""))
     return text.table(lines)
@@ -136,7 +136,8 @@ def compare(ours: Result, other: Result, clips: int = 5) -> str:
     lines = [("", *names, "difference [95%]", "p")]
     for metric in dict.fromkeys((*MAIN[task], *TESTED[task])):
         values = [side.metrics["test"][metric] for side in sides]
-        difference = "-" if None in values else f"{np.subtract(*values):+.3f}"
+        known = [value for value in values if value is not None]
+        difference = f"{known[0] - known[1]:+.3f}" if len(known) == 2 else "-"
         p = ""
         if metric in TESTED[task]:
             found = paired_difference(metric, scores[0][None], scores[1][None], targets)

@@ -22,8 +22,8 @@ RULES = f"""\
 Each number is the mean over seeds with its 95% bootstrap interval. If the paper has a number on the same data, it
 follows ours as (paper, ours minus paper, verdict): *level* if it lies in our interval, else *better* or *worse*. If we
 have none, it stands alone. Comparisons are paired on seeds and clips; p is corrected for their number (Benjamini &
-Hochberg). A difference with p below {SURE:g} counts as shown: the paper's sign *holds* or is *reversed*; where the paper
-has no sign, ours is *better* or *worse*."""
+Hochberg). A difference with p below {SURE:g} counts as shown: the paper's sign *holds* or is *reversed*; without a sign
+of the paper, ours is *better* or *worse*."""
 
 
 def page(tables: Sequence[Table]) -> str:

@@ -91,7 +91,7 @@ def describe(dataset: Dataset) -> str:
     """Write the sizes of a data set as a small text table."""
     header = dataset.header
     kind = "aligned" if header.aligned else "unaligned"
-    rows = [("split", "clips", "stream", "features", "steps (median, least to most)")]
+    rows: list[tuple[str, ...]] = [("split", "clips", "stream", "features", "steps (median, least to most)")]
     for name in dataset:
         split = dataset[name]
         for i, (modality, stream) in enumerate(split.streams.items()):
@@ -152,8 +152,8 @@ def predictions(predicted: np.ndarray, targets: np.ndarray) -> Figure:
     left.plot([-3, 3], [-3, 3], color=GREY, linestyle=":")
     left.scatter(targets, predicted, s=8, alpha=0.5, color=COLOURS["language"], linewidths=0)
     left.set(xlabel="label", ylabel="predicted score", xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), aspect="equal")
-    classes = [np.clip(x, -3, 3).round().astype(int) for x in (targets, predicted)]
-    _confusion(right, *classes, list(range(-3, 4)))
+    truth, guess = (np.clip(x, -3, 3).round().astype(int) for x in (targets, predicted))
+    _confusion(right, truth, guess, list(range(-3, 4)))
     return drawn
 
 
@@ -235,7 +235,7 @@ def comparison(
 
 def interval_row(axes: Axes, y: float, interval: Interval | Difference, colour: str) -> None:
     """Draw a mean and its interval at a height, in a colour of ``COLOURS``."""
-    if interval.low is not None:
+    if interval.low is not None and interval.high is not None:
         axes.plot([interval.low, interval.high], [y, y], color=COLOURS[colour], linewidth=3, alpha=0.5)
     axes.plot(interval.mean, y, "o", color=COLOURS[colour])
 
@@ -248,6 +248,6 @@ def colour_of(system: System) -> str:
 def _confusion(axes: Axes, targets: np.ndarray, predicted: np.ndarray, labels: list[int]) -> None:
     counts = confusion_matrix(targets, predicted, labels=labels)
     sns.heatmap(counts, annot=True, fmt="d", cbar=False, cmap="viridis", ax=axes, annot_kws={"size": 8})
-    axes.set_xticklabels(labels)
-    axes.set_yticklabels(labels)
+    axes.set_xticklabels(map(str, labels))
+    axes.set_yticklabels(map(str, labels))
     axes.set(xlabel="predicted", ylabel="label")

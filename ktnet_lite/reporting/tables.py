@@ -91,7 +91,9 @@ def build(grid: Grid, data: str, results: pd.DataFrame, seeds: Sequence[int]) ->
         tests, numbers = table.tests(*place), table.printed.get(place, {})
         known = {metric: tests[metric].dropna() for metric in grid.metrics if metric in tests}
         table.values[place] = {
-            metric: Value(mean_interval(values), numbers.get(metric)) for metric, values in known.items() if len(values)
+            metric: Value(mean_interval(list(values)), numbers.get(metric))
+            for metric, values in known.items()
+            if len(values)
         }
     return table._replace(comparisons=_compare(table, printed))
 
@@ -101,7 +103,8 @@ def _compare(table: Table, printed: paper.PaperTable | None) -> list[Comparison]
     for column in table.columns:
         for pair in table.grid.compare:
             for metric, difference in paired(*(table.tests(row, column) for row in pair)).items():
-                numbers = [printed.values.get((row, column), {}).get(metric) if printed else None for row in pair]
-                gap = None if None in numbers else numbers[0] - numbers[1]
+                cells = (printed.values.get((row, column), {}) if printed else {} for row in pair)
+                numbers = [cell[metric] for cell in cells if metric in cell]
+                gap = numbers[0] - numbers[1] if len(numbers) == 2 else None
                 compared.append(Comparison(column, *pair, metric, difference, difference.p, gap))
     return corrected(compared)

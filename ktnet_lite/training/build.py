@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -
     """
     outputs = OUTPUTS["emotion" if task == "emotion" else config.task_loss]
     size: dict[str, Any] = {"dim": config.dim, "dropout": config.dropout}
-    transformer = {"heads": config.heads, "layers": config.layers, "pooling": config.pooling}
+    transformer: dict[str, Any] = {"heads": config.heads, "layers": config.layers, "pooling": config.pooling}
     transformer["targets"] = config.target_modalities
     if config.model == "ktnet":
         return KTNet(dims, outputs, config.variant, concat=config.concat, **size, **transformer)
@@ -101,7 +101,7 @@ def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None
         if "audio" not in train.streams:
             raise DataError(f"{name!r} has no audio to learn from; use variant 'language_vision'")
         if teacher is not None:
-            encoder = teacher.encoders["audio"]
+            encoder = cast("ModalityEncoder", teacher.encoders["audio"])
         else:
             encoder = ModalityEncoder(dataset.dims["audio"], config.dim, config.heads, config.layers, config.dropout)
             encoder.embedding.standardise.fit(train.streams["audio"])

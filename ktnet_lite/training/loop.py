@@ -104,7 +104,7 @@ class _Loop:
         self.trained = trained
         self.optimizer = torch.optim.Adam(trained, lr=config.learning_rate, fused=device.type != "mps")
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16" and device.type == "cuda")
-        self.step_module: nn.Module = objective
+        self.step_module: Any = objective
         if config.compile:
             self.step_module = torch.compile(self.step_module, dynamic=True)
         if world > 1:

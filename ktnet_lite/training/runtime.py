@@ -25,11 +25,10 @@ def choose_device(name: Device) -> torch.device:
         The machine or this build of torch has no such device.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
-    if not available[name]:
-        raise ConfigError(f"device = {name!r}, but this machine or this torch has none; use device = 'auto'")
-    return torch.device(name, int(os.environ.get("LOCAL_RANK", 0)) if name == "cuda" else None)
+    kind = next(kind for kind, there in available.items() if there) if name == "auto" else name
+    if not available[kind]:
+        raise ConfigError(f"device = {kind!r}, but this machine or this torch has none; use device = 'auto'")
+    return torch.device(kind, int(os.environ.get("LOCAL_RANK", 0))) if kind == "cuda" else torch.device(kind)
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager:

@@ -65,7 +65,7 @@ def measure(frames: Frames, digests: Sequence[blake2b]) -> Facts:
         if frames.lengths is not None:
             lengths = frames.lengths
             side, valid = padding.declared(steps, lengths)
-            beyond = (steps & ~valid).any(axis=1)
+            beyond = np.any(steps & ~valid, axis=1)
         if (lengths == steps.shape[1]).all():
             side = "none"
     else:

@@ -62,7 +62,7 @@ def _empty(*_: Any) -> np.ndarray:
     return np.empty(0, np.uint8).view(_Array)
 
 
-_ALLOWED = {
+_ALLOWED: dict[str, Any] = {
     "numpy.ndarray": np.ndarray,
     "numpy.dtype": _Dtype,
     "collections.OrderedDict": dict,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from ktnet_lite.data.readers.csd import Sequence, between
@@ -33,4 +34,4 @@ def words_of(sequence: Sequence, root: str, start: float, end: float) -> Sequenc
 
 def vectors_of(words: np.ndarray) -> np.ndarray:
     """Hash character n-grams of each word to (T, 1024), equal on every machine; an empty word becomes zeros."""
-    return VECTORS.transform(words).toarray()
+    return csr_matrix(VECTORS.transform(words)).toarray()
