@@ -14,10 +14,11 @@ import torch
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.schema import Dataset, Header, Split, Stream
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError, KTNetError
+from ktnet_lite.names import SENTIMENT_RANGE
 from ktnet_lite.training import checkpoint
 from ktnet_lite.training import loop as training
-from ktnet_lite.training.build import check_fits, load_model
-from ktnet_lite.training.evaluation import evaluate
+from ktnet_lite.training.build import build_model, check_fits, load_dataset, load_model
+from ktnet_lite.training.evaluation import evaluate, predict
 from ktnet_lite.training.loop import fit
 
 TESTS = Path(__file__).resolve().parent
@@ -221,6 +222,28 @@ def test_the_saved_model_predicts_without_audio_what_it_did_with(data, tmp_path)
         check_fits(model, without(data["test"], "vision"), "clips.h5")
 
 
+@pytest.mark.parametrize(("task", "loss"), [("sentiment", "cross_entropy"), ("sentiment", "l1"), ("emotion", "auto")])
+def test_predictions_are_those_that_are_measured_and_need_no_labels(task, loss):
+    model = build_model(TrainConfig(**SMALL, task_loss=loss), task, {"language": 6, "vision": 4, "audio": 3})
+    split = make_split(12, 0, task)
+    unlabelled = Split(split.streams, np.zeros_like(split.targets), split.ids)
+    measured = evaluate(model, split)
+    np.testing.assert_array_equal(predict(model, unlabelled), measured.predictions)
+    np.testing.assert_allclose(predict(model, split, batch_size=5), measured.predictions, atol=1e-5)
+    shape, ends = ((12,), SENTIMENT_RANGE) if task == "sentiment" else ((12, 4), (0, 1))
+    assert measured.predictions.shape == shape and measured.logits.shape == (12, *model.outputs)
+    assert loss == "l1" or ends[0] <= measured.predictions.min() <= measured.predictions.max() <= ends[1]
+
+
+def test_a_data_set_is_loaded_by_name_or_by_config():
+    whole, small = load_dataset("synthetic"), load_dataset(TrainConfig(clips=16, grid=4))
+    assert {name: len(whole[name]) for name in whole} == {"train": 800, "valid": 200, "test": 400}
+    assert {name: len(small[name]) for name in small} == {"train": 16, "valid": 4, "test": 8}
+    assert max(small["train"].streams[name].lengths.max() for name in ("vision", "audio")) == 4
+    with pytest.raises(ConfigError, match="sinthetic"):
+        load_dataset("sinthetic")
+
+
 def test_a_teacher_must_be_a_full_model_of_the_same_width(data, tmp_path):
     fit(TrainConfig(**SMALL, variant="language"), data, tmp_path, progress=False)
     with pytest.raises(CheckpointError, match="is a 'language' model, not ktnet with audio"):
@@ -230,6 +253,19 @@ def test_a_teacher_must_be_a_full_model_of_the_same_width(data, tmp_path):
         fit(TrainConfig(**SMALL, teacher=str(tmp_path / "mult" / "model.pt")), data, progress=False)
     with pytest.raises(CheckpointError, match=r"model for prediction is model\.pt"):
         load_model(tmp_path / "last.pt")
+
+
+def test_a_teacher_of_another_width_or_for_other_data_is_refused(data, tmp_path):
+    fit(TrainConfig(**SMALL, variant="full"), data, tmp_path, progress=False)
+    config = TrainConfig(**SMALL, teacher=str(tmp_path / "model.pt"))
+    with pytest.raises(CheckpointError, match=r"model\.pt differs in dim, heads; train one with variant = 'full'"):
+        fit(dataclasses.replace(config, dim=12, heads=3), data, progress=False)
+    wide = make_split(40, 0)
+    audio = wide.streams["audio"]
+    wide.streams["audio"] = Stream(np.repeat(audio.values, 2, axis=1), audio.lengths)
+    other = Dataset(data.header, {**data.splits, "train": wide})
+    with pytest.raises(DataError, match="'tiny', for the teacher, audio: 6 features per step; the model expects 3"):
+        fit(config, other, progress=False)
 
 
 def test_a_given_teacher_is_what_training_one_first_gives(data, tmp_path):
