@@ -1,13 +1,13 @@
-"""Time a training step and an inference of KTNet beside a plain reference, in one run.
+"""Time a training step and an inference pass of KTNet and of a plain reference, in one process.
 
-The reference (``plain.py``) is the same network with the same weights, written the way MulT's code computes it.
+The reference (``plain.py``) is the same network with the same weights, computed as MulT's code does.
 
     python benchmarks/step.py                              # the three shapes, variants full and ours, on the CPU
     python benchmarks/step.py --shape mosi-unaligned --repeats 9 --json step.json
     python benchmarks/step.py --device cuda --precision bf16 --compile
 
-Ours and the reference take turns (A B A B), and a ratio is the median of the turns' ratios, so that other work on
-the machine moves the seconds more than the ratios.
+Ours and the reference take turns (A B A B), and a ratio is the median over the turns: other work on the machine affects
+the ratios less than the seconds.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from ktnet_lite.data.schema import Split, Stream
 from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import AudioTarget, Objective
-from ktnet_lite.names import MODALITIES
-from ktnet_lite.training.runtime import autocast
+from ktnet_lite.names import MODALITIES, Precision
+from ktnet_lite.training.runtime import PRECISIONS, autocast
 from plain import plain
 
 GRID = 50  # steps of the coarse time grid
-MOSI_FILL = 12.6 / 50  # share of MulT's 50 padded steps that a MOSI clip's words fill on average
+MOSI_FILL = 12.6 / 50  # mean share of MulT's 50 padded steps that the words of a MOSI clip fill
 
 
 class Shape(NamedTuple):
@@ -61,23 +61,23 @@ SHAPES = {
 
 
 class Settings(NamedTuple):
-    """Where and how both sides run."""
+    """Settings of both sides."""
 
     device: str
-    precision: str
-    compile: bool  # ours alone
-    plain_dropout: float  # the reference's, on attention weights and ReLU; ours has none there
-    fused: bool = True  # Adam as `fit` has it; the reference's is torch's default
+    precision: Precision
+    compile: bool  # only ours
+    plain_dropout: float  # only the reference, on attention weights and ReLU
+    fused: bool = True  # Adam as in `fit`; the reference uses torch's default
 
     def of(self, side: str) -> Settings:
-        """Without what only ours has, for the reference."""
+        """Return the settings of a side; the reference has no compilation and no fused optimizer."""
         return self if side == "ours" else self._replace(compile=False, fused=False)
 
 
 def random_split(shape: Shape, clips: int, fill: float = 1.0) -> Split:
-    """Random clips of full length, or of MOSI-like lengths: a Gamma of shape 2 around ``fill`` of the full ones.
+    """Make random clips of full length, or of MOSI-like lengths: Gamma distributed, of shape 2 and with mean ``fill``.
 
-    The streams of a clip are long or short together, as they span the same time.
+    All streams of a clip have the same share of their full lengths, since they span the same time.
     """
     rng = np.random.default_rng(0)
     shares = np.ones(clips) if fill == 1 else np.minimum(rng.gamma(2.0, fill / 2.0, clips), 1.0)
@@ -91,13 +91,13 @@ def random_split(shape: Shape, clips: int, fill: float = 1.0) -> Split:
 
 
 def full_batch(shape: Shape, device: str, grid: int | None = None) -> Batch:
-    """One batch of full length, perhaps on the coarse grid."""
+    """Make one batch of full length, on a time grid if one is given."""
     split = random_split(shape, shape.batch)
     return collate(split.on_grid(grid) if grid else split, range(shape.batch), MODALITIES).to(device)
 
 
 def build(shape: Shape, variant: str) -> Objective:
-    """The default network and loss; "ours" with a frozen audio encoder, as by default."""
+    """Build the default network and loss; for "ours" with a frozen audio encoder."""
     torch.manual_seed(0)
     dims = {name: getattr(shape, name)[1] for name in MODALITIES}
     model = KTNet(dims, (7,), variant)
@@ -106,13 +106,13 @@ def build(shape: Shape, variant: str) -> Objective:
 
 
 def sides(shape: Shape, variant: str, settings: Settings) -> dict[str, Objective]:
-    """Ours and the reference, with the same weights, on the device."""
+    """Build ours and the reference, with the same weights, on the device."""
     objective = build(shape, variant).to(settings.device)
     return {"ours": objective, "reference": plain(objective, settings.plain_dropout)}
 
 
 def training_step(objective: Objective, settings: Settings) -> Callable[[Batch], None]:
-    """Forward, loss, backward, clip, Adam."""
+    """Return a function that does one training step: forward, loss, backward, clip, Adam."""
     trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=1e-3, fused=settings.fused)
     objective.train()
@@ -130,7 +130,7 @@ def training_step(objective: Objective, settings: Settings) -> Callable[[Batch],
 
 
 def inference(objective: Objective, settings: Settings) -> Callable[[Batch], Tensor]:
-    """A forward pass of the model, without dropout and gradients."""
+    """Return a function that does one forward pass, without dropout and gradients."""
     model = objective.eval().model
     module = torch.compile(model) if settings.compile else model
 
@@ -143,7 +143,7 @@ def inference(objective: Objective, settings: Settings) -> Callable[[Batch], Ten
 
 
 def seconds(function: Callable[[], Any], device: str) -> float:
-    """Wall time of one call, the device's work included."""
+    """Measure the wall time of one call, including the device's work."""
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     wait()
     start = time.perf_counter()
@@ -155,23 +155,23 @@ def seconds(function: Callable[[], Any], device: str) -> float:
 def take_turns(
     ours: Callable[[], Any], other: Callable[[], Any], repeats: int, device: str
 ) -> tuple[float, float, float]:
-    """Median seconds of each, and the median over the turns of other / ours; one call of each warms up."""
+    """Return the median seconds of each, and the median ratio other / ours of a turn, after one warm-up call each."""
     ours(), other()
     turns = [(seconds(ours, device), seconds(other, device)) for _ in range(repeats)]
     return (*(statistics.median(side) for side in zip(*turns, strict=True)), statistics.median(b / a for a, b in turns))
 
 
 def parity(pair: dict[str, Objective], batch: Batch) -> float:
-    """Largest difference between the logits of both sides, in full float32 and without dropout."""
+    """Return the largest difference between the logits of both sides, in full float32 and without dropout."""
     with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
         ours, reference = (side.eval().model(batch.streams).logits for side in pair.values())
     return (ours - reference).abs().max().item()
 
 
 def training_flops(reference: Objective, batch: Batch) -> int:
-    """Floating-point operations in the matrix products of one training step, counted without computing them.
+    """Count the floating-point operations in the matrix products of one training step, without computing them.
 
-    They are counted on the reference: what the fused kernel computes a second time is no gain and does not count.
+    They are counted on the reference, because the fused kernel of ours computes some products twice.
     """
     reference = copy.deepcopy(reference).to("meta").train()
     with FlopCounterMode(display=False) as counter:
@@ -180,14 +180,13 @@ def training_flops(reference: Objective, batch: Batch) -> int:
 
 
 def matmul_peak(settings: Settings, size: int = 2048, repeats: int = 10) -> float:
-    """Most floating-point operations a second that a square matmul reaches here and now."""
-    dtype = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[settings.precision]
-    matrix = torch.randn(size, size, dtype=dtype, device=settings.device)
+    """Measure the highest number of floating-point operations per second of a square matrix product."""
+    matrix = torch.randn(size, size, dtype=PRECISIONS[settings.precision], device=settings.device)
     return 2 * size**3 / min(seconds(lambda: matrix @ matrix, settings.device) for _ in range(repeats))
 
 
 def step_memory(shape: Shape, variant: str, side: str, settings: Settings) -> float | None:
-    """Peak GiB of one training step: of the device on CUDA, else of this process (None where there is no telling)."""
+    """Measure the peak memory of one training step, in GiB: of the GPU, or of this process; None on Windows."""
     training_step(sides(shape, variant, settings)[side], settings.of(side))(full_batch(shape, settings.device))
     if settings.device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
@@ -200,9 +199,9 @@ def step_memory(shape: Shape, variant: str, side: str, settings: Settings) -> fl
 
 
 def peak_memory(shape: Shape, variant: str, settings: Settings) -> dict[str, float | None]:
-    """:func:`step_memory` of both sides, each in a process of its own.
+    """Run :func:`step_memory` for both sides, each in its own process.
 
-    On Linux a process starts with its parent's peak, so call this before the parent grows.
+    On Linux, a process starts with the peak of its parent, so call this before the parent grows.
     """
     memory = {}
     for side in ("ours", "reference"):
@@ -212,7 +211,7 @@ def peak_memory(shape: Shape, variant: str, settings: Settings) -> dict[str, flo
 
 
 def compare(shape: Shape, variant: str, repeats: int, settings: Settings) -> dict[str, Any]:
-    """Ours beside the reference."""
+    """Measure ours and the reference."""
     pair = sides(shape, variant, settings)
     batch = full_batch(shape, settings.device)
     result: dict[str, Any] = {
@@ -233,9 +232,9 @@ def compare(shape: Shape, variant: str, repeats: int, settings: Settings) -> dic
 
 
 def extras(shape: Shape, variant: str, repeats: int, settings: Settings) -> dict[str, float]:
-    """What comes on top, as ratios of our own training steps.
+    """Measure further speed-ups, as ratios of our own training steps.
 
-    ``trimmed``: clips of realistic lengths in length-bucketed, trimmed batches, against batches padded to full length.
+    ``trimmed``: clips of MOSI-like lengths in length-bucketed, trimmed batches, against batches padded to full length.
     ``grid``: audio and vision averaged onto the coarse time grid, against full length; this changes the input.
     """
     step = training_step(build(shape, variant).to(settings.device), settings._replace(compile=False))
@@ -253,7 +252,7 @@ def extras(shape: Shape, variant: str, repeats: int, settings: Settings) -> dict
 
 
 def report(result: dict[str, Any]) -> str:
-    """One shape and variant, for people."""
+    """Write the figures of one shape and variant as text."""
     lines = [
         f"{result['shape']}, {result['variant']}, batch {result['batch']}: {result['parameters']:,} parameters, "
         f"{result['gflop']:.1f} GFLOP a training step; outputs differ by {result['parity']:.1e} at most"
@@ -277,7 +276,7 @@ def report(result: dict[str, Any]) -> str:
     )
 
 
-@click.command(help="Time a training step and an inference of KTNet beside a plain reference.")
+@click.command(help="Time a training step and an inference pass of KTNet and of a plain reference.")
 @click.option("--shape", "shapes", multiple=True, type=click.Choice(list(SHAPES)), help="Default: all but tiny.")
 @click.option("--variant", "variants", multiple=True, default=("full", "ours"), help="Default: full and ours.")
 @click.option("--repeats", default=5, show_default=True, help="Turns of each side.")

@@ -1,11 +1,11 @@
-"""Parameters and time of a training step of every system beside KTNet's, in one run.
+"""Count the parameters and time a training step of every system, relative to KTNet, in one process.
 
     python benchmarks/systems.py                                  # aligned and unaligned MOSI shapes, on the CPU
     python benchmarks/systems.py --shape mosi-aligned --repeats 9 --json systems.json
 
-Each system takes turns with KTNet ("ours"; A B A B), and its ratio is the median of the turns' ratios: other work on
-the machine moves the seconds more than the ratios. Batches are of full length. The floors are not in it: they have no
-step.
+Each system takes turns with KTNet ("ours"; A B A B), and its ratio is the median over the turns: other work on the
+machine affects the ratios less than the seconds. Batches are of full length. The floors, which have no training step,
+are left out.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from step import SHAPES, Settings, Shape, build, full_batch, take_turns, trainin
 
 
 def is_aligned(shape: Shape) -> bool:
-    """Whether all streams have one length."""
+    """Tell whether all streams have the same length."""
     return len({getattr(shape, name)[0] for name in MODALITIES}) == 1
 
 
 def systems_for(shape: Shape) -> list[str]:
-    """The trained systems that take such streams; behind CTC only where there is something to align."""
+    """List the trained systems that take such streams; those behind CTC only for unaligned streams."""
     aligned = is_aligned(shape)
     return [
         name
@@ -43,7 +43,7 @@ def systems_for(shape: Shape) -> list[str]:
 
 
 def objective_of(name: str, shape: Shape) -> Objective:
-    """One of KTNet's variants, or another system, with default parameters."""
+    """Build one of KTNet's variants, or another system, with default parameters."""
     if name not in BASELINES:
         return build(shape, name)
     torch.manual_seed(0)
@@ -53,7 +53,7 @@ def objective_of(name: str, shape: Shape) -> Objective:
 
 
 def measure(name: str, shape: Shape, batch: Batch, repeats: int, settings: Settings) -> dict[str, Any]:
-    """Parameters of the model, seconds a step, and their ratio to KTNet's."""
+    """Measure a system: its parameters, seconds per step, and their ratio to KTNet's."""
     system, ktnet = objective_of(name, shape), objective_of("ours", shape)
     parameters = sum(parameter.numel() for parameter in system.model.parameters())
     steps = [partial(training_step(objective.to(settings.device), settings), batch) for objective in (ktnet, system)]
@@ -61,7 +61,7 @@ def measure(name: str, shape: Shape, batch: Batch, repeats: int, settings: Setti
     return {"system": name, "parameters": parameters, "seconds": seconds, "ratio": ratio}
 
 
-@click.command(help="Parameters and training-step time of every system beside KTNet's.")
+@click.command(help="Count the parameters and time a training step of every system, relative to KTNet.")
 @click.option("--shape", "shapes", multiple=True, type=click.Choice(list(SHAPES)), help="Default: MOSI's two.")
 @click.option("--repeats", default=5, show_default=True, help="Turns of each side.")
 @click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]))

@@ -1,8 +1,8 @@
-"""Make what the book's explorer loads: trained models as ONNX files, some clips, and what torch makes of them.
+"""Make the files of the book's explorer: trained models in ONNX, some clips, and torch's outputs for them.
 
-``python book/explorer/make.py`` trains for some minutes on one core. It writes ``book/static/explorer`` (what the
-page loads), ``reference.json`` beside this file (for the tests) and ``book/images/explorer.svg`` (what the page shows
-without JavaScript).
+``python book/explorer/make.py`` trains for some minutes on one core. It writes ``book/static/explorer``, which the page
+loads; ``reference.json`` next to this file, for the tests; and ``book/images/explorer.svg``, which the page shows
+without JavaScript.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ PARAMETERS = {"clips": 3200, "redundancy": 0.9, "audio_noise": 0.5, "dim": 16, "
 PARAMETERS |= {"epochs": 20, "batch_size": 60, "learning_rate": 3e-3, "task_loss": "l1", "device": "cpu", "seed": 0}
 VARIANTS = ("full", "language_vision", "ours")
 CLIPS = 10
-PAIR = "audio_to_language"  # of "ours", in the picture and on the page at first
+PAIR = "audio_to_language"  # attention of "ours" in the figure, and on the page at first
 
 
 def train(dataset: Dataset, parameters: Mapping[str, Any], folder: Path) -> dict[str, KTNet]:
-    """The models by variant; ``full`` teaches ``ours``."""
+    """Train the models, by variant; ``full`` is the teacher of ``ours``."""
     models = {}
     for variant in VARIANTS:
         teacher = str(folder / "full" / "model.pt") if variant == "ours" else ""
@@ -55,7 +55,7 @@ def train(dataset: Dataset, parameters: Mapping[str, Any], folder: Path) -> dict
 
 @torch.no_grad()
 def modules(models: Mapping[str, KTNet], dataset: Dataset) -> dict[str, nn.Module]:
-    """What is exported, by file name: each model, and Eq. (1) with the mean of f_A over the training clips."""
+    """Build what is exported, by file name: each model, and Eq. (1) with the mean of f_A over the training clips."""
     encoder = models["full"].encoders["audio"]
     encoded = (encoder(batch.streams["audio"]) for batch in Batches(dataset["train"], 60, ("audio",)))
     mean = torch.cat([features.values[features.full_mask()] for features in encoded]).mean(0)  # (d,)
@@ -64,10 +64,10 @@ def modules(models: Mapping[str, KTNet], dataset: Dataset) -> dict[str, nn.Modul
 
 
 def shared(model: KTNet, train: Split) -> dict[str, dict[str, list]]:
-    """Mean and scale of each feature, and what the sliders add, in scales and by step, for each modality.
+    """Return the mean and scale of each feature, and what the sliders add at each step, in units of the scale.
 
-    For words and face that is white noise. For the voice it is laughter: a burst every six steps, in the one direction
-    in which voices differ, towards those of the better scores.
+    For language and vision the sliders add white noise. For audio they add laughter: a burst every six steps along the
+    first principal direction of the audio features, with the sign that goes with higher scores.
     """
     rng = np.random.default_rng(0)
     inputs = {name: model.inputs[name] for name in MODALITIES}
@@ -87,7 +87,7 @@ def shared(model: KTNet, train: Split) -> dict[str, dict[str, list]]:
 
 
 def record(split: Split, index: int) -> dict[str, Any]:
-    """One clip as the page reads it; its streams are rounded, and torch is asked about the rounded ones."""
+    """Write one clip for the page; the streams are rounded, and torch's outputs are those of the rounded ones."""
     streams = {name: split.streams[name].clip(index).astype(float).round(3).tolist() for name in MODALITIES}
     return {
         "id": split.ids[index],
@@ -98,13 +98,13 @@ def record(split: Split, index: int) -> dict[str, Any]:
 
 
 def chosen(split: Split) -> list[int]:
-    """Clips at even ranks of the true score, from the lowest to the highest."""
+    """Choose clips at evenly spaced ranks of the true score, from the lowest to the highest."""
     order = np.argsort(split.targets, kind="stable")
     return order[np.linspace(0, len(order) - 1, CLIPS).round().astype(int)].tolist()
 
 
 def settings() -> list[dict[str, Any]]:
-    """What the reference covers: every set of dropped modalities; noise on each modality, and on all."""
+    """List the states in the reference: every set of dropped modalities; noise on each modality, and on all."""
     sets = itertools.chain.from_iterable(itertools.combinations(MODALITIES, count) for count in range(4))
     dropped = [{"dropped": list(names), "noise": {}} for names in sets]
     noisy = [{"dropped": [], "noise": dict.fromkeys(names, 1.5)} for names in (*zip(MODALITIES), MODALITIES)]
@@ -112,9 +112,9 @@ def settings() -> list[dict[str, Any]]:
 
 
 def disturbed(clip: Mapping[str, Any], common: Mapping[str, Any], setting: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The streams of a clip under a setting, (1, T_m, D_m) each.
+    """Return the streams of a clip under a setting, (1, T_m, D_m) each.
 
-    A dropped one is the training mean at as many steps as there are words, as in
+    A dropped stream becomes the training mean, as many steps as the clip has words, as in
     :func:`ktnet_lite.training.evaluation.without_audio`.
     """
     streams = {}
@@ -132,7 +132,7 @@ def disturbed(clip: Mapping[str, Any], common: Mapping[str, Any], setting: Mappi
 def explore(
     made: Mapping[str, nn.Module], clip: Mapping, common: Mapping, setting: Mapping
 ) -> dict[str, dict[str, Tensor]]:
-    """What the page computes: the outputs of each module, by name. Eq. (1) is about the voice, dropped or not."""
+    """Compute what the page does: the outputs of each module, by name. Eq. (1) always uses the real audio."""
     streams = disturbed(clip, common, setting)
     found = {}
     for name in (*VARIANTS, "consistency"):
@@ -145,7 +145,7 @@ def explore(
 
 
 def picture(found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, Any]) -> matplotlib.figure.Figure:
-    """What the page shows at first: scores, errors of the reconstructions, and one attention map, of one clip."""
+    """Draw the page's first state: scores, errors of the reconstructions and one attention map, of one clip."""
     drawn, (scores, errors, attention) = figure(1, rows=3, height=7.2)
     colours = {"full": "audio", "language_vision": "language", "ours": "reconstructed"}
     beside = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "color": GREY}
@@ -179,7 +179,7 @@ def picture(found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, Any]) 
 
 
 def alternative(found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, Any]) -> str:
-    """The picture in words."""
+    """Describe the figure in words."""
     said = ", ".join(f"{variant} {found[variant]['score'].item():.2f}" for variant in VARIANTS)
     values = {name: value.item() for name, value in found["consistency"].items()}
     errors = " and ".join(
@@ -194,14 +194,14 @@ def alternative(found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, An
 
 
 def write(path: Path, content: Any) -> None:
-    """JSON, compact."""
+    """Write compact JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8", newline="\n")
 
 
 @click.command()
 def main() -> None:
-    """Train, export, and write what the explorer's page and its tests need."""
+    """Train, export, and write the files of the explorer's page and of its tests."""
     torch.set_num_threads(1)
     config = TrainConfig(**PARAMETERS, variant="full")
     dataset = load_dataset(config)

@@ -1,4 +1,4 @@
-"""Trained models as ONNX files: what the page's runtime loads. The forward passes are the package's own."""
+"""Export trained models to ONNX files for the page's runtime. The forward passes are those of the package."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import consistency_loss, predictions
 
-STEPS = 64  # the most that a stream of the page may have
+STEPS = 64  # most steps of a stream on the page
 
 
 class Predictor(nn.Module):
-    """A model of one clip with plain tensors in (``inputs``) and out (``outputs``)."""
+    """A model for one clip that maps plain tensors (``inputs``) to plain tensors (``outputs``)."""
 
     def __init__(self, model: KTNet):
         super().__init__()
@@ -27,7 +27,7 @@ class Predictor(nn.Module):
         self.outputs = ("score", *rebuilt, *model.fusion.cross_modal)
 
     def forward(self, *streams: Tensor) -> tuple[Tensor, ...]:
-        """(1, T_m, D_m) each -> score (1,); theta(f_V) and phi(f_L) (1, T_m, d); attention (1, T, S) of every pair.
+        """Map streams (1, T_m, D_m) to score (1,), theta(f_V) and phi(f_L) (1, T_m, d), attention (1, T, S) per pair.
 
         The attention of a pair is that of its last layer, averaged over heads, as in
         :func:`ktnet_lite.reporting.plots.clip_attention`.
@@ -40,7 +40,7 @@ class Predictor(nn.Module):
 
 
 class Consistency(nn.Module):
-    """Eq. (1) for one clip; and what saying the mean of f_A at every step would cost, the yardstick (R2 = 0)."""
+    """Eq. (1) for one clip, and the error of predicting the mean of f_A at every step, where R2 = 0."""
 
     inputs = "audio", "language_rebuilt", "vision_rebuilt"
     outputs = "language_error", "vision_error", "language_mean_error", "vision_mean_error"
@@ -51,14 +51,14 @@ class Consistency(nn.Module):
         self.register_buffer("mean", mean)
 
     def forward(self, audio: Tensor, language: Tensor, vision: Tensor) -> tuple[Tensor, ...]:
-        """Audio (1, T_A, D_A), phi(f_L) (1, T_L, d), theta(f_V) (1, T_V, d) -> four errors, each of shape ()."""
+        """Map audio (1, T_A, D_A), phi(f_L) (1, T_L, d), theta(f_V) (1, T_V, d) to four errors, each of shape ()."""
         target = self.encoder(Padded(audio))
         guesses = language, vision, self.mean.expand_as(language), self.mean.expand_as(vision)
         return tuple(consistency_loss(Padded(guess), target) for guess in guesses)
 
 
 def export(module: Predictor | Consistency, widths: Mapping[str, int], path: Path) -> None:
-    """Write a module as ONNX, for one clip of any length; ``widths`` has the features a step of each input."""
+    """Write a module as ONNX, for one clip of any length; ``widths`` has the features per step of each input."""
     module.eval()
     examples = tuple(torch.randn(1, 9 + i, widths[name]) for i, name in enumerate(module.inputs))
     lengths = tuple({1: torch.export.Dim(f"{name}_steps", min=2, max=STEPS)} for name in module.inputs)
