@@ -1,4 +1,4 @@
-"""The script for SLURM: what it asks SLURM for, and the whole of it with a stand-in for sbatch."""
+"""The script for SLURM: what it asks SLURM for, and a whole run of it with a stand-in for sbatch."""
 
 import os
 import runpy
@@ -19,7 +19,7 @@ echo Submitted batch job 7
 """
 
 
-def test_a_job_asks_for_what_was_said_and_trains_one_at_a_time():
+def test_a_job_asks_for_what_the_options_say_and_trains_one_run_at_a_time():
     start = runpy.run_path(str(SCRIPT))["start"]
     with start("long", 90, "8GB", 6, gpu=True) as cluster:
         script = cluster.job_script()
