@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ def pytest_runtest_protocol(item: pytest.Item):
     if not isinstance(item, pytest.Function) or any(map(item.get_closest_marker, OUTSIDE)):
         return (yield)
 
+    platform.processor()  # its first call starts `uname`, and libraries call it
     message = "this test starts a process: mark it with pytest.mark.process, kernel or browser (see CONTRIBUTING.md)"
 
     def refuse_command(*_, **__):
