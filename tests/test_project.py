@@ -1,12 +1,14 @@
-"""The files around the package agree with each other: dependencies, versions, commands, licences."""
+"""The files around the package agree: dependencies, versions, commands, licences."""
 
 from __future__ import annotations
 
 import ast
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import ktnet_lite
+from chromium import serve
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,9 +31,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PLATFORMS = (("linux", "Linux", "posix"), ("darwin", "Darwin", "posix"), ("win32", "Windows", "nt"))
 IMPORT_NAMES = {"ipython": "IPython", "pyyaml": "yaml", "scikit-learn": "sklearn"}
-# Modules and folders that may import what the extra `experiments` brings.
-NEEDS_EXPERIMENTS = {"experiments", "plots", "widgets", "figures"}
-NEEDS_EXPERIMENTS |= {"claims", "grids", "paper", "tables", "pages", "sweep", "reproduction", "table_commands"}
+# What may import what the extra `experiments` installs.
+NEED_EXPERIMENTS = ("experiments", "reporting", "course", "cli.tables")
+HEAVY = re.compile(rf"ktnet_lite\.({'|'.join(map(re.escape, NEED_EXPERIMENTS))})\b")
 
 
 def read(name: str) -> str:
@@ -48,7 +51,7 @@ PINS = [Requirement(line) for line in read("requirements.lock").splitlines() if 
 
 
 def environments() -> list[dict[str, str]]:
-    """The marker environments of every Python and system that the project is for."""
+    """The marker environments of every supported Python and system."""
     return [
         {
             **default_environment(),
@@ -70,7 +73,7 @@ def test_lock_pins_every_dependency_within_its_bounds(environment):
     for pin in PINS:
         if pin.marker is None or pin.marker.evaluate(environment):
             (specifier,) = pin.specifier
-            assert specifier.operator == "==", f"{pin} is no exact version"
+            assert specifier.operator == "==", f"{pin} is not an exact version"
             assert canonicalize_name(pin.name) not in pins, f"{pin.name} is pinned twice"
             pins[canonicalize_name(pin.name)] = specifier.version
     for requirement in [*CORE, *(requirement for extra in EXTRAS.values() for requirement in extra)]:
@@ -83,7 +86,7 @@ def test_lock_pins_every_dependency_within_its_bounds(environment):
         )
 
 
-def test_lock_names_torch_exactly_and_leaves_its_cuda_packages_to_it():
+def test_lock_names_torch_exactly_and_none_of_its_cuda_packages():
     assert "torch==2.13.0" in read("requirements.lock").splitlines()
     assert not [pin.name for pin in PINS if re.match("nvidia|cuda|triton", pin.name)]
 
@@ -122,24 +125,29 @@ def module_level_imports(path: Path) -> set[str]:
     "path", sorted((ROOT / "ktnet_lite").rglob("*.py")), ids=lambda path: path.relative_to(ROOT).as_posix()
 )
 def test_module_imports_what_is_declared(path):
-    may = {path.stem, path.parent.name} & NEEDS_EXPERIMENTS
+    may = HEAVY.match(".".join(path.relative_to(ROOT).with_suffix("").parts))
     declared = [*CORE, *EXTRAS["experiments"]] if may else CORE
     allowed = {IMPORT_NAMES.get(requirement.name, requirement.name) for requirement in declared}
     imports = module_level_imports(path)
     foreign = {name.split(".")[0] for name in imports} - sys.stdlib_module_names - {"ktnet_lite"}
     assert foreign <= allowed, "declare it in pyproject.toml, or import it where it is used"
     if not may:
-        heavy = {name for name in imports if re.match(rf"ktnet_lite\.({'|'.join(NEEDS_EXPERIMENTS)})\b", name)}
-        assert not heavy, "import it inside the function: the package must work without the extra `experiments`"
+        assert not set(filter(HEAVY.match, imports)), (
+            "import it inside the function: the package must work without the extra `experiments`"
+        )
 
 
-def test_wheel_holds_the_package_and_the_experiments_alone(tmp_path):
+def test_wheel_holds_the_package_and_the_experiments_only(tmp_path):
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    files = [path for kind in ("*.py", "*.yaml") for path in (ROOT / "ktnet_lite").rglob(kind)]
+    files = [path for kind in ("*.py", "*.yaml", "py.typed") for path in (ROOT / "ktnet_lite").rglob(kind)]
     modules = {path.relative_to(ROOT).as_posix() for path in files}
     notebooks = {f"ktnet_lite/notebooks/{name}" for name in ("train.ipynb", "slurm.py")}
-    assert {"ktnet_lite/data/schema.py", "ktnet_lite/grids/table_1.yaml", "ktnet_lite/paper.yaml"} <= held
+    assert {
+        "ktnet_lite/data/schema.py",
+        "ktnet_lite/experiments/grids/table_1.yaml",
+        "ktnet_lite/reporting/paper.yaml",
+    } <= held
     assert held == modules | notebooks
 
 
@@ -164,6 +172,7 @@ def test_repository_address_is_one():
     assert f"git clone {address}" in read("README.md")
 
 
+needs_make = pytest.mark.skipif(os.name != "posix", reason="Windows has no make; README shows the plain commands")
 TARGETS = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
 
 
@@ -184,14 +193,14 @@ def test_ci_runs_the_test_command_of_the_readme():
         assert os.access(script, os.X_OK)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS; README shows Windows the plain commands")
+@needs_make
 @pytest.mark.process
 def test_make_help_shows_every_target_and_is_the_default():
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert {target for target in TARGETS if re.search(rf"^  {target} ", shown, re.MULTILINE)} == TARGETS
 
 
-@pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS; README shows Windows the plain commands")
+@needs_make
 @pytest.mark.process
 def test_make_says_what_to_do_when_python_is_too_old(tmp_path):
     old = tmp_path / "python-old"
@@ -204,22 +213,98 @@ def test_make_says_what_to_do_when_python_is_too_old(tmp_path):
     assert "make book PYTHON=" in outcome.stdout
 
 
-@pytest.mark.skipif(os.name != "posix", reason="make is for Linux and macOS; README shows Windows the plain commands")
-@pytest.mark.process
-def test_make_train_passes_its_variables_on(tmp_path):
-    plain = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+def make(*arguments: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:
+    """Call ``make`` as from a shell, without what an outer ``make`` and pip's settings put into the environment."""
+    names = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"}
+    plain = {name: value for name, value in os.environ.items() if name not in names}
+    return subprocess.run(
+        ["make", *arguments], cwd=cwd, env=plain | environment, capture_output=True, text=True, check=True
+    )
 
+
+@needs_make
+@pytest.mark.process
+def test_make_train_passes_its_variables_on():
     def command(*variables: str) -> str:
-        dry = subprocess.run(
-            ["make", "-n", "train", *variables], cwd=ROOT, env=plain, capture_output=True, text=True, check=True
-        )
-        return " ".join(dry.stdout[dry.stdout.index("ktnet-lite train ") :].replace("\\\n", " ").split())
+        dry = make("-n", "train", *variables).stdout
+        return " ".join(dry[dry.index("ktnet-lite train ") :].replace("\\\n", " ").split())
 
     assert command() == "ktnet-lite train --dataset synthetic --variant ours,language_vision,full --epochs 12"
     assert "--epochs" not in command("DATASET=mosi-words")
     assert command("DATASET=mosi-words", "VARIANTS=ours", "DATA_FROM=../raw", "SEEDS=0,1", "EPOCHS=3") == (
         "ktnet-lite train --dataset mosi-words --variant ours --data-from ../raw --seed 0,1 --epochs 3"
     )
+
+
+@needs_make
+@pytest.mark.process
+def test_make_train_installs_no_more_than_it_needs(tmp_path):
+    def installs(target: str) -> list[str]:
+        return re.findall(r"-c requirements.lock -e \"(.*?)\"", make("-n", target, f"VENV={tmp_path}").stdout)
+
+    assert installs("train") == [".[experiments]"]
+    assert installs("check") == installs("test") == installs("book") == [".[all]"]
+    (tmp_path / ".train").touch()
+    assert installs("train") == []
+    assert installs("check") == [".[all]"]
+    (tmp_path / ".train").unlink()
+    (tmp_path / ".all").touch()
+    assert installs("train") == installs("check") == []
+
+
+@pytest.fixture
+def chosen(tmp_path):
+    """What the makefile says about PyTorch, and the options that it gives to pip."""
+    makefile = f"include {ROOT / 'Makefile'}\nshow:\n\t@options=$$($(CHOOSE_TORCH)); echo $$options\n"
+    (tmp_path / "Makefile").write_text(makefile, encoding="utf-8")
+
+    def call(*variables: str, **environment: str) -> tuple[str, str]:
+        done = make("show", f"BIN={Path(sys.executable).parent}", *variables, cwd=tmp_path, **environment)
+        return done.stderr.strip(), done.stdout.strip()
+
+    return call
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere PyPI's build of PyTorch is the small one")
+@pytest.mark.process
+def test_make_chooses_the_build_of_pytorch(chosen, tmp_path):
+    (tmp_path / "torch").mkdir()
+    with serve(tmp_path) as index:
+        here = f"TORCH_CPU={index}"
+        said, options = chosen("TORCH=cpu", here)
+        assert options == f"--extra-index-url {index}"
+        assert "the CPU build" in said
+        assert "make clean show TORCH=cuda" in said
+
+        said, options = chosen("TORCH=cuda", here)
+        assert (said, options) == ("PyTorch: the build with CUDA.", "")
+
+        for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+            said, options = chosen("TORCH=cpu", here, **{name: "https://example.org"})
+            assert options == ""
+            assert "your PIP_INDEX_URL or PIP_EXTRA_INDEX_URL" in said
+
+        card = tmp_path / "nvidia-smi"
+        card.write_text("#!/bin/sh\n", encoding="utf-8")
+        card.chmod(0o755)
+        said, options = chosen(here, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        assert options == ""
+        assert "your NVIDIA card" in said
+
+    said, options = chosen("TORCH=cpu", here)
+    assert options == ""
+    assert f"{index} does not answer" in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere PyPI's build of PyTorch is the small one")
+@pytest.mark.process
+def test_an_index_that_never_answers_holds_make_up_for_five_seconds(chosen):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.monotonic()
+        said, options = chosen("TORCH=cpu", f"TORCH_CPU=http://127.0.0.1:{silent.getsockname()[1]}")
+        assert 4 < time.monotonic() - start < 30
+    assert options == ""
+    assert "does not answer" in said
 
 
 def test_table_of_contents_names_existing_files():
