@@ -139,6 +139,7 @@ def test_every_claim_has_its_rows_compared_in_each_of_its_grids():
         assert all((claim.ours, claim.other) in grids.load(name).compare for name in claim.grids), claim.text
 
 
+@pytest.mark.slow
 def test_a_flipped_result_flips_the_verdict(tmp_path):
     rows = "Ours", "Language and vision"
     for folder, errors, verdict in (

@@ -295,6 +295,7 @@ def test_raw_files_without_a_known_hash_are_hashed_only_when_size_or_time_differ
             assert catalogue.load("free", folder=home, local=gone).checksum == first.checksum
 
 
+@pytest.mark.slow
 def test_a_csd_folder_is_known_by_all_files_that_are_read(real_data, tmp_path):
     folder, home = tmp_path / "mine", tmp_path / "home"
     (folder / "deep").mkdir(parents=True)

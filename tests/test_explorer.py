@@ -132,6 +132,7 @@ def test_exported_files_tell_nothing_of_the_machine_that_made_them():
         assert str(ROOT).encode() not in content
 
 
+@pytest.mark.slow
 def test_making_writes_everything_that_the_page_and_these_tests_read(tmp_path, monkeypatch):
     monkeypatch.setattr(make, "PARAMETERS", make.PARAMETERS | {"clips": 40, "epochs": 1})
     for name, path in (("STATIC", STATIC), ("REFERENCE", make.REFERENCE), ("PICTURE", make.PICTURE)):

@@ -77,6 +77,7 @@ def test_a_segment_without_words_is_one_silent_step(folder):
         np.testing.assert_array_equal(test.streams["audio"].clip(1)[0, 1:], 12)
 
 
+@pytest.mark.slow
 def test_the_real_folder_is_read_as_csd(real_data):
     """With the same clips, words and vectors as mosi-words."""
     data = Dataset.collect(*readers.open_source(real_data / "mosi-csd", "csd"))
