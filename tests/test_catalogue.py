@@ -446,6 +446,7 @@ def test_the_public_files_are_the_real_ones(real_data):
 @pytest.mark.parametrize(
     ("name", "sizes"), [("mosi-words", (1284, 229, 686)), ("mosi-utterance", None), ("mmmo", (220, 40, 80))]
 )
+@pytest.mark.slow
 def test_the_real_sets_are_built(real_data, tmp_path, name, sizes):
     data = catalogue.load(name, folder=tmp_path, local=real_data)
     assert sizes is None or abs(np.subtract([len(data[s]) for s in data], sizes)).max() <= 2  # clips without a word

@@ -12,6 +12,7 @@ import ktnet_lite as kt
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.slow
 def test_readmes_lines_train_drop_the_audio_and_predict(capsys):
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
     assert len(blocks) == 1 and len(blocks[0].strip().splitlines()) == 10

@@ -215,6 +215,7 @@ def test_a_wrong_mult_file_says_where_and_what(tmp_path, change, message):
 
 @pytest.mark.parametrize(("protocol", "bound"), [(2, 2.5), (4, 1.2)])
 @pytest.mark.parametrize("kind", ["mult", "mmsa"])
+@pytest.mark.slow
 def test_reading_needs_no_second_copy(tmp_path, kind, protocol, bound):
     """From identifying the file to its last split: the pickle's own content and no more than one packed split.
 

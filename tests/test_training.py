@@ -110,6 +110,7 @@ def test_same_seed_same_numbers_and_another_seed_others(data):
 
 
 @pytest.mark.parametrize("treatment", ["joint", "teacher"])
+@pytest.mark.slow
 def test_a_stopped_run_resumes_to_bitwise_the_same_weights(data, tmp_path, monkeypatch, treatment):
     config = TrainConfig(**SMALL, treatment=treatment)
     unbroken = fit(config, data, tmp_path / "unbroken", progress=False)
