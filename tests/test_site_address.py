@@ -41,7 +41,7 @@ def copy(tmp_path: Path) -> Path:
 def small(tmp_path: Path) -> Path:
     """A few of these files."""
     return under_git(
-        tmp_path, [SCRIPT, "_config.yml", "book/data.md", "ktnet_lite/losses.py", "notebooks/02_encoders.ipynb"]
+        tmp_path, [SCRIPT, "_config.yml", "book/data.md", "ktnet_lite/model/losses.py", "notebooks/02_encoders.ipynb"]
     )
 
 
