@@ -99,7 +99,7 @@ def test_line_ends_and_bytes_that_are_no_text_stay(small):
 
 STRAYS = {
     "another owner": f"{HOST}/stranger/ktnet-lite",
-    "a file that lies here": f"{HOST}/stranger/other/blob/{REPOSITORY['branch']}/ktnet_lite/losses.py",
+    "a file that lies here": f"{HOST}/stranger/other/blob/{REPOSITORY['branch']}/ktnet_lite/model/losses.py",
     "another branch": f"{HOST}/{SLUG}/blob/trunk/README.md",
     "a notebook in Colab": "https://colab.research.google.com/github"
     f"/stranger/other/blob/{REPOSITORY['branch']}/notebooks/02_encoders.ipynb",
