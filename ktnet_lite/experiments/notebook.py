@@ -75,6 +75,7 @@ def _execute(config: TrainConfig, folder: Path, live: bool) -> None:
     if result.is_file():
         result.replace(earlier)
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # on Ctrl-C a task may still wait for the kernel that ended
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a debugger's warning about frozen modules
     source = nbformat.read(notebook_path("train"), as_version=4)
     try:
