@@ -195,6 +195,7 @@ def test_a_fill_that_a_model_cannot_use_is_an_error():
 
 
 @pytest.mark.parametrize(("name", "aligned"), FORMS)
+@pytest.mark.slow
 def test_fit_evaluate_save_and_load(name, aligned, tmp_path):
     data = make_dataset(aligned)
     config = config_of(name, epochs=2, batch_size=8)

@@ -198,6 +198,7 @@ def test_fetch_says_where_to_ask_when_there_is_no_public_link(tmp_path):
     assert mistyped.exit_code == 1 and "did you mean 'mosi-words'?" in mistyped.output
 
 
+@pytest.mark.slow
 def test_fetch_takes_local_files_and_builds_the_store(real_data, tmp_path):
     done = invoke("data", "fetch", "mosi-words", "--from", real_data, "--to", tmp_path)
     assert done.exit_code == 0, done.output

@@ -148,6 +148,7 @@ WEIRD = [
 
 @pytest.mark.parametrize("make", [mult_content, mmsa_content])
 @pytest.mark.parametrize("value", WEIRD, ids=[f"{type(value).__name__}-{i}" for i, value in enumerate(WEIRD)])
+@pytest.mark.slow
 def test_it_never_falls_over_a_weird_field(tmp_path, make, value):
     for split in CLIPS:
         for field in make()[split]:
@@ -272,6 +273,7 @@ def test_the_command_prints_the_page_and_tells_by_its_status(tmp_path):
     assert broken.exit_code == 1 and "test, text" in broken.output
 
 
+@pytest.mark.slow
 def test_the_real_sets(real_data):
     report = check(real_data / "mosi-csd")
     assert ("sizes", "train 1284, valid 229, test 686: MOSI, official folds") in report.facts

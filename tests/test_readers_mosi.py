@@ -200,6 +200,7 @@ def test_the_words_of_mosi_are_those_of_the_transcripts(real_data):
     assert matching("as shipped") == 1
 
 
+@pytest.mark.slow
 def test_mosi_words_is_the_official_set(real_data):
     data = Dataset.collect(*mosi_words.read(real_data))
     assert {name: len(data[name]) for name in data} == {"train": 1284, "valid": 229, "test": 686}
@@ -300,6 +301,7 @@ def first_cells(text, *lines):
         ),
     ],
 )
+@pytest.mark.slow
 def test_a_damaged_csv_says_line_and_column(real_data, tmp_path, name, change, message):
     for file in (real_data / "mosi-utterance").glob("*.csv"):
         (tmp_path / file.name).symlink_to(file)

@@ -67,6 +67,7 @@ def test_it_learns_and_keeps_the_best_epoch(data, loss):
 
 
 @pytest.mark.parametrize("treatment", ["naive", "joint", "random", "teacher"])
+@pytest.mark.slow
 def test_every_treatment_trains_and_reports_the_transfer(data, treatment):
     run = fit(TrainConfig(**SMALL | {"epochs": 2}, treatment=treatment), data, progress=False)
     for key in (
@@ -209,6 +210,7 @@ def without(split: Split, modality: str) -> Split:
     return Split(streams, split.targets, split.ids)
 
 
+@pytest.mark.slow
 def test_the_saved_model_predicts_without_audio_what_it_did_with(data, tmp_path):
     run = fit(TrainConfig(**SMALL), data, tmp_path, progress=False)
     model, config = load_model(tmp_path / "model.pt")
@@ -269,6 +271,7 @@ def test_a_teacher_of_another_width_or_for_other_data_is_refused(data, tmp_path)
         fit(config, other, progress=False)
 
 
+@pytest.mark.slow
 def test_a_given_teacher_is_what_training_one_first_gives(data, tmp_path):
     config = TrainConfig(**SMALL)
     fit(dataclasses.replace(config, variant="full"), data, tmp_path, progress=False)
@@ -277,6 +280,7 @@ def test_a_given_teacher_is_what_training_one_first_gives(data, tmp_path):
     assert weights_equal(given.audio_target.encoder, load_model(tmp_path / "model.pt")[0].encoders["audio"])
 
 
+@pytest.mark.slow
 def test_another_teacher_is_not_mistaken_for_the_first(data, tmp_path):
     for seed in (0, 1):
         fit(TrainConfig(**SMALL, variant="full", seed=seed), data, tmp_path / str(seed), progress=False)
