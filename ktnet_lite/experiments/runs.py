@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,12 +97,18 @@ def _finished(config: TrainConfig, folder: Path) -> Path | None:
     """Find a finished run of this version and of the same parameters and data under another key."""
     for path in sorted(folder.glob(f"{config.system}-*-seed{config.seed}/result.json*")):
         try:
-            found = result.load(path)
-        except DataError:
+            found = _loaded(path, path.stat().st_mtime_ns)
+        except (DataError, OSError):
             continue
         if found.package == __version__ and found.config.identity == config.identity and _same_data(found, config):
             return path.parent
     return None
+
+
+@cache
+def _loaded(path: Path, changed: int) -> result.Result:
+    """Load a result once as long as its file has not changed, since a plan looks at each for many runs."""
+    return result.load(path)
 
 
 def _same_data(found: result.Result, config: TrainConfig) -> bool:

@@ -19,7 +19,6 @@ import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from tqdm import tqdm
 
-from ktnet_lite import threads
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import KTNetError
 from ktnet_lite.experiments import result
@@ -124,7 +123,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
                 n_workers=workers,
                 threads_per_worker=1,
                 dashboard_address="127.0.0.1:0",
-                env=threads.variables() | {"OMP_NUM_THREADS": str(cores)},
+                env={"OMP_NUM_THREADS": str(cores)},
                 memory_limit=0,
             ) as cluster,
             Client(cluster) as client,

@@ -23,6 +23,11 @@ OURS = System("ktnet", "ours")
 OTHERS = System("ktnet", "language_vision"), *(System("ktnet", "full", fill) for fill in (None, "zero", "mean"))
 
 
+def better_or_worse(metric: str, difference: float) -> str:
+    """Say which way a difference in a metric goes."""
+    return "better" if METRICS[metric].gain(difference) > 0 else "worse"
+
+
 class Comparison(NamedTuple):
     """Two rows of a table in one column, paired on seeds and clips."""
 
@@ -40,7 +45,7 @@ class Comparison(NamedTuple):
         if self.p >= SURE:
             return "not shown"
         if not self.paper:  # none, or a tie
-            return "better" if METRICS[self.metric].gain(self.difference.mean) > 0 else "worse"
+            return better_or_worse(self.metric, self.difference.mean)
         return "holds" if (self.difference.mean > 0) == (self.paper > 0) else "reversed"
 
 
@@ -106,10 +111,8 @@ def differences(results: pd.DataFrame) -> list[str]:
         if not (tested := paired(*sides)):
             continue
         found = tested[metric]
-        if found.low <= 0 <= found.high:
-            verdict = "no difference detected"
-        else:
-            verdict = "better" if METRICS[metric].gain(found.mean) > 0 else "worse"
+        unclear = found.low <= 0 <= found.high
+        verdict = "no difference detected" if unclear else better_or_worse(metric, found.mean)
         if found.runs == 1:
             verdict += "; each side is a single run, and other seeds may differ"
         sentences.append(

@@ -9,11 +9,10 @@ import pandas as pd
 
 from ktnet_lite.experiments.grids import Grid
 from ktnet_lite.experiments.result import Result
-from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import Interval, mean_interval
 from ktnet_lite.names import Fill
 from ktnet_lite.reporting import paper
-from ktnet_lite.reporting.compare import Comparison, corrected, paired
+from ktnet_lite.reporting.compare import Comparison, better_or_worse, corrected, paired
 
 Place = tuple[str, str]  # row, column
 
@@ -37,7 +36,7 @@ class Value(NamedTuple):
             return "one run"
         if self.interval.low <= self.paper <= self.interval.high:
             return "level"
-        return "better" if METRICS[metric].gain(self.interval.mean - self.paper) > 0 else "worse"
+        return better_or_worse(metric, self.interval.mean - self.paper)
 
 
 class Table(NamedTuple):
