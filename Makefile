@@ -46,7 +46,7 @@ lint: $(ALL) ## check style and types
 	$(BIN)/pyrefly check
 
 test: lint ## all tests and the notebooks, after lint; fails below the coverage floor
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=ktnet_lite --cov-fail-under=85 --nbval-lax --nbval-current-env $(NOTEBOOKS) tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=ktnet_lite --cov-fail-under=94 --nbval-lax --nbval-current-env $(NOTEBOOKS) tests
 
 notebooks: $(ALL) ## execute the notebooks of the course that are older than their code
 	$(BIN)/python notebooks/execute.py

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import click
 
@@ -56,7 +57,7 @@ def measure(setting: str, loops: int, seconds: float) -> float:
     if "=" in setting:
         own |= dict(part.split("=") for part in setting.split(","))
     code = f"{first}; from loaded import steps_per_second; print(steps_per_second({seconds}))"
-    here = os.path.dirname(os.path.abspath(__file__))
+    here = Path(__file__).resolve().parent
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with ExitStack() as running:
         child = running.enter_context(subprocess.Popen([sys.executable, "-c", code], cwd=here, env=own, **pipes))

@@ -49,7 +49,7 @@ def test_any_file_is_replaced_whole_or_not_at_all(tmp_path):
     with pytest.raises(ZeroDivisionError), replacing(path) as partial:
         partial.write_text("second", encoding="utf-8")
         raise ZeroDivisionError
-    with pytest.raises(OSError), replacing(path):
+    with pytest.raises(FileNotFoundError), replacing(path):
         pass  # nothing was written
     assert path.read_text(encoding="utf-8") == "first" and list(path.parent.iterdir()) == [path]
 

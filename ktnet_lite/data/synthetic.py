@@ -94,7 +94,7 @@ def make(
     seed: int = 0,
     task: Task = "sentiment",
 ) -> Synthetic:
-    """Draw a synthetic data set.
+    r"""Draw a synthetic data set.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def make(
         Whether all streams share a time line, instead of each having its own frame rate.
     seed : int
     task : {"sentiment", "emotion"}
-        Emotion labels: neutral (\\|y\\| < 0.75), happy (y > 0.5), sad (y < -0.5, low voice) and angry (y < -0.5, high
+        Emotion labels: neutral (\|y\| < 0.75), happy (y > 0.5), sad (y < -0.5, low voice) and angry (y < -0.5, high
         voice).
 
     Raises

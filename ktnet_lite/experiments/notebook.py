@@ -113,5 +113,5 @@ def _kernel(folder: str) -> Config:
     config.NotebookClient.extra_arguments = ["--IPKernelApp.log_level=CRITICAL"]
     if os.name == "posix":
         config.KernelManager.transport = "ipc"
-        config.KernelManager.ip = os.path.join(folder, "kernel")
+        config.KernelManager.ip = str(Path(folder, "kernel"))
     return config
