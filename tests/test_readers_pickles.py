@@ -157,7 +157,8 @@ def test_minus_inf_in_audio_is_zero_and_other_damage_is_refused_or_replaced(tmp_
     assert data.header.provenance["-inf read as 0"] == "1 in train audio"
     content["valid"]["vision"][1, 0, 0] = np.nan
     path = dump(tmp_path / "b.pkl", content)
-    with pytest.raises(DataError, match="split valid, vision, clip 1, step 0: NaN or inf"), pytest.warns(UserWarning, match="1 in train audio"):
+    reason = "split valid, vision, clip 1, step 0: NaN or inf"
+    with pytest.raises(DataError, match=reason), pytest.warns(UserWarning, match="1 in train audio"):
         Dataset.collect(*readers.open_source(path))
     content["test"]["text"][2, 0, 0] = 1e300  # finite, but not as float32
     path = dump(tmp_path / "c.pkl", content)
