@@ -15,6 +15,10 @@ class DataError(KTNetError):
     """A data file or array is invalid. The message names the file, the field and the index."""
 
 
+class UnreadableError(DataError):
+    """A data file cannot be read now, though it may be sound: it is locked, forbidden, or its drive does not answer."""
+
+
 class ConfigError(KTNetError):
     """A parameter is unknown, of the wrong type or out of range. The message names the nearest valid one."""
 

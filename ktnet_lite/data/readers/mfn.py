@@ -15,17 +15,17 @@ Pitfalls of the raw files, handled here:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
+from ktnet_lite.data import hdf5
 from ktnet_lite.data.readers.fields import numbers
 from ktnet_lite.data.readers.padding import pack_all
 from ktnet_lite.data.schema import Header, Split
-from ktnet_lite.data.store import read_array
 from ktnet_lite.errors import DataError
 from ktnet_lite.names import SENTIMENT_RANGE, SPLITS, Modality
 
@@ -105,25 +105,25 @@ def _labels(folder: Path, name: str) -> np.ndarray:
 
 
 def _array(path: Path, name: str, dimensions: int) -> np.ndarray:
-    return numbers(path, name, ARRAY, _opened(path, read_array), dimensions)
+    with _opened(path) as array:
+        return numbers(path, name, ARRAY, hdf5.read_array(array), dimensions)
 
 
 def _shape(path: Path) -> tuple[int, ...]:
-    shape = _opened(path, lambda array: array.shape)
+    with _opened(path) as array:
+        shape = array.shape
     if len(shape) < 1 + (not path.name.startswith("y_")):
         raise DataError(f"{path}: {ARRAY} of shape {shape}; expected (N, T, D) features or (N,) labels")
     return shape
 
 
-def _opened(path: Path, take: Callable[[h5py.Dataset], Any]) -> Any:
-    """Return what ``take`` gets from the array of a file; every failure becomes a :class:`DataError`."""
-    try:
-        with h5py.File(path, "r") as file:
-            if not isinstance(file.get(ARRAY), h5py.Dataset):
-                raise DataError(f"{path}: no array {ARRAY!r}; it has {', '.join(file) or 'nothing'}")
-            return take(file[ARRAY])
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
-        raise DataError(f"{path} is damaged or not HDF5: {error}") from error
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.Dataset]:
+    with hdf5.opened(path) as file:
+        array = hdf5.member(file, ARRAY)
+        if not isinstance(array, h5py.Dataset):
+            raise DataError(f"{path}: no array {ARRAY!r}; it has {', '.join(file) or 'nothing'}")
+        yield hdf5.checked(array)
 
 
 def _find(folder: Path, name: str) -> Path | None:
