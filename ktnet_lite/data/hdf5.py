@@ -6,9 +6,7 @@ is read: links to other files, external and virtual arrays are refused, and so a
 
 from __future__ import annotations
 
-import errno
 import math
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +16,12 @@ import h5py
 import msgspec
 import numpy as np
 
-from ktnet_lite.data.foreign import instead
-from ktnet_lite.errors import DataError, UnreadableError
+from ktnet_lite.data.foreign import damaged, instead, unreadable
+from ktnet_lite.errors import DataError
 
 GREATEST_RATIO = 1100  # deflate shrinks at most 1032 : 1; a larger ratio shows a forged or damaged file
 SPARE = 1 << 20  # bytes that an array may have whatever the size of its file
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-LOCKED = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOLCK, errno.ENOSYS, getattr(errno, "EOPNOTSUPP", errno.ENOSYS)}
-FORBIDDEN = {errno.EACCES, errno.EPERM}
 DAMAGE = (
     *(OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, AssertionError),
     msgspec.MsgspecError,
@@ -51,35 +47,6 @@ def is_hdf5(path: Path | str) -> bool:
     except OSError as error:
         raise unreadable(path, error) from error
     return False
-
-
-def unreadable(path: Path | str, error: OSError) -> DataError:
-    """Describe why the system does not let a file be read; a damaged file has no error number."""
-    found = re.search(r"errno = (\d+)", str(error))
-    number = error.errno or (int(found[1]) if found else None)
-    if isinstance(error, FileNotFoundError) or number == errno.ENOENT:
-        return DataError(f"no file at {path}")
-    if number in LOCKED:
-        return UnreadableError(
-            f"{path} cannot be locked for reading: another program is writing it, or its drive has no locks. Try again "
-            "when that program is done; on a drive without locks, set HDF5_USE_FILE_LOCKING=FALSE. It may be sound"
-        )
-    if number in FORBIDDEN:
-        return UnreadableError(f"{path} cannot be read: you have no permission; ask its owner, or copy it")
-    if number == errno.EISDIR:
-        return DataError(f"{path} is a folder, expected a file")
-    if number is not None:
-        return UnreadableError(
-            f"{path} cannot be read ({errno.errorcode.get(number, number)}): its drive does not answer as it should. "
-            "Try again, or copy the file to this machine; it may be sound"
-        )
-    return damaged(path, error)
-
-
-def damaged(path: Path | str, error: BaseException) -> DataError:
-    """Describe a file whose content makes no sense."""
-    reason = str(error) if isinstance(error, (OSError, ValueError, DataError)) else f"{type(error).__name__}: {error}"
-    return DataError(f"{path} is damaged or incomplete: {reason[:300]}; take a copy, or fetch or convert it again")
 
 
 @contextmanager

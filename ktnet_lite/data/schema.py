@@ -6,6 +6,7 @@ and the number of steps of each clip. Padding exists only inside a batch (:mod:`
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -118,12 +119,15 @@ class Split:
         A unique name for each clip.
     words : tuple of tuples of str, optional
         The word at each language step, for figures of attention.
+    own_targets : dict of float32 array (N,), optional
+        Where raters also judged a modality alone (SIMS): its scores in [-3, 3]. No model of the package uses them.
     """
 
     streams: Mapping[Modality, Stream]
     targets: np.ndarray
     ids: tuple[str, ...]
     words: tuple[tuple[str, ...], ...] | None = None
+    own_targets: Mapping[Modality, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -136,19 +140,21 @@ class Split:
             self.targets[indices],
             tuple(self.ids[i] for i in indices),
             None if self.words is None else tuple(self.words[i] for i in indices),
+            {name: targets[indices] for name, targets in self.own_targets.items()},
         )
 
     def without(self, *modalities: Modality) -> Split:
         """Return the same clips with some modalities missing."""
         streams = {name: stream for name, stream in self.streams.items() if name not in modalities}
-        return Split(streams, self.targets, self.ids, self.words if "language" in streams else None)
+        own = {name: targets for name, targets in self.own_targets.items() if name not in modalities}
+        return Split(streams, self.targets, self.ids, self.words if "language" in streams else None, own)
 
     def on_grid(self, steps: int) -> Split:
         """Average audio and vision onto a time grid of at most ``steps``; language stays as it is."""
         streams = {
             name: stream if name == "language" else stream.on_grid(steps) for name, stream in self.streams.items()
         }
-        return Split(streams, self.targets, self.ids, self.words)
+        return dataclasses.replace(self, streams=streams)
 
     def bad(self, task: Task) -> np.ndarray:
         """Mark the clips, (N,), that have an invalid target or no step in any modality."""
@@ -181,6 +187,8 @@ class Split:
             if clip_id in seen:
                 raise DataError(f"{where}, ids: {clip_id!r} at indices {seen[clip_id]} and {i}; make the ids unique")
             seen[clip_id] = i
+        for name, targets in self.own_targets.items():
+            check_targets(targets, len(self), f"{where}, {name} alone", "sentiment")
         if self.words is not None:
             check_words(self.words, self.streams.get("language"), len(self), where)
 
@@ -263,11 +271,16 @@ def validated(header: Header, splits: Iterable[tuple[str, Split]]) -> Iterator[t
     """
     dims: dict[Modality, int] = {}
     for name, split in splits:
-        split.validate(f"{header.name}, split {name}", header.task)
-        _check_agreement(header, name, split, dims)
-        dims |= {modality: stream.dim for modality, stream in split.streams.items()}
+        check_split(header, name, split, dims)
         yield name, split
         del split  # frees memory for the next
+
+
+def check_split(header: Header, name: str, split: Split, dims: dict[Modality, int]) -> None:
+    """Check one split; ``dims`` holds the features of earlier splits and gets those of this one."""
+    split.validate(f"{header.name}, split {name}", header.task)
+    _check_agreement(header, name, split, dims)
+    dims |= {modality: stream.dim for modality, stream in split.streams.items()}
 
 
 def _check_agreement(header: Header, name: str, split: Split, dims: Mapping[Modality, int]) -> None:
@@ -296,6 +309,7 @@ def split_digest(split: Split) -> str:
     for texts in (split.ids, words):
         digest.update("\0".join(texts).encode() + b"\1")
     arrays = {"targets": split.targets}
+    arrays |= {f"{modality} targets": targets for modality, targets in sorted(split.own_targets.items())}
     for modality, stream in sorted(split.streams.items()):
         arrays |= {f"{modality} lengths": stream.lengths, f"{modality} values": stream.values}
     for name, array in arrays.items():

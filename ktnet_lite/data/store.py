@@ -8,7 +8,7 @@ Layout, with N clips in a split and T steps in all of them together::
     /<split>/ids          JSON list of N names
     /<split>/words        JSON list of N lists of words (optional)
     /<split>/targets      (N,) or (N, 4)
-    /<split>/<modality>/  values float32 (T, D), lengths int64 (N,)
+    /<split>/<modality>/  values float32 (T, D), lengths int64 (N,), targets float32 (N,) of this modality (optional)
 
 Texts are stored as byte arrays because HDF5 has checksums for chunks and metadata, but not for its heap of strings.
 Files of version 1, which have no seal, are read too.
@@ -244,6 +244,8 @@ def _write_split(group: h5py.Group, split: Split, advance: Callable[[int], None]
     if split.words is not None:
         _write_json(group, "words", split.words)
     _write_array(group, "targets", split.targets)
+    for modality, targets in split.own_targets.items():
+        _write_array(group, f"{modality}/targets", targets)
     for modality, stream in split.streams.items():
         _write_array(group, f"{modality}/lengths", stream.lengths)
         _write_array(group, f"{modality}/values", stream.values, advance)
@@ -300,10 +302,11 @@ def _read_split(group: h5py.Group, modalities: Iterable[Modality]) -> Split:
         for modality in MODALITIES
         if modality in modalities and modality in group
     }
+    own = {name: _read_array(group, f"{name}/targets", "f", 1) for name in streams if "targets" in group[name]}
     words = None
     if "words" in group and "language" in streams:
         words = tuple(map(tuple, _read_json(group, "words", list[list[str]])))
-    return Split(streams, _read_array(group, "targets"), tuple(_read_json(group, "ids", list[str])), words)
+    return Split(streams, _read_array(group, "targets"), tuple(_read_json(group, "ids", list[str])), words, own)
 
 
 def _read_array(group: h5py.Group, name: str, kinds: str = "fiu", dimensions: int | None = None) -> np.ndarray:

@@ -18,8 +18,9 @@ from ktnet_lite.data import readers, store, synthetic
 from ktnet_lite.data.catalogue import download
 from ktnet_lite.data.catalogue.entries import ENTRIES, Entry
 from ktnet_lite.data.readers import csd_folder
+from ktnet_lite.data.readers.folder import files_below
 from ktnet_lite.data.schema import Dataset
-from ktnet_lite.errors import ConfigError, DataError, did_you_mean
+from ktnet_lite.errors import ConfigError, DataError, UnreadableError, did_you_mean
 
 
 def find(name: str) -> Entry:
@@ -123,6 +124,8 @@ def build(name: str, folder: Path | str | None = None, local: Path | str | None 
             if verify:
                 store.read(path, splits=(), verify=True)
             return path
+    except UnreadableError:  # it may be sound
+        raise
     except DataError as error:
         warnings.warn(f"{error}\n{name} is rebuilt", stacklevel=2)
     source = fetch(name, folder, local)
@@ -145,6 +148,8 @@ def load(name_or_path: str | Path, folder: Path | str | None = None, local: Path
         path = build(str(name_or_path), folder, local)
         try:
             return store.read(path)
+        except UnreadableError:
+            raise
         except DataError:
             return store.read(build(str(name_or_path), folder, local, verify=True))
     with readers.naming(name_or_path):
@@ -175,7 +180,7 @@ def fingerprint(name_or_path: str, folder: Path | str | None = None, local: Path
             raise DataError(f"{path} does not exist or is out of date; run `ktnet-lite data fetch {entry.name}` first")
     if store.is_store(path):
         return store.info(path).checksum
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    files = [path] if path.is_file() else files_below(path)
     return _bytes_of(path, tuple(files), max((file.stat().st_mtime_ns for file in files), default=0))
 
 

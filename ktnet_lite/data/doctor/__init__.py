@@ -15,6 +15,7 @@ from ktnet_lite.data.doctor import contents
 from ktnet_lite.data.doctor.contents import Content, note
 from ktnet_lite.data.doctor.findings import Finding, Report, place
 from ktnet_lite.data.doctor.measure import labels_of, measure
+from ktnet_lite.data.foreign import unreadable
 from ktnet_lite.data.readers.csd import is_csd
 from ktnet_lite.errors import DataError
 from ktnet_lite.names import SENTIMENT_RANGE, SPLITS
@@ -22,6 +23,7 @@ from ktnet_lite.names import SENTIMENT_RANGE, SPLITS
 KINDS = {
     "mult": "MulT's pickle",
     "mmsa": "MMSA's pickle",
+    "misa": "MISA's or MAG-BERT's tuples",
     "csd": "folder of CMU-MultimodalSDK's .csd files",
     "one csd": "one .csd file of CMU-MultimodalSDK; a data set is a folder of several",
     "store": "HDF5 file of ktnet-lite",
@@ -120,7 +122,7 @@ def _task(labels: np.ndarray) -> str:
 
 
 def _check_unique(report: Report, name: str, keys: list, seen: Seen, what: str, ids: tuple[str, ...] | None) -> None:
-    """Report ids or contents that occur twice, in this split or in an earlier one."""
+    """Report ids or contents that occur twice; in another split, they make a test result worthless."""
     repeated: dict[str, list[tuple[int, int]]] = {}
     for i, key in enumerate(keys):
         if key is not None:
@@ -130,27 +132,29 @@ def _check_unique(report: Report, name: str, keys: list, seen: Seen, what: str, 
     for split, pairs in repeated.items():
         first, i = pairs[0]
         text = f"{len(pairs)} clips repeat the {what} of clips in {split}, first {place(i, ids)}, that of index {first}"
-        inside_content = split == name and what == "content"
-        report.findings.append(Finding("warning" if inside_content else "error", name, text))
+        report.findings.append(Finding("warning" if split == name else "error", name, text))
 
 
 def _identify(report: Report) -> str:
     """Detect the format; return an empty string if no reader takes the file."""
-    if is_csd(report.path):
-        return "one csd"
     try:
+        if is_csd(report.path):
+            return "one csd"
         kind = readers.identify(report.path)
+        if kind == "store" and not store.is_store(report.path):
+            report.error("format", "HDF5, but neither a file of ktnet-lite nor a .csd file")
+            return ""
+        return kind
     except DataError as error:
         note(report, "format", error)
         return ""
-    if kind == "store" and not store.is_store(report.path):
-        report.error("format", "HDF5, but neither a file of ktnet-lite nor a .csd file")
-        return ""
-    return kind
 
 
 def _add_file_facts(report: Report, path: Path) -> None:
-    sha256 = sha256_of(path)
+    try:
+        sha256 = sha256_of(path)
+    except OSError as error:
+        return report.error("file", str(unreadable(path, error)).removeprefix(f"{path} "))
     matches = [f"{file.name} of {e.name}" for e in ENTRIES.values() for file in e.files if file.sha256 == sha256]
     report.facts += [("size", f"{path.stat().st_size:,} bytes"), ("SHA-256", sha256)]
     report.facts.append(("known as", matches[0] if matches else "no file of the catalogue has this SHA-256"))

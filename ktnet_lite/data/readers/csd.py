@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -153,14 +154,23 @@ def _texts(where: str, texts: np.ndarray) -> np.ndarray:
     return texts.astype(str)
 
 
+def video_of(key: str) -> str:
+    """Return the video of a segment's key, ``<video>[<k>]``; any other key is a video's."""
+    return re.sub(r"\[\d+\]$", "", key)
+
+
 def segments(labels: Videos) -> dict[str, Segment]:
-    """List the segments of a label file by clip id, ``<video>_<k>``, with ``k`` counted from 1."""
+    """List the segments of a label file by clip id, ``<video>_<k>``, with ``k`` counted from 1.
+
+    Files that the SDK aligned have a key for each segment already, ``<video>[<k>]``, which is then the id.
+    """
     clips = {}
     for video, (features, intervals) in labels.items():
         if features.dtype.kind == "U":
             raise DataError(f"{labels.path}, video {video}, features: words, expected scores")
         for k, ((start, end), score) in enumerate(zip(intervals, features[:, 0], strict=True), start=1):
-            clips[f"{video}_{k}"] = Segment(video, float(start), float(end), float(score))
+            clip = video if len(features) == 1 and video_of(video) != video else f"{video}_{k}"
+            clips[clip] = Segment(video, float(start), float(end), float(score))
     return clips
 
 
