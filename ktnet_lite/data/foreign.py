@@ -87,4 +87,6 @@ def unreadable(path: Path | str, error: OSError) -> DataError:
 def damaged(path: Path | str, error: BaseException) -> DataError:
     """Describe a file whose content makes no sense."""
     reason = str(error) if isinstance(error, (OSError, ValueError, DataError)) else f"{type(error).__name__}: {error}"
-    return DataError(f"{path} is damaged or incomplete: {reason[:300]}; take a copy, or fetch or convert it again")
+    return DataError(
+        f"{path} is damaged or incomplete: {reason[:300]}; restore it from a copy, or fetch or convert it again"
+    )

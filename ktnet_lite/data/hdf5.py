@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import msgspec
 import numpy as np
 
 from ktnet_lite.data.foreign import damaged, instead, unreadable
@@ -22,10 +21,7 @@ from ktnet_lite.errors import DataError
 GREATEST_RATIO = 1100  # deflate shrinks at most 1032 : 1; a larger ratio shows a forged or damaged file
 SPARE = 1 << 20  # bytes that an array may have whatever the size of its file
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-DAMAGE = (
-    *(OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, AssertionError),
-    msgspec.MsgspecError,
-)
+DAMAGE = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, AssertionError)
 
 
 def is_hdf5(path: Path | str) -> bool:

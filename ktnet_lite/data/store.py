@@ -317,5 +317,8 @@ def _read_array(group: h5py.Group, name: str, kinds: str = "fiu", dimensions: in
 
 
 def _read_json(group: h5py.Group, name: str, kind: type[T]) -> T:
-    """Read JSON of the given type; msgspec raises an error for any other, which :func:`hdf5.opened` tells."""
-    return msgspec.json.decode(_read_array(group, name, "u", 1).tobytes(), type=kind)
+    """Read JSON of the given type. Raises :class:`ValueError` for any other."""
+    try:
+        return msgspec.json.decode(_read_array(group, name, "u", 1).tobytes(), type=kind)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{group.name.rstrip('/')}/{name}: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -162,19 +162,23 @@ def check_clips(path: Path | str, name: str, fields: dict[str, Any], clips: int)
 
 def ids_of(path: Path | str, name: str, value: Any, clips: int | None = None) -> tuple[str, ...]:
     """Take the field ``id`` as text; bytes are decoded, and the parts of a row are joined by ``_``."""
-    if not isinstance(value, (list, tuple)) and np.ndim(value) == 0:
+    if not isinstance(value, (list, tuple)) and (not isinstance(value, np.ndarray) or value.ndim not in (1, 2)):
         raise DataError(f"{path}, split {name}, field 'id': a {type(value).__name__}, expected a list")
     if clips not in (None, len(value)):
         raise DataError(f"{path}, split {name}, field 'id': {len(value)} ids, but {clips} labels")
-    return tuple("_".join(_texts(row)) for row in value)
+    rows = [row if isinstance(row, (list, tuple, np.ndarray)) else [row] for row in map(_plain, value)]
+    for i, row in enumerate(rows):
+        if any(isinstance(part, (list, tuple, dict, np.ndarray)) for part in map(_plain, row)):
+            raise DataError(f"{path}, split {name}, field 'id': {type(row).__name__} at index {i}; expected texts")
+    return tuple("_".join(map(_text, row)) for row in rows)
 
 
-def _texts(row: Any) -> Iterator[str]:
-    if isinstance(row, (list, tuple)) or (isinstance(row, np.ndarray) and row.ndim > 0):
-        for part in row:
-            yield from _texts(part)
-    else:
-        yield row.decode("utf-8", "replace") if isinstance(row, bytes) else str(row)
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(_plain(value))
 
 
 def clip_ids(path: Path | str, name: str, value: Any, clips: int) -> tuple[str, ...]:
