@@ -16,6 +16,7 @@ from ktnet_lite.data.doctor.contents import Content, note
 from ktnet_lite.data.doctor.findings import Finding, Report, place
 from ktnet_lite.data.doctor.measure import labels_of, measure
 from ktnet_lite.data.foreign import unreadable
+from ktnet_lite.data.readers import scales
 from ktnet_lite.data.readers.csd import is_csd
 from ktnet_lite.errors import DataError
 from ktnet_lite.names import SENTIMENT_RANGE, SPLITS
@@ -53,19 +54,23 @@ def check(path: Path | str) -> Report:
     report.facts.append(("what", KINDS.get(kind, "unknown format")))
     if path.is_file():
         _add_file_facts(report, path)
+    names: dict[str, tuple[str, ...] | None] = {}
+    keys: dict[str, list[bytes | None]] = {}
+    for name, content in contents.EXAMINERS.get(kind, contents.from_reader)(report, path):
+        names[name], keys[name] = content.ids, _check_split(report, name, content)
+        del content
     ids: Seen = {}
     clips: Seen = {}
-    sizes: dict[str, int] = {}
-    for name, content in contents.EXAMINERS.get(kind, contents.from_reader)(report, path):
-        sizes[name] = _check_split(report, name, content, ids, clips)
-        del content
-    if sizes:
-        _check_sizes(report, sizes)
+    for name, of_split in names.items():  # last, since the examiner goes further only without errors
+        _check_unique(report, name, list(of_split or ()), ids, "id", of_split)
+        _check_unique(report, name, keys[name], clips, "content", of_split)
+    if keys:
+        _check_sizes(report, {name: len(of_split) for name, of_split in keys.items()})
     return report
 
 
-def _check_split(report: Report, name: str, content: Content, ids: Seen, clips: Seen) -> int:
-    """Report on one split; return its number of clips."""
+def _check_split(report: Report, name: str, content: Content) -> list[bytes | None]:
+    """Report on one split; return a digest of the content of each clip, None for an empty one."""
     counts: dict[str, int] = {modality: len(frames.clips) for modality, frames in content.fields.items()}
     if content.targets is not None:
         counts["labels"] = len(content.targets)
@@ -89,11 +94,7 @@ def _check_split(report: Report, name: str, content: Content, ids: Seen, clips: 
         if facts.constant:
             report.warn(where, f"{facts.constant} of {facts.dim} features are constant")
     _check_labels(report, name, content)
-    if content.ids is not None:
-        _check_unique(report, name, list(content.ids), ids, "id", content.ids)
-    keys = [digest.digest() if full else None for digest, full in zip(digests, occupied, strict=True)]
-    _check_unique(report, name, keys, clips, "content", content.ids)
-    return max(counts.values(), default=0)
+    return [digest.digest() if full else None for digest, full in zip(digests, occupied, strict=True)]
 
 
 def _check_labels(report: Report, name: str, content: Content) -> None:
@@ -103,16 +104,18 @@ def _check_labels(report: Report, name: str, content: Content) -> None:
     if content.targets.dtype.kind not in "fiub":
         return report.error(where, "the labels are not numbers")
     labels = labels_of(content.targets)
-    for first, others in report.labels[:1]:
+    for earlier, others in report.labels[:1]:
         if labels.shape[1:] != others.shape[1:]:
-            return report.error(where, f"{_task(labels)}, but {_task(others)} in {first}")
+            return report.error(where, f"{_task(labels)}, but {_task(others)} in {earlier}")
     report.labels.append((name, labels))
     low, high = SENTIMENT_RANGE if labels.ndim == 1 else (0, 1)
     wrong = {"not finite": ~np.isfinite(labels), f"outside [{low:g}, {high:g}]": (labels < low) | (labels > high)}
     for what, bad in wrong.items():
         if bad.any():
             i = int(np.argwhere(bad)[0][0])
-            report.error(where, f"{int(bad.sum())} are {what}; the first, {labels[i]}, at index {i}")
+            asked = scales.question(labels) if what.startswith("outside") and labels.ndim == 1 else None
+            first = f"{int(bad.sum())} are {what}; the first, {labels[i]}, at index {i}"
+            report.error(where, f"{first}: {asked}" if asked else first)
     if len(labels) and (labels.reshape(len(labels), -1) > 0).all(axis=0).any() | (labels <= 0).all(axis=0).any():
         report.warn(where, "all labels are on one side of 0: accuracy and F1 mean nothing, and Corr may be undefined")
 

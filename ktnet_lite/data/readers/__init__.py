@@ -9,7 +9,6 @@ import itertools
 import pickletools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from ktnet_lite.data import hdf5, store
@@ -102,7 +101,6 @@ def open_source(
     if unaligned and form != "csd":
         raise DataError(f"{path} is of format {form}; only a folder of .csd files can be read as unaligned")
     header, splits = csd_folder.read(path, aligned=False) if unaligned else READERS[form](path)
-    header = replace(header, provenance=dict(header.provenance))  # a copy, to which repairs are added
     if form in ASKED or score_range:
         splits = rescaled(path, header, splits, score_range)
     splits = zero_nonfinite(path, header, splits, everything=replace_nonfinite or form == "csd")

@@ -174,7 +174,8 @@ class Machine:
             elif read := _GET.get(code):
                 self.stack.append(self.memo[read(self.source)])
             else:
-                raise DataError(_REFUSED.get(code, f"is damaged or not a pickle (byte {code!r} is no opcode)"))
+                refused = _REFUSED.get(code)
+                raise DataError(refused) if refused else ValueError(f"byte {code!r} is no opcode")
         return self.stack.pop()
 
     def remember(self, key: int) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ktnet_lite.data.foreign import instead
+from ktnet_lite.data.foreign import instead, unreadable
 from ktnet_lite.data.readers.opcodes import FAILURES, ONLY, Machine, Name, Source, Unfinished, entries
 from ktnet_lite.errors import DataError
 
@@ -54,6 +54,8 @@ def load(path: Path | str) -> Any:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"no file at {path}")
+    if found := instead(path):
+        raise DataError(f"{path} is {found}, not a pickle")
     bar = tqdm(desc=f"read {path.name}", unit="B", unit_scale=True, delay=1, disable=None, leave=False)
     try:
         size = bar.total = path.stat().st_size
@@ -67,10 +69,8 @@ def load(path: Path | str) -> Any:
     except MemoryError:
         raise DataError(f"{path}: not enough memory to read it; a pickle must be read whole") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     except FAILURES as error:
-        if found := instead(path):
-            raise DataError(f"{path} is {found}, not a pickle") from None
         raise DataError(f"{path} is damaged or not a pickle ({type(error).__name__}: {error})") from error
 
 

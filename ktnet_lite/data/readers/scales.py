@@ -65,14 +65,15 @@ def rescaled(
     if header.task != "sentiment":
         yield from splits
         return
-    if known and known != SENTIMENT_RANGE:
-        header.provenance["scores"] = f"labels from {known[0]:g} to {known[1]:g}, stretched to [-3, 3]"
+    stretch = None if known == SENTIMENT_RANGE else known
+    if stretch:
+        header.provenance["scores"] = f"labels from {stretch[0]:g} to {stretch[1]:g}, stretched to [-3, 3]"
     first = True
     for name, split in splits:
-        if known:
-            own = {modality: stretched(targets, *known) for modality, targets in split.own_targets.items()}
-            split = replace(split, targets=stretched(split.targets, *known), own_targets=own)
-        elif first and (text := question(split.targets)):
+        if stretch:
+            own = {modality: stretched(targets, *stretch) for modality, targets in split.own_targets.items()}
+            split = replace(split, targets=stretched(split.targets, *stretch), own_targets=own)
+        elif first and not known and (text := question(split.targets)):
             raise DataError(f"{path}, split {name}, labels: {text} (of `ktnet-lite data convert`)")
         first = False
         yield name, split
