@@ -195,18 +195,24 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
 def _check_tree(content: Any, size: int) -> None:
     """Raise :class:`DataError` if a part is unfinished, nested too deep, or repeated too often."""
     left = REPEATED * size + SPARE
-    parts = [(content, 0)]
-    while parts:
-        part, depth = parts.pop()
-        left -= 8 + (part.nbytes if isinstance(part, np.ndarray) else 0)
-        if depth > DEEPEST or left < 0:
-            raise DataError("the pickle nests its parts too deep, or repeats them too often; it would fill the memory")
-        if isinstance(part, dict):
-            parts += ((value, depth + 1) for value in part.values())
-        elif isinstance(part, (list, tuple)) or (isinstance(part, np.ndarray) and part.dtype == object):
-            parts += ((value, depth + 1) for value in (part.flat if isinstance(part, np.ndarray) else part))
-        elif isinstance(part, (Name, _Dtype, Unfinished)):
-            raise DataError(f"the pickle holds an array or a type without content; {ONLY}")
+    inside = [iter([content])]  # the parts still to come, of each container on the way down
+    while inside:
+        for part in inside[-1]:
+            left -= 8 + (part.nbytes if isinstance(part, np.ndarray) else 0)
+            if len(inside) > DEEPEST or left < 0:
+                raise DataError(
+                    "the pickle nests its parts too deep, or repeats them too often; it would fill the memory"
+                )
+            if isinstance(part, (Name, _Dtype, Unfinished)):
+                raise DataError(f"the pickle holds an array or a type without content; {ONLY}")
+            if isinstance(part, np.ndarray) and part.dtype == object:
+                inside.append(iter(part.flat))
+                break
+            if isinstance(part, (dict, list, tuple)):
+                inside.append(iter(part.values() if isinstance(part, dict) else part))
+                break
+        else:
+            inside.pop()
 
 
 def _check_memory(size: int, start: bytes) -> None:
