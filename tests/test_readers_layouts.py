@@ -46,6 +46,15 @@ def test_the_validation_split_may_have_another_name(tmp_path, content, name):
     assert not doctor.check(tmp_path / "m.pkl").errors
 
 
+def test_two_splits_may_be_one_object(tmp_path, content):
+    content["valid"] = content["test"]
+    data = loaded(tmp_path, content)
+    assert data["valid"].ids == data["test"].ids
+    assert any(
+        "repeat the content of clips in valid" in error.what for error in doctor.check(tmp_path / "m.pkl").errors
+    )
+
+
 @pytest.mark.parametrize("shape", [(-1,), (-1, 1), (-1, 1, 1)])
 def test_labels_of_any_shape_with_one_number_a_clip_are_read_in_both_layouts(tmp_path, content, mmsa, shape):
     for layout, field in ((content, "labels"), (mmsa, "regression_labels")):

@@ -63,8 +63,8 @@ def _archive(path: Path | str) -> str:
 
 def unreadable(path: Path | str, error: OSError) -> DataError:
     """Describe why the system does not let a file be read; a damaged file has no error number."""
-    found = re.search(r"errno = (\d+)", str(error))
-    number = error.errno or (int(found[1]) if found else None)
+    match = re.search(r"errno = (\d+)", str(error))
+    number = error.errno or (int(match[1]) if match else None)
     if isinstance(error, FileNotFoundError) or number == errno.ENOENT:
         return DataError(f"no file at {path}")
     if number in LOCKED:

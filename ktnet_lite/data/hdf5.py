@@ -58,7 +58,8 @@ def opened(path: Path | str) -> Iterator[h5py.File]:
     """
     path = Path(path)
     if path.is_file() and not is_hdf5(path):
-        raise DataError(f"{path} is not an HDF5 file, or its beginning is damaged{_but(path)}")
+        other = instead(path)
+        raise DataError(f"{path} is not an HDF5 file, or its start is damaged" + (f": it is {other}" if other else ""))
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -70,11 +71,6 @@ def opened(path: Path | str) -> Iterator[h5py.File]:
         raise DataError(f"{path} does not fit into memory ({error}); read less of it at once") from error
     except DAMAGE as error:
         raise damaged(path, error) from error
-
-
-def _but(path: Path) -> str:
-    found = instead(path)
-    return f": it is {found}" if found else ""
 
 
 def member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:

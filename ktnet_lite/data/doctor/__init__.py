@@ -113,9 +113,9 @@ def _check_labels(report: Report, name: str, content: Content) -> None:
     for what, bad in wrong.items():
         if bad.any():
             i = int(np.argwhere(bad)[0][0])
-            asked = scales.question(labels) if what.startswith("outside") and labels.ndim == 1 else None
+            question = scales.question(labels) if what.startswith("outside") and labels.ndim == 1 else None
             first = f"{int(bad.sum())} are {what}; the first, {labels[i]}, at index {i}"
-            report.error(where, f"{first}: {asked}" if asked else first)
+            report.error(where, f"{first}: {question}" if question else first)
     if len(labels) and (labels.reshape(len(labels), -1) > 0).all(axis=0).any() | (labels <= 0).all(axis=0).any():
         report.warn(where, "all labels are on one side of 0: accuracy and F1 mean nothing, and Corr may be undefined")
 

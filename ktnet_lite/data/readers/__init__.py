@@ -57,8 +57,8 @@ def identify(path: Path | str) -> str:
         raise DataError(f"{path} is one .csd file; give the folder that holds words, labels and the other files")
     if hdf5.is_hdf5(path):
         return "store"
-    if found := instead(path):
-        raise DataError(f"{path} is {found}; known formats: {', '.join(FORMATS)}")
+    if other := instead(path):
+        raise DataError(f"{path} is {other}; known formats: {', '.join(FORMATS)}")
     return _identify_pickle(path)
 
 

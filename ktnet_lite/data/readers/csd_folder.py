@@ -111,7 +111,7 @@ def _splits(
 ) -> Iterator[tuple[str, Split]]:
     clips = segments(labels)
     language = sources["language"]
-    _tell_left_out(
+    _report_left_out(
         folder,
         header,
         clips,
@@ -167,21 +167,21 @@ def _span(videos: Videos, segment: Segment) -> tuple[float, float]:
 
 
 def _sequence(videos: Videos, key: str) -> Sequence | None:
-    found = _key(videos, key)
-    return None if found is None else videos[found]
+    name = _key(videos, key)
+    return None if name is None else videos[name]
 
 
-def _tell_left_out(folder: Path, header: Header, clips: dict[str, Segment], reasons: dict[str, list[str]]) -> None:
+def _report_left_out(folder: Path, header: Header, clips: dict[str, Segment], reasons: dict[str, list[str]]) -> None:
     """Write into the provenance, and warn, how many segments are left out, why, and of which videos."""
     counts = Counter(segment.video for segment in clips.values())
-    told = [
+    messages = [
         f"{sum(counts[key] for key in keys)} of {len(clips)}, whose videos {reason} ({listed(keys)})"
         for reason, keys in reasons.items()
         if keys
     ]
-    if told:
-        header.provenance["segments left out"] = "; ".join(told)
-        warnings.warn(f"{folder}: segments left out: {'; '.join(told)}", stacklevel=2)
+    if messages:
+        header.provenance["segments left out"] = "; ".join(messages)
+        warnings.warn(f"{folder}: segments left out: {'; '.join(messages)}", stacklevel=2)
 
 
 def _means(frames: Sequence, words: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ def take_splits(path: Path | str, content: Any, fields: tuple[str, ...]) -> Cont
     for name in SPLITS:
         if not isinstance(content[name], dict):
             raise DataError(f"{path}, split {name}: a {type(content[name]).__name__}, expected a dict of fields")
+        content[name] = dict(content[name])  # two splits may be one object
         for field in fields:
             if field not in content[name]:
                 raise DataError(f"{path}, split {name}: no field {field!r}; it has {listed(content[name])}")
@@ -89,9 +90,9 @@ def numbers(path: Path | str, name: str, field: str, value: Any, dimensions: int
     """Take a field as an array of numbers. Raises :class:`DataError` if it has another type or number of dimensions."""
     array = numeric(value)
     if array is None or array.ndim != dimensions or 0 in array.shape[1:]:
-        found = _kind(value) if array is None else f"{array.dtype} of shape {array.shape}"
+        kind = _kind(value) if array is None else f"{array.dtype} of shape {array.shape}"
         raise DataError(
-            f"{path}, split {name}, field {field!r}: {found}; expected numbers in {dimensions} dimensions, none of "
+            f"{path}, split {name}, field {field!r}: {kind}; expected numbers in {dimensions} dimensions, none of "
             "length 0"
         )
     return array
@@ -122,18 +123,16 @@ def numeric(value: Any) -> np.ndarray | None:
 def _kind(value: Any) -> str:
     if isinstance(value, np.ndarray) and value.dtype != object:
         return f"{value.dtype} of shape {value.shape}"
-    found = "an array of objects" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
-    return f"{found}, not of numbers, or its parts have different shapes"
+    container = "an array of objects" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+    return f"{container}, not of numbers, or its parts have different shapes"
 
 
 def scores_of(path: Path | str, name: str, field: str, value: Any) -> np.ndarray:
     """Take labels of shape (N,), (N, 1) or (N, 1, 1) as float32 (N,)."""
     labels = numeric(value)
     if labels is None or labels.ndim == 0 or labels.dtype.kind == "b" or labels.size != len(labels):
-        found = _kind(value) if labels is None else f"{labels.dtype} of shape {labels.shape}"
-        raise DataError(
-            f"{path}, split {name}, field {field!r}: {found}; expected one number a clip, such as (N, 1, 1)"
-        )
+        kind = _kind(value) if labels is None else f"{labels.dtype} of shape {labels.shape}"
+        raise DataError(f"{path}, split {name}, field {field!r}: {kind}; expected one number a clip, such as (N, 1, 1)")
     with np.errstate(over="ignore"):  # too large for float32: inf, which validation rejects
         return labels.reshape(-1).astype(np.float32)
 

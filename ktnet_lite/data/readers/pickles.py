@@ -54,8 +54,8 @@ def load(path: Path | str) -> Any:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"no file at {path}")
-    if found := instead(path):
-        raise DataError(f"{path} is {found}, not a pickle")
+    if other := instead(path):
+        raise DataError(f"{path} is {other}, not a pickle")
     bar = tqdm(desc=f"read {path.name}", unit="B", unit_scale=True, delay=1, disable=None, leave=False)
     try:
         size = bar.total = path.stat().st_size
