@@ -272,6 +272,7 @@ def zipped(*names):
         (pickle.dumps({}), None),
         (b"hello", None),
     ],
+    ids=range(13),
 )
 def test_what_a_wrong_file_is_instead_is_said(tmp_path, start, what):
     path = tmp_path / "a.pkl"
