@@ -67,7 +67,7 @@ def content(tree: Any, rng: random.Random) -> Any:
         parent[key] = [parent[key]] * rng.choice((1, 2, 1000))
     elif what == 2 and isinstance(parent, dict):
         parent[rng.choice(TEXTS)] = parent.pop(key)
-    elif what == 3 and isinstance(parent[key], np.ndarray) and parent[key].ndim:
+    elif what == 3 and isinstance(parent[key], np.ndarray) and parent[key].dtype.kind in "fiu":
         array = parent[key]
         changes: list[Callable[[], Any]] = [
             lambda: array[:-1],
