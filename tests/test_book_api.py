@@ -42,6 +42,9 @@ INTERNAL = {
     "data.schema.blocks",
     "data.store.read_array",
     "errors.did_you_mean",
+    "experiments.kernel.Kernel",
+    "experiments.kernel.prepared",
+    "reporting.letters.Drawing",
 }
 
 
