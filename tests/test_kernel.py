@@ -124,10 +124,16 @@ def test_whatever_follows_ctrl_c_it_is_ctrl_c(error, tmp_path, monkeypatch):
         signal.signal(signal.SIGINT, before)
 
 
-def test_the_current_folder_is_searched_behind_the_standard_library(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), "/lib/python3", "/lib/site-packages", "/more"])
-    program = kernel.Kernel().kernel_spec.argv[2]
-    assert f"sys.path[:] = {['/lib/python3', str(tmp_path), '/lib/site-packages', '/more']!r}" in program
+@pytest.mark.parametrize("checkout", [True, False])
+def test_the_current_folder_is_searched_behind_the_libraries_or_the_standard_one_in_a_checkout(
+    checkout, monkeypatch, tmp_path
+):
+    here = str(Path(kernel.__file__).resolve().parents[2] if checkout else tmp_path)
+    monkeypatch.chdir(here)
+    for first in (here, ""):
+        monkeypatch.setattr(sys, "path", [first, "/lib/python3", "/lib/site-packages", "/more"])
+        found = kernel.Kernel().kernel_spec.argv[2]
+        order = ["/lib/python3", here, "/lib/site-packages", "/more"]
+        assert repr(order if checkout else [*order[:1], *order[2:], here]) in found
     monkeypatch.setattr(sys, "path", ["/lib/python3"])
     assert "sys.path[:] = ['/lib/python3']" in kernel.Kernel().kernel_spec.argv[2]

@@ -112,11 +112,14 @@ def prepared(run: Path) -> Iterator[dict[str, Any]]:
 
 
 def _search_path() -> list[str]:
-    """Return where this process finds modules, with the current folder behind the standard library, if it is there."""
-    here = Path.cwd()
+    """Return where this process finds modules, with the current folder, if it is there, behind the libraries.
+
+    Behind the standard library alone in a checkout: another version may be installed.
+    """
+    here, checkout = Path.cwd(), Path(__file__).resolve().parents[2]
     places = [place for place in sys.path if Path(place).absolute() != here]
     if len(places) < len(sys.path):
-        libraries = (i for i, place in enumerate(places) if place.endswith("-packages"))
+        libraries = (i for i, place in enumerate(places) if place.endswith("-packages") and here == checkout)
         places.insert(next(libraries, len(places)), str(here))
     return places
 
