@@ -251,6 +251,8 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
         value = float(value)
     if type(value) is not kind:
         raise ConfigError(f"{name} = {value!r} is {type(value).__name__}, expected {kind.__name__}")
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):  # no notebook can hold them
+        raise ConfigError(f"{name} = {value!a} is not text in UTF-8; rename the file or folder, or set PYTHONUTF8=1")
     if known and value not in known:
         raise ConfigError(f"{name} = {value!r} is not one of {', '.join(known)}{did_you_mean(value, known)}")
     low, high = about["low"], about["high"]

@@ -43,6 +43,9 @@ INTERNAL = {
     "data.foreign.damaged",
     "data.foreign.unreadable",
     "errors.did_you_mean",
+    "experiments.kernel.Kernel",
+    "experiments.kernel.prepared",
+    "reporting.letters.Drawing",
 }
 
 

@@ -38,6 +38,13 @@ def test_a_config_cannot_be_changed_but_replaced():
         dataclasses.replace(config, seed=-1)
 
 
+@pytest.mark.parametrize("name", ["dataset", "out", "data_from", "teacher"])
+def test_a_path_that_is_no_text_is_told_to_be_renamed(name):
+    """As Python reads the bytes of a name in another encoding: no notebook can hold it."""
+    with pytest.raises(ConfigError, match=rf"{name} = 'lat\\udce9in\.pkl' is not text in UTF-8; rename the file"):
+        TrainConfig.build({name: "lat\udce9in.pkl"})
+
+
 @pytest.mark.parametrize(
     ("given", "meant"),
     [("epoch", "epochs"), ("lr_rate", "learning_rate"), ("varaint", "variant"), ("lambda_vison", "lambda_vision")],

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from nbclient.exceptions import DeadKernelError
 
 from ktnet_lite.cli import main
+from ktnet_lite.cli.train import _draw
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import catalogue, store, synthetic
 from ktnet_lite.errors import ConfigError, KTNetError
@@ -25,6 +26,8 @@ from ktnet_lite.experiments import notebook, result, runs
 from ktnet_lite.experiments.notebook import notebook_path, run
 from ktnet_lite.experiments.plan import plan
 from ktnet_lite.experiments.runs import parameters_from, run_folder, train_here
+from ktnet_lite.reporting.frame import comparable
+from ktnet_lite.training.runtime import Launch
 from made import make_result
 
 TINY = {"clips": 24, "epochs": 1, "dim": 8, "heads": 2, "layers": 1, "treatment": "joint", "grid": 6}
@@ -301,11 +304,44 @@ def test_a_failed_run_keeps_the_notebook_with_the_error_and_no_result(tmp_path):
 
 
 def test_parameters_of_a_notebook_ignore_what_is_no_parameter():
-    assert parameters_from({"_i": "x", "In": [], "seed": 4, "Path": dict, "print": print}) == TrainConfig(seed=4)
+    assert parameters_from({"_i": "x", "seed": 4, "Path": dict, "print": print}) == TrainConfig(seed=4)
     again = {"config": TrainConfig(), "seed": 5, "kind": "l1", "baselines": {}}  # run again in one session
     assert parameters_from(again) == TrainConfig(seed=5)
     with pytest.raises(ConfigError, match="unknown parameter 'lambda_audio'; did you mean 'lambda_v"):
         parameters_from({"lambda_audio": 0.3})
+
+
+def test_only_what_cells_assign_is_a_parameter():
+    """IPython knows the cells that have run; variables of a start-up file come from none."""
+    cells = ["", "seed: int = 0\ndim, heads = 16, 4", "%time x", "seed = 4"]
+    namespace = {"In": cells, "Out": {}, "seed": 4, "dim": 16, "heads": 4, "limit": 10, "layers": 9, "open": open}
+    assert parameters_from(namespace) == TrainConfig(seed=4, dim=16, heads=4)
+    with pytest.raises(ConfigError, match="unknown parameter 'sede'; did you mean 'seed'"):
+        parameters_from(namespace | {"In": [*cells, "sede = 3"], "sede": 3})
+    with pytest.raises(ConfigError, match=r"seed = \(4,\) is tuple, expected int"):
+        parameters_from(namespace | {"seed": (4,)})
+
+
+def test_a_parameter_whose_name_a_later_cell_took_is_no_default():
+    again = {"In": ["model = 'mult'", "model = run.model"], "config": TrainConfig(), "model": dict}
+    with pytest.raises(ConfigError, match="model is a type by now, not a value; run the parameters cell again"):
+        parameters_from(again)
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "LOCAL_RANK"])
+def test_a_variable_of_torchrun_that_is_no_number_is_told(name, monkeypatch, instant):
+    monkeypatch.setenv(name, "two")
+    done = CliRunner().invoke(main, ["train", "--variant", "full"])
+    assert (done.exit_code, instant) == (1, [])
+    assert f"Error: the environment variable {name} is 'two', not a whole number" in done.output
+
+
+def test_the_name_of_a_data_set_is_no_path_of_a_picture(tmp_path):
+    made = [make_result(TrainConfig(variant=variant)) for variant in ("full", "ours")]
+    about = msgspec.structs.replace(made[0].dataset, name="../a b/$c$\n视频")
+    rows = comparable([msgspec.structs.replace(one, dataset=about) for one in made])
+    assert _draw(rows, tmp_path) == tmp_path / "comparison-..-a-b-c-视频.png"
+    assert [path.name for path in tmp_path.iterdir()] == ["comparison-..-a-b-c-视频.png"]
 
 
 @pytest.mark.kernel
@@ -411,8 +447,7 @@ def test_a_data_set_without_known_hashes_is_built_before_its_runs_are_named(tmp_
 @pytest.mark.parametrize("rank", [None, 0, 1])
 def test_only_the_first_process_writes_a_result(rank, tmp_path, monkeypatch):
     if rank is not None:
-        monkeypatch.setenv("RANK", str(rank))
-        monkeypatch.setenv("WORLD_SIZE", "1")
+        monkeypatch.setattr(runs, "launched", lambda: Launch(rank, world=2))
     config = TrainConfig(**TINY, out=str(tmp_path))
     path = train_here(config)
     assert path == run_folder(config) / "result.json" and path.with_name("model.pt").is_file()
@@ -424,7 +459,8 @@ def test_only_the_first_process_writes_a_result(rank, tmp_path, monkeypatch):
 
 def test_the_train_command_under_torchrun_trains_in_each_process(monkeypatch, tmp_path, instant):
     trained = []
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(runs, "train_here", trained.append)
     assert train("--variant", "full,vision", "--seed", "0,1", "--out", tmp_path) == ""
     assert [(config.variant, config.seed) for config in trained] == [

@@ -424,6 +424,26 @@ def test_the_page_shows_what_is_here_and_how_to_get_the_rest(results):
     assert all(row.count("|") in (8, 9) for row in rows)  # five metrics and runs, or a comparison
 
 
+def test_names_in_a_grid_of_ones_own_stay_in_their_places(tmp_path):
+    own, column, row = tmp_path / "own.yaml", "col|`a`", "<b> *$x$*"
+    parts = {
+        "rows": {row: {"variant": "full"}, "b": {"variant": "vision"}},
+        "columns": {column: "all"},
+        "data": {"a $b$/c": {column: {"dataset": "synthetic"}}},
+        "compare": [[row, "b"]],
+    }
+    text = json.dumps({"title": "Own", "about": "Mine.", "metrics": ["mae"], **parts})  # JSON is YAML
+    own.write_text(text, encoding="utf-8")
+    grid = grids.load(own)
+    made = frame.frame(make_result(config) for cell in grid.cells("a $b$/c") for config in cell.configs([0]))
+    page = markdown.page(built := reproduce.build(grid, made, 1))
+    assert r"## On a \$b\$/c" in page and r"**col|\`a\`**" in page
+    assert r"| \<b> \*\$x\$\* " in page and r"| \<b> \*\$x\$\* - b | col\|\`a\` |" in page
+    assert [path.name for path in markdown.pictures(built, tmp_path)] == ["own-a-b-c-col-a-.png"]
+    missing = markdown.page(reproduce.build(grid, made[:0], 1))
+    assert "not run yet: `ktnet-lite reproduce own --data 'a $b$/c'`" in missing
+
+
 def test_the_report_command(folder, tmp_path):
     def report(*arguments):
         return CliRunner().invoke(main, ["report", *map(str, arguments)])

@@ -349,19 +349,23 @@ def test_bf16_autocast_trains_on_the_cpu(data):
 def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
     """torchrun with two gloo processes: the same weights as one process, though the shards hold unequal steps.
 
-    Clips are longer than the first table of positions, which then grows in each process by what it has seen.
+    Clips are longer than the first table of positions, which then grows in each process by what it has seen, and is of
+    another size in each when a teacher has been trained. No process prints that an argument is deprecated.
     """
     script = tmp_path / "train.py"
     script.write_text(
         textwrap.dedent(
             f"""
-            import sys
+            import dataclasses, sys, warnings
             sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}
+            warnings.simplefilter("error", FutureWarning)
             from test_training import SMALL, make_dataset
             from ktnet_lite.config import TrainConfig
             from ktnet_lite.training.loop import fit
             config = TrainConfig(**SMALL | {{"epochs": 1, "dropout": 0.0, "batch_size": 7}}, treatment="joint")
             fit(config, make_dataset(longest=200), sys.argv[1], progress=False)
+            config = dataclasses.replace(config, treatment="teacher")
+            fit(config, make_dataset(longest=300), sys.argv[1] + "-taught", progress=False)
             """
         ),
         encoding="utf-8",
@@ -369,6 +373,8 @@ def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
     subprocess.run([sys.executable, script, tmp_path / "one"], check=True)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run([*torchrun, script, tmp_path / "two"], check=True)
+    taught = [checkpoint.load(tmp_path / f"{name}-taught" / "last.pt")["history"][0] for name in ("one", "two")]
+    assert taught[0]["loss"] == pytest.approx(taught[1]["loss"], rel=1e-4)
     one, two = (checkpoint.load(tmp_path / name / "last.pt") for name in ("one", "two"))
     for term in ("loss", "task", "vision_to_audio", "language_to_audio", "audio_task"):
         assert two["history"][0][term] == pytest.approx(one["history"][0][term], rel=1e-4), term

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ import click
 from ktnet_lite.config import TrainConfig, choices
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.names import EMOTIONS, Fill
-from ktnet_lite.text import listed, table
+from ktnet_lite.text import file_name, listed, table
 
 LISTS = ("model", "variant", "seed")  # parameters that take several values on a command line
 
@@ -49,7 +48,9 @@ def train(model: str, variant: str, seed: str, **parameters: Any) -> None:
     Under torchrun the processes share each batch, and the first one writes the result, without notebook and pictures.
     """
     configs = _configs(listed(model), listed(variant), _seeds(seed), parameters)
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    from ktnet_lite.training.runtime import launched
+
+    if launched().world > 1:
         from ktnet_lite.experiments.runs import train_here
 
         for config in configs:
@@ -89,6 +90,8 @@ def predict(checkpoint: Path, data: str, split: str, data_from: str, fill: Fill 
     CHECKPOINT is a run's model.pt, DATA a data set or file; its audio is read only if the model observes audio. The CSV
     file has the clip id and the sentiment score, or the probability of each emotion. DATA = synthetic means the clips
     that the model's own parameters generate.
+
+    Ids stay as they are, even where a spreadsheet would take one for a formula: open the file there as text.
     """
     from ktnet_lite.training.build import check_fits, load_dataset, load_model
     from ktnet_lite.training.evaluation import predict as predict_clips
@@ -176,6 +179,6 @@ def _draw(results: Any, folder: Path) -> Path:
     rows = compare.intervals(results, metric)
     colours = {str(system): plots.colour_of(system) for system in rows}
     drawn = plots.comparison({str(system): interval for system, interval in rows.items()}, metric, floor, colours)
-    path = folder / f"comparison-{first.dataset.name}.png"
+    path = folder / f"comparison-{file_name(first.dataset.name)}.png"
     drawn.savefig(path, dpi=150, bbox_inches="tight")
     return path

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 import nbformat
 import papermill
 from filelock import FileLock, Timeout
 from nbclient.exceptions import DeadKernelError
-from traitlets.config import Config
 
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import KTNetError
+from ktnet_lite.experiments import kernel
 from ktnet_lite.experiments.runs import obtain, run_folder
 
 
@@ -55,7 +53,8 @@ def run(config: TrainConfig, *, live: bool = True, again: bool = True, wait: boo
     BusyError
         Another process is training this run, and ``wait`` is false.
     KTNetError
-        A cell failed. The notebook with the error stays in the folder; the message says where.
+        A cell failed, or the notebook's process ended. The notebook with the error stays in the folder; the message
+        says where.
     """
     obtain(config)  # here: its progress and errors show
     folder = run_folder(config)
@@ -74,21 +73,21 @@ def _execute(config: TrainConfig, folder: Path, live: bool) -> None:
     earlier = folder / "result.json.earlier"  # no result, but it still tells the notebook whose folder this is
     if result.is_file():
         result.replace(earlier)
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # on Ctrl-C a task may still wait for the kernel that ended
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a debugger's warning about frozen modules
+    for logger in ("papermill", "asyncio"):  # what ended is told here; on Ctrl-C a task may still wait for the kernel
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
     source = nbformat.read(notebook_path("train"), as_version=4)
     try:
-        with tempfile.TemporaryDirectory(prefix="ktnet-") as sockets:
+        with kernel.prepared(folder) as options:
             papermill.execute_notebook(
                 source,
                 str(notebook),
                 parameters=config.as_dict(),
                 kernel_name="python3",
+                start_timeout=600,
                 progress_bar=False,
                 stderr_file=sys.stderr if live else None,
                 coalesce_streams=True,
-                config=_kernel(sockets),
+                **options,
             )
     except papermill.PapermillExecutionError as error:
         if error.ename == "KeyboardInterrupt":  # Ctrl-C reached the notebook's process before this one
@@ -102,16 +101,3 @@ def _execute(config: TrainConfig, folder: Path, live: bool) -> None:
     if not result.is_file():
         raise KTNetError(f"{notebook} ran to its end but left no result file")
     earlier.unlink(missing_ok=True)
-
-
-def _kernel(folder: str) -> Config:
-    """Make the kernel listen on sockets in a folder of its own instead of open ports, on systems that have them.
-
-    Its log stays silent: on Ctrl-C it would report closed sockets.
-    """
-    config = Config()
-    config.NotebookClient.extra_arguments = ["--IPKernelApp.log_level=CRITICAL"]
-    if os.name == "posix":
-        config.KernelManager.transport = "ipc"
-        config.KernelManager.ip = str(Path(folder, "kernel"))
-    return config

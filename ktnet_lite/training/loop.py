@@ -25,7 +25,14 @@ from ktnet_lite.model.network import Network
 from ktnet_lite.training import checkpoint
 from ktnet_lite.training.build import build_objective, check_fits, load_model, save_model
 from ktnet_lite.training.evaluation import evaluate, transfer_quality
-from ktnet_lite.training.runtime import autocast, choose_device, deterministic, memory_advice, processes
+from ktnet_lite.training.runtime import (
+    autocast,
+    choose_device,
+    deterministic,
+    distributed,
+    memory_advice,
+    processes,
+)
 
 SELECT_BY = {"sentiment": "mae", "emotion": "f1_mean"}  # the validation metric that chooses the epoch
 
@@ -108,11 +115,7 @@ class _Loop:
         if config.compile:
             self.step_module = torch.compile(self.step_module, dynamic=True)
         if world > 1:
-            self.step_module = nn.parallel.DistributedDataParallel(
-                self.step_module,
-                device_ids=[device] if device.type == "cuda" else None,
-                broadcast_buffers=False,  # they are equal, but for position tables: these grow as needed
-            )
+            self.step_module = distributed(self.step_module, device)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
 
