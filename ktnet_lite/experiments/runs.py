@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ktnet_lite.data import catalogue, store
 from ktnet_lite.data.catalogue import ENTRIES
 from ktnet_lite.errors import DataError
 from ktnet_lite.experiments import result
+from ktnet_lite.files import locked
 from ktnet_lite.training.build import load_dataset
 from ktnet_lite.training.loop import fit
 
@@ -78,13 +80,16 @@ def obtain(config: TrainConfig) -> None:
 def train_here(config: TrainConfig) -> Path:
     """Train in this process, without the notebook; return the run's result file.
 
-    Under ``torchrun`` every process calls it, and the first one measures and writes.
+    Under ``torchrun`` every process calls it, and the first one measures and writes. Another call for the same run
+    waits for the first, as in :func:`ktnet_lite.experiments.notebook.run`.
     """
     dataset = load_dataset(config)
     folder = run_folder(config)
-    run = fit(config, dataset, folder)
-    if int(os.environ.get("RANK", 0)) == 0:
-        result.measure(config, dataset, run).save(folder / "result.json")
+    first = int(os.environ.get("RANK", 0)) == 0
+    with locked(folder / ".lock") if first else nullcontext():
+        run = fit(config, dataset, folder)
+        if first:
+            result.measure(config, dataset, run).save(folder / "result.json")
     return folder / "result.json"
 
 
@@ -95,7 +100,7 @@ def _data_name(config: TrainConfig) -> str:
 
 def _finished(config: TrainConfig, folder: Path) -> Path | None:
     """Find a finished run of this version and of the same parameters and data under another key."""
-    for path in sorted(folder.glob(f"{config.system}-*-seed{config.seed}/result.json*")):
+    for path in sorted(folder.glob(f"{config.system}-*-seed{config.seed}/result.json")):
         try:
             found = _loaded(path, path.stat().st_mtime_ns)
         except (DataError, OSError):
