@@ -26,6 +26,8 @@ from ktnet_lite.experiments.plan import plan
 from ktnet_lite.files import check_folder, locked, replacing, settle, write
 from ktnet_lite.reporting import plots
 from ktnet_lite.training import checkpoint
+from ktnet_lite.training.build import load_dataset
+from ktnet_lite.training.loop import fit
 from made import make_result
 
 posix = pytest.mark.skipif(os.name != "posix", reason="files of Unix")
@@ -226,8 +228,16 @@ def test_a_file_and_a_folder_in_each_others_place_are_named(path):
         check_folder(path)
     with pytest.raises(KTNetError, match=r"folder: there is a folder of this name; choose another name"):
         write(path.parent, "text")
-    with pytest.raises(KTNetError, match="choose a shorter name"):
-        write(path.with_name("n" * 300), "text")
+    assert whole(path)
+
+
+@posix
+def test_a_name_that_is_too_long_is_said(path):
+    for place in (path.with_name("n" * 300), path.parent / ("n" * 300) / "b.txt"):
+        with pytest.raises(KTNetError, match="choose a shorter name"):
+            write(place, "text")
+        with pytest.raises(KTNetError, match="choose a shorter name"):
+            check_folder(place)
     assert whole(path)
 
 
@@ -360,6 +370,28 @@ def test_a_processes_share_of_a_run_checks_its_folder_too(finished, monkeypatch)
     monkeypatch.setenv("WORLD_SIZE", "2")
     done = CliRunner().invoke(main, ["train", "--out", "file"])
     assert done.exit_code == 1 and "file is a file" in done.output
+
+
+@pytest.mark.slow
+def test_scores_are_written_whole_or_the_reason_is_said(tmp_path, monkeypatch):
+    config = TrainConfig(variant="language", clips=16, epochs=1, dim=8, heads=2, layers=1)
+    fit(config, load_dataset(config), tmp_path / "run", progress=False)
+
+    def predict(out: str, status: int) -> str:
+        command = ["predict", str(tmp_path / "run" / "model.pt"), "synthetic", "--out", str(tmp_path / out)]
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == status, done.output
+        return done.output
+
+    predict("a.csv", 0)
+    before = (tmp_path / "a.csv").read_text(encoding="utf-8")
+    assert before.startswith("id,score\n") and before.count("\n") == 9
+    assert "there is a folder of this name; choose another name" in predict("run", 1)
+    assert "there is no folder" in predict("none/a.csv", 1) and "there is no folder" in predict("a.csv/b.csv", 1)
+    monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
+    assert "No space left on device; the previous a.csv is intact" in predict("a.csv", 1)
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == before
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "run"}
 
 
 # Locks

@@ -180,6 +180,14 @@ def test_a_full_disk_keeps_the_previous_checkpoint(data, tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".*.partial"))
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_the_first_epoch(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training._Loop, "epoch", None)
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(KTNetError, match="file is a file; choose another folder"):
+            fit(TrainConfig(**SMALL), data, folder, progress=False)
+
+
 def test_out_of_memory_says_what_to_lower(data, monkeypatch):
     def no_memory(*_):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
