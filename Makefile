@@ -26,7 +26,7 @@ COUNT ?= 20000
 NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help train check lint types test fuzz notebooks book pdf links explorer site-address lab lock clean
+.PHONY: help train check lint types test fuzz kill notebooks book pdf links explorer site-address lab lock clean
 
 help: ## show this help
 	@echo "make TARGET; the first call sets up $(VENV) (a few minutes: it downloads PyTorch)"
@@ -50,6 +50,9 @@ lint: $(ALL) ## check style and types
 
 test: lint ## all tests and the notebooks, after lint; fails below the coverage floor
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=ktnet_lite --cov-fail-under=94 --nbval-lax --nbval-current-env $(NOTEBOOKS) tests
+
+kill: $(ALL) ## kill 200 commands and 2,000 writes, and start two at once in every shared folder (some 20 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/kill_harness.py $(OPTIONS)
 
 notebooks: $(ALL) ## execute the notebooks of the course that are older than their code
 	$(BIN)/python notebooks/execute.py

@@ -27,6 +27,10 @@ class CheckpointError(KTNetError):
     """A checkpoint is damaged, or belongs to another configuration or data set."""
 
 
+class BusyError(KTNetError):
+    """Another process is at work in the same folder."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` with the known name nearest to ``name``, or nothing if none is near."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

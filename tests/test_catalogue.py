@@ -6,6 +6,7 @@ import json
 import os
 import re
 import threading
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ktnet_lite.data.catalogue import local as at_hand
 from ktnet_lite.data.catalogue.download import RawFile
 from ktnet_lite.data.catalogue.entries import ENTRIES, Entry
 from ktnet_lite.data.schema import Split
-from ktnet_lite.errors import ConfigError, DataError
+from ktnet_lite.errors import ConfigError, DataError, KTNetError
 
 CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -167,9 +168,9 @@ def test_a_silent_server_is_explained(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_written_is_explained(server, tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(DataError, match=r"cannot save .*choose another folder"):
+    with pytest.raises(DataError, match=r"cannot write .*choose another folder"):
         fetch(server, "/file", tmp_path / "file" / "raw.bin")
-    with pytest.raises(DataError, match=r"cannot save .*choose another folder"):
+    with pytest.raises(DataError, match=r"cannot write .*choose another folder"):
         download.copy(tmp_path / "file", tmp_path / "file" / "raw.bin")
 
 
@@ -226,7 +227,45 @@ def test_a_data_set_is_built_once(entries, raw, tmp_path):
     assert first.header.provenance["raw"].split() == [file.sha256 for file in ENTRIES["pair"].files]
     again = catalogue.load("pair", folder=home)
     assert again.checksum == first.checksum and entries == [home / "raw" / "pair"]
-    assert sorted(p.name for p in home.rglob("*.*")) == ["one.h5", "pair.h5", "two.h5"]
+    assert sorted(p.name for p in home.rglob("*.*")) == [".pair.lock", "one.h5", "pair.h5", "two.h5"]
+
+
+def test_of_two_first_uses_at_once_one_builds_and_the_other_waits(entries, raw, tmp_path, monkeypatch):
+    began, go_on, write, found = threading.Event(), threading.Event(), store.write, []
+
+    def slow(*arguments):
+        began.set()
+        assert go_on.wait(60)
+        return write(*arguments)
+
+    monkeypatch.setattr(store, "write", slow)
+
+    def use():
+        found.append(catalogue.load("pair", tmp_path / "home", raw).checksum)
+
+    users = [threading.Thread(target=use) for _ in range(3)]
+    with warnings.catch_warnings(record=True):  # of those that wait
+        for user in users:
+            user.start()
+        assert began.wait(60)
+        threading.Timer(0.3, go_on.set).start()
+        for user in users:
+            user.join(60)
+    assert len(entries) == 1 and len(found) == 3 and len({*found}) == 1
+
+
+def test_a_built_data_set_needs_no_lock(entries, raw, tmp_path, monkeypatch):
+    catalogue.build("pair", tmp_path / "home", raw)
+    monkeypatch.setattr(catalogue, "locked", None)  # as in a folder that this user can only read
+    assert catalogue.load("pair", tmp_path / "home").header.name == "pair"
+
+
+def test_a_data_folder_that_cannot_be_is_said(entries, raw, tmp_path):
+    (tmp_path / "file").touch()
+    for folder in ("file", "file/below"):
+        with pytest.raises(KTNetError, match="file is a file; choose another folder"):
+            catalogue.build("pair", tmp_path / folder, raw)
+    assert entries == []
 
 
 def flip_a_byte(path):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import inspect
 import json
 import os
@@ -26,7 +27,7 @@ from made import make_result
 from test_doctor import dump, mult_content
 
 HEAVY = {"torch", "numpy", "pandas", "yaml", "scipy", "sklearn", "h5py", "matplotlib", "papermill", "distributed"}
-EXTRA = {"dask", "distributed", "filelock", "ipykernel", "IPython", "matplotlib", "nbclient", "nbformat", "pandas"}
+EXTRA = {"dask", "distributed", "ipykernel", "IPython", "matplotlib", "nbclient", "nbformat", "pandas"}
 EXTRA |= {"papermill", "seaborn", "traitlets", "yaml"}  # what the extra `experiments` brings
 
 
@@ -219,6 +220,23 @@ def test_fetch_takes_local_files_and_builds_the_store(real_data, tmp_path):
 def test_no_file_is_said(tmp_path, command):
     done = invoke("data", command, tmp_path / "none.h5")
     assert done.exit_code == 1 and "Error: no file" in done.output and "none.h5" in done.output
+
+
+def test_what_the_system_refuses_is_said_without_a_traceback(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(catalogue, "home", full)
+    done = invoke("data", "list")
+    assert done.exit_code == 1 and done.output == "Error: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_under_standard_output_is_said():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "ktnet_lite", "models"], stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and done.stderr == b"Error: [Errno 28] No space left on device\n"
 
 
 def test_ctrl_c_stops_without_a_traceback(monkeypatch):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from ktnet_lite.experiments import notebook, result, runs
 from ktnet_lite.experiments.notebook import notebook_path, run
 from ktnet_lite.experiments.plan import plan
 from ktnet_lite.experiments.runs import parameters_from, run_folder, train_here
+from ktnet_lite.files import locked
 from ktnet_lite.reporting.frame import comparable
 from ktnet_lite.training.runtime import Launch
 from made import make_result
@@ -201,18 +203,31 @@ def test_a_run_under_another_key_is_executed_again_in_its_folder(tmp_path, insta
     assert result.load(old / "result.json").seconds == 30.0 and instant == [config]
     assert {file.name for file in old.iterdir()} == {"result.json", ".lock"}
 
+    assert [folder.name for folder in old.parent.iterdir()] == [old.name]
+
+
+def test_a_result_stays_until_a_new_one_takes_its_place(tmp_path, instant, monkeypatch):
+    config = TrainConfig(variant="full", out=str(tmp_path))
+    folder = run_folder(config)
+    make_result(config, seconds=1.0).save(folder / "result.json")
+
+    def is_there():
+        (found,) = result.find([tmp_path])
+        (job,) = plan([dataclasses.replace(config, device="cpu")])
+        return job.done and found.parent == run_folder(config) == folder and result.load(found).seconds
+
     def fail(*_, **__):
+        assert is_there() == 1.0
         raise DeadKernelError("Kernel died")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(papermill, "execute_notebook", fail)
-        with pytest.raises(KTNetError, match="was killed"):
-            run(config)
-    assert not (old / "result.json").exists() and run_folder(config) == old, "the same call resumes it there"
-    (job,) = plan([config])
-    assert not job.done
-    assert run(config, again=False) == old / "result.json"
-    assert [folder.name for folder in old.parent.iterdir()] == [old.name]
+    for execute, message in ((fail, "was killed"), (lambda *_, **__: None, "left no result file")):
+        with monkeypatch.context() as patch:
+            patch.setattr(papermill, "execute_notebook", execute)
+            with pytest.raises(KTNetError, match=message):
+                run(dataclasses.replace(config, device="cpu"))
+        assert is_there() == 1.0 and result.load(folder / "result.json").config.device == "auto", "the earlier one"
+    run(config)
+    assert is_there() == 30.0
 
 
 # A run by the notebook
@@ -457,6 +472,20 @@ def test_only_the_first_process_writes_a_result(rank, tmp_path, monkeypatch):
         assert found.config == config and len(found.predictions.ids) == 12
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_run_without_the_notebook_waits_for_another_and_only_its_first_process_does(rank, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", rank)
+    config = TrainConfig(**TINY, out=str(tmp_path))
+    with locked(run_folder(config) / ".lock"):
+        thread = threading.Thread(target=train_here, args=(config,))
+        thread.start()
+        thread.join(1.0 if rank == "0" else 60.0)
+        assert thread.is_alive() == (rank == "0")
+        assert (run_folder(config) / "last.pt").exists() == (rank == "1")
+    thread.join(60)
+    assert (run_folder(config) / "result.json").exists() == (rank == "0")
+
+
 def test_the_train_command_under_torchrun_trains_in_each_process(monkeypatch, tmp_path, instant):
     trained = []
     for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}.items():
@@ -517,7 +546,8 @@ def test_ctrl_c_stops_in_the_middle_without_a_traceback_and_keeps_the_checkpoint
     assert process.returncode == 130
     assert "Traceback" not in said and "Stopped. The same command resumes where it can." in said
     (folder,) = (tmp_path / "synthetic").iterdir()
-    assert {file.name for file in folder.iterdir()} - {"last.pt.partial"} == {"last.pt", "train.ipynb", ".lock"}
+    left = {file.name for file in folder.iterdir() if file.suffix != ".partial"}
+    assert left == {"last.pt", "train.ipynb", ".lock"}
 
 
 def test_a_missing_notebook_is_explained():

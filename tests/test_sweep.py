@@ -21,6 +21,7 @@ from distributed import Client, LocalCluster
 from ktnet_lite import threads
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
+from ktnet_lite.errors import BusyError
 from ktnet_lite.experiments import notebook, result, sweep
 from ktnet_lite.experiments.estimate import START, Estimate
 from ktnet_lite.experiments.plan import Job, missing, only, plan
@@ -317,7 +318,7 @@ def test_two_at_one_run_execute_it_once(tmp_path, monkeypatch):
     first, second = (threading.Thread(target=notebook.run, args=(ours,), kwargs={"again": False}) for _ in "ab")
     first.start()
     assert began.wait(60)
-    with pytest.raises(notebook.BusyError, match="another process is training"):
+    with pytest.raises(BusyError, match="another process is at work in"):
         notebook.run(ours, again=False, wait=False)
     second.start()
     go_on.set()

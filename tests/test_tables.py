@@ -86,9 +86,9 @@ def test_nan_is_refused_and_leaves_no_file(tmp_path):
 def test_a_result_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").touch()
     made = make_result(TrainConfig())
-    with pytest.raises(DataError, match=r"cannot write the result .*choose another --out"):
+    with pytest.raises(DataError, match=r"cannot write .*result\.json: .*file is a file; choose another folder"):
         made.save(tmp_path / "file" / "result.json")
-    with pytest.raises(DataError, match="cannot write the result"):
+    with pytest.raises(DataError, match="file is a file; choose another folder"):
         made.publish(tmp_path / "runs" / "run", tmp_path / "file")
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import stat
 import subprocess
 import sys
 import textwrap
@@ -167,7 +168,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(data, tmp_path, monkeypatch):
 
     def full(descriptor):
         nonlocal calls
-        calls += 1
+        calls += stat.S_ISREG(os.fstat(descriptor).st_mode)  # of a file, not of its folder
         if calls == 2:
             raise OSError(28, "No space left on device")
         return fsync(descriptor)
@@ -176,7 +177,15 @@ def test_a_full_disk_keeps_the_previous_checkpoint(data, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match=r"No space left.*previous last\.pt is intact"):
         fit(config, data, tmp_path, progress=False)
     assert len(checkpoint.load(tmp_path / "last.pt")["history"]) == 1
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_the_first_epoch(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(training._Loop, "epoch", None)
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(KTNetError, match="file is a file; choose another folder"):
+            fit(TrainConfig(**SMALL), data, folder, progress=False)
 
 
 def test_out_of_memory_says_what_to_lower(data, monkeypatch):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ktnet_lite import files
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "book" / "generated"
 
@@ -13,5 +15,4 @@ def write(name: str, content: str | bytes) -> None:
     path = FOLDER / name
     data = content.encode() if isinstance(content, str) else content
     if not path.is_file() or path.read_bytes() != data:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        files.write(path, data)

@@ -5,6 +5,7 @@ A command calls functions and prints what they return. Errors for people become 
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -60,13 +61,19 @@ class Main(click.Group):
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _note
-                return super().invoke(ctx)
+                returned = super().invoke(ctx)
+                print(end="", flush=True)
+                return returned
         except KTNetError as error:
             raise click.ClickException(str(error)) from error
         except ModuleNotFoundError as error:
             raise click.ClickException(
                 f"this command needs the package {error.name}: pip install 'ktnet-lite[experiments]'"
             ) from error
+        except OSError as error:  # that no function has explained, such as standard output on a full disk
+            if error.errno == errno.EPIPE:
+                raise
+            raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
             click.echo("\nStopped. The same command resumes where it can.", err=True)
             ctx.exit(130)

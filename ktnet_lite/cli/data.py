@@ -45,7 +45,7 @@ def list_(folder: Path | None) -> None:
 @data.command()
 @click.argument("name")
 @click.option("--from", "local", type=FOLDER, help="take the raw files from below this folder")
-@click.option("--to", "folder", type=FOLDER, help="data folder; by default data")
+@click.option("--to", "folder", type=FILE, help="data folder; by default data")
 def fetch(name: str, local: Path | None, folder: Path | None) -> None:
     """Fetch the raw files of data set NAME, check them and build its HDF5 file; or check the file that is here."""
     from ktnet_lite.data import catalogue

@@ -9,12 +9,14 @@ import click
 
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.experiments import grids, plan, result
+from ktnet_lite.files import check_folder, write
 from ktnet_lite.reporting import compare as comparing
 from ktnet_lite.reporting import frame, markdown
 from ktnet_lite.reporting import reproduce as reproduction
 from ktnet_lite.text import duration, listed, table
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
+PLACE = click.Path(path_type=Path)  # of files to be written
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -24,11 +26,11 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="runs of each cell")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="runs at once on this machine")
 @click.option("--scheduler", metavar="ADDRESS", help="address of a Dask scheduler whose workers train instead")
-@click.option("--out", type=FOLDER, default="runs", show_default=True, help="folder of the runs and of the page")
+@click.option("--out", type=PLACE, default="runs", show_default=True, help="folder of the runs and of the page")
 @click.option("--data-from", default="", help="folder that holds the raw files already")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps")
 @click.option("--dry-run", is_flag=True, help="show what would be trained, and estimate how long it takes")
-@click.option("--publish", type=FOLDER, help="also put small copies of the result files into this folder")
+@click.option("--publish", type=PLACE, help="also put small copies of the result files into this folder")
 def reproduce(grid, data, seeds, jobs, scheduler, out: Path, data_from, device, dry_run, publish: Path | None) -> None:
     """Train what a table of the paper needs, and show it.
 
@@ -44,13 +46,14 @@ def reproduce(grid, data, seeds, jobs, scheduler, out: Path, data_from, device, 
     if dry_run:
         click.echo(_planned(reproduction.jobs(chosen, names, range(seeds), **places), jobs))
         return
+    for folder in filter(None, (out, publish)):
+        check_folder(folder)
     made = reproduction.reproduce(chosen, names, seeds, workers=jobs, scheduler=scheduler, **places)
     for job in made.jobs:
         if publish and job.done:
             result.load(job.folder / "result.json").publish(job.folder, publish)
     page, path = markdown.page(made.tables), out / f"{chosen.name}.md"
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    write(path, page)
     click.echo(f"{page}\nThis page: {path}")
     if made.failures:
         lines = "\n".join(f"  {folder}: {error.splitlines()[0]}" for folder, error in made.failures.items())
@@ -69,13 +72,15 @@ def reproduce(grid, data, seeds, jobs, scheduler, out: Path, data_from, device, 
 )
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="use seeds 0 to this number")
 @click.option(
-    "--to", "folder", type=FOLDER, help="write a page and a picture of each table there, instead of showing it"
+    "--to", "folder", type=PLACE, help="write a page and a picture of each table there, instead of showing it"
 )
 def report(tables: tuple[str, ...], folders: tuple[Path, ...], seeds: int, folder: Path | None) -> None:
     """Show tables from result files alone.
 
     All of them, or TABLES.
     """
+    if folder is not None:
+        check_folder(folder)
     paths = result.find(folders) if folders else result.published()
     if not paths:
         where = ", ".join(map(str, folders)) or "the folder results of a checkout"
@@ -89,9 +94,8 @@ def report(tables: tuple[str, ...], folders: tuple[Path, ...], seeds: int, folde
         if folder is None:
             click.echo(page)
             continue
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{grid.name}.md"
-        path.write_text(page, encoding="utf-8")
+        write(path, page)
         for written in (*markdown.pictures(built, folder), path):
             click.echo(written)
 

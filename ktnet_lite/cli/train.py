@@ -6,14 +6,15 @@ import contextlib
 import csv
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TextIO, get_args
 
 import click
 
 from ktnet_lite.config import TrainConfig, choices
 from ktnet_lite.errors import ConfigError
+from ktnet_lite.files import check_folder, replacing
 from ktnet_lite.names import EMOTIONS, Fill
 from ktnet_lite.text import file_name, listed, table
 
@@ -48,6 +49,7 @@ def train(model: str, variant: str, seed: str, **parameters: Any) -> None:
     Under torchrun the processes share each batch, and the first one writes the result, without notebook and pictures.
     """
     configs = _configs(listed(model), listed(variant), _seeds(seed), parameters)
+    check_folder(Path(configs[0].out))
     from ktnet_lite.training.runtime import launched
 
     if launched().world > 1:
@@ -83,7 +85,7 @@ def train(model: str, variant: str, seed: str, **parameters: Any) -> None:
 @click.option("--split", default="test", show_default=True, help="clips to predict")
 @click.option("--data-from", default="", help="folder that holds the raw files already")
 @click.option("--audio", "fill", type=click.Choice(get_args(Fill)), help="ignore the audio, and how to fill it in")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV file; standard output by default")
+@click.option("--out", type=click.Path(path_type=Path), help="CSV file; standard output by default")
 def predict(checkpoint: Path, data: str, split: str, data_from: str, fill: Fill | None, out: Path | None) -> None:
     """Write the scores of a trained model, one per clip.
 
@@ -106,7 +108,7 @@ def predict(checkpoint: Path, data: str, split: str, data_from: str, fill: Fill 
         raise ConfigError(f"{checkpoint} predicts {model.loss}, but {data} has {dataset.header.task} labels")
     scores = predict_clips(model, clips, fill)
     columns = EMOTIONS if model.loss == "emotion" else ("score",)
-    with open(out, "w", newline="", encoding="utf-8") if out else contextlib.nullcontext(sys.stdout) as file:
+    with _written(out) if out else contextlib.nullcontext(sys.stdout) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("id", *columns))
         for clip_id, score in zip(clips.ids, scores.reshape(len(clips), -1), strict=True):
@@ -169,6 +171,12 @@ def _seeds(text: str) -> list[int]:
         raise ConfigError(f"--seed {text!r}: give whole numbers, separated by commas") from None
 
 
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[TextIO]:
+    with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        yield file
+
+
 def _draw(results: Any, folder: Path) -> Path:
     """Draw the chief metric of a frame's systems into the folder; return the file."""
     from ktnet_lite.reporting import compare, plots
@@ -180,5 +188,5 @@ def _draw(results: Any, folder: Path) -> Path:
     colours = {str(system): plots.colour_of(system) for system in rows}
     drawn = plots.comparison({str(system): interval for system, interval in rows.items()}, metric, floor, colours)
     path = folder / f"comparison-{file_name(first.dataset.name)}.png"
-    drawn.savefig(path, dpi=150, bbox_inches="tight")
+    plots.save(drawn, path)
     return path

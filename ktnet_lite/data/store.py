@@ -102,15 +102,11 @@ def write(path: Path | str, header: Header, splits: Iterable[tuple[str, Split]],
         A split is invalid, or the disk is full or read-only.
     """
     path = Path(path)
-    try:
-        with replacing(path) as partial, _Output(partial, "w+") as output:
-            with h5py.File(output, "w", libver="latest") as file:
-                file.attrs.update(format=FORMAT, version=VERSION)
-                checksum = _write_content(file, header, iter(splits), output, progress)
-            output.check()
-    except OSError as error:
-        kept = f"; the previous {path.name} is intact" if path.is_file() else ""
-        raise DataError(f"cannot write {path}: {error}{kept}; free some space or choose another folder") from error
+    with replacing(path, DataError) as partial, _Output(partial, "w+") as output:
+        with h5py.File(output, "w", libver="latest") as file:
+            file.attrs.update(format=FORMAT, version=VERSION)
+            checksum = _write_content(file, header, iter(splits), output, progress)
+        output.check()
     return checksum
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import cache
 from pathlib import Path
 
 import nbformat
 import papermill
-from filelock import FileLock, Timeout
 from nbclient.exceptions import DeadKernelError
+from papermill.iorw import LocalHandler, papermill_io
 
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import KTNetError
 from ktnet_lite.experiments import kernel
 from ktnet_lite.experiments.runs import obtain, run_folder
+from ktnet_lite.files import locked, stamp, write
 
 
 def notebook_path(name: str) -> Path:
@@ -26,16 +28,12 @@ def notebook_path(name: str) -> Path:
     raise KTNetError(f"no experiment notebook {name!r} in this installation; install ktnet-lite again")
 
 
-class BusyError(KTNetError):
-    """Another process is training the same run."""
-
-
 def run(config: TrainConfig, *, live: bool = True, again: bool = True, wait: bool = True) -> Path:
     """Train by executing ``train.ipynb`` into the run's folder; return the path of its ``result.json``.
 
     The folder (:func:`ktnet_lite.experiments.runs.run_folder`) holds the executed notebook, the checkpoint, the model
-    and the pictures. An interrupted or failed run leaves no result file; the same call resumes it. Two processes never
-    work in one folder: the second waits.
+    and the pictures. An interrupted or failed run leaves no result file of its own; the same call resumes it. A result
+    of the same run stays until a new one replaces it. Two processes never work in one folder: the second waits.
 
     Parameters
     ----------
@@ -53,26 +51,21 @@ def run(config: TrainConfig, *, live: bool = True, again: bool = True, wait: boo
     BusyError
         Another process is training this run, and ``wait`` is false.
     KTNetError
-        A cell failed, or the notebook's process ended. The notebook with the error stays in the folder; the message
-        says where.
+        A cell failed, or the notebook's process ended; the message says where, and the notebook with the error stays in
+        the folder. Or the folder cannot be written.
     """
     obtain(config)  # here: its progress and errors show
     folder = run_folder(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=-1 if wait else 0):
-            if again or not (folder / "result.json").is_file():
-                _execute(config, folder, live)
-    except Timeout:
-        raise BusyError(f"another process is training {folder}") from None
+    with locked(folder / ".lock", wait):
+        if again or not (folder / "result.json").is_file():
+            _execute(config, folder, live)
     return folder / "result.json"
 
 
 def _execute(config: TrainConfig, folder: Path, live: bool) -> None:
     result, notebook = folder / "result.json", folder / "train.ipynb"
-    earlier = folder / "result.json.earlier"  # no result, but it still tells the notebook whose folder this is
-    if result.is_file():
-        result.replace(earlier)
+    earlier = stamp(result)
+    _register(str(notebook))
     for logger in ("papermill", "asyncio"):  # what ended is told here; on Ctrl-C a task may still wait for the kernel
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     source = nbformat.read(notebook_path("train"), as_version=4)
@@ -98,6 +91,17 @@ def _execute(config: TrainConfig, folder: Path, live: bool) -> None:
             "the notebook's process was killed, probably because memory ran out: lower batch_size, or set grid (say 50)"
             f"\nThe same command resumes after the last complete epoch. The notebook: {notebook}"
         ) from error
-    if not result.is_file():
+    if stamp(result) in (None, earlier):
         raise KTNetError(f"{notebook} ran to its end but left no result file")
-    earlier.unlink(missing_ok=True)
+
+
+class _Whole(LocalHandler):
+    """How papermill writes the executed notebook, again and again while it runs: whole at any moment."""
+
+    def write(self, buf: str, path: str) -> None:
+        write(Path(path), buf)
+
+
+@cache
+def _register(path: str) -> None:
+    papermill_io.register(path, _Whole())

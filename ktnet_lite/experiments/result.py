@@ -25,7 +25,7 @@ from ktnet_lite import __version__
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.errors import ConfigError, DataError
-from ktnet_lite.files import replacing
+from ktnet_lite.files import write
 from ktnet_lite.measures.metrics import constant_baselines
 from ktnet_lite.names import Fill, System, Task
 from ktnet_lite.training.evaluation import evaluate
@@ -150,7 +150,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def publish(self, run: Path, folder: Path) -> Path:
         """Write a small file to pass on: ``<folder>/<data set>/<run>.result.json``.
 
-        It has the same content without the places on this machine; curves and predictions are compressed.
+        It has the same content without the places on this machine; curves and predictions are compressed. Errors as in
+        :meth:`save`.
 
         Parameters
         ----------
@@ -278,12 +279,7 @@ def _rounded(values: np.ndarray) -> Scores:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=1, allow_nan=False)
-    try:
-        with replacing(path) as partial:
-            partial.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"cannot write the result {path}: {error}; free some space or choose another --out") from error
+    write(path, json.dumps(content, indent=1, allow_nan=False), DataError)
 
 
 def _pack(value: Any) -> str:

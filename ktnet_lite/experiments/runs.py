@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ktnet_lite.data import catalogue, store
 from ktnet_lite.data.catalogue import ENTRIES
 from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.experiments import result
+from ktnet_lite.files import locked
 from ktnet_lite.training.build import load_dataset
 from ktnet_lite.training.loop import fit
 from ktnet_lite.training.runtime import launched
@@ -86,13 +87,16 @@ def obtain(config: TrainConfig) -> None:
 def train_here(config: TrainConfig) -> Path:
     """Train in this process, without the notebook; return the run's result file.
 
-    Under ``torchrun`` every process calls it, and the first one measures and writes.
+    Under ``torchrun`` every process calls it, and the first one measures and writes. Another call for the same run
+    waits for the first, as in :func:`ktnet_lite.experiments.notebook.run`.
     """
     dataset = load_dataset(config)
     folder = run_folder(config)
-    run = fit(config, dataset, folder)
-    if launched().rank == 0:
-        result.measure(config, dataset, run).save(folder / "result.json")
+    first = launched().rank == 0
+    with locked(folder / ".lock") if first else nullcontext():
+        run = fit(config, dataset, folder)
+        if first:
+            result.measure(config, dataset, run).save(folder / "result.json")
     return folder / "result.json"
 
 
@@ -113,7 +117,7 @@ def _data_name(config: TrainConfig) -> str:
 
 def _finished(config: TrainConfig, folder: Path) -> Path | None:
     """Find a finished run of this version and of the same parameters and data under another key."""
-    for path in sorted(folder.glob(f"{config.system}-*-seed{config.seed}/result.json*")):
+    for path in sorted(folder.glob(f"{config.system}-*-seed{config.seed}/result.json")):
         try:
             found = _loaded(path, path.stat().st_mtime_ns)
         except (DataError, OSError):

@@ -20,7 +20,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from tqdm import tqdm
 
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.errors import KTNetError
+from ktnet_lite.errors import BusyError, KTNetError
 from ktnet_lite.experiments import result
 from ktnet_lite.experiments.plan import Job, estimate_of, missing
 from ktnet_lite.text import duration
@@ -77,7 +77,7 @@ def train(config: dict[str, Any], folder: str, wait: bool, teacher: Outcome | No
         return Outcome(Path(folder), error, teacher.busy)
     try:
         notebook.run(TrainConfig.build(config), live=False, again=False, wait=wait)
-    except notebook.BusyError:
+    except BusyError:
         return Outcome(Path(folder), busy=True)
     except KTNetError as error:
         return Outcome(Path(folder), str(error))

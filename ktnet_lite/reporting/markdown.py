@@ -137,12 +137,14 @@ def picture(table: Table, column: str) -> Figure | None:
 
 def pictures(tables: Sequence[Table], folder: Path) -> list[Path]:
     """Draw every column that has runs into a folder."""
+    from ktnet_lite.reporting.plots import save
+
     drawn = []
     for table in tables:
         for column in table.columns:
             if figure := picture(table, column):
                 path = folder / picture_name(table, column)
-                figure.savefig(path, dpi=150, bbox_inches="tight")
+                save(figure, path)
                 drawn.append(path)
     return drawn
 

@@ -24,6 +24,7 @@ from sklearn.metrics import confusion_matrix
 from ktnet_lite import text
 from ktnet_lite.data.batching import collate
 from ktnet_lite.data.schema import Dataset, Split
+from ktnet_lite.files import replacing, write
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import Difference, Interval
 from ktnet_lite.model.network import Network
@@ -86,7 +87,13 @@ def show(drawn: Figure, alt: str, path: Path | None = None) -> None:
     # not Image(alt=...), which Colab's IPython does not know
     display(picture, raw=True, metadata={"image/png": {"alt": alt, "width": 8 * 96}})
     if path is not None:
-        path.write_bytes(buffer.getvalue())
+        write(path, buffer.getvalue())
+
+
+def save(drawn: Figure, path: Path) -> None:
+    """Save a figure as a PNG file. Raises :class:`ktnet_lite.errors.KTNetError` if it cannot be written."""
+    with replacing(path) as partial:
+        drawn.savefig(partial, format="png", dpi=150, bbox_inches="tight")
 
 
 def describe(dataset: Dataset) -> str:

@@ -23,12 +23,11 @@ def save(path: Path, content: dict[str, Any]) -> None:
     CheckpointError
         The disk is full or read-only; the message says that the previous file is intact.
     """
-    try:
-        with replacing(path) as partial, open(partial, "wb") as file:
+    with replacing(path, CheckpointError) as partial, open(partial, "wb") as file:
+        try:
             torch.save({"format": FORMAT, **content}, file)
-    except (OSError, RuntimeError) as error:
-        kept = f"; the previous {path.name} is intact" if path.exists() else ""
-        raise CheckpointError(f"cannot save {path}: {error}{kept}; free some space or choose another folder") from error
+        except RuntimeError as error:  # torch's zip writer, of a write that failed
+            raise OSError(str(error)) from error
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batches
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.errors import CheckpointError, ConfigError, KTNetError
+from ktnet_lite.files import check_folder
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import AudioTarget, Objective, process_mean
@@ -75,9 +76,12 @@ def fit(
     DataError
         The data set lacks a split or a modality that this variant needs.
     KTNetError
-        Out of memory, or a loss that is no longer a number; the message says what to lower.
+        Out of memory, or a loss that is no longer a number, and the message says what to lower; or the folder cannot be
+        written.
     """
     folder = None if folder is None else Path(folder)
+    if folder is not None:
+        check_folder(folder)
     device = choose_device(config.device)
     _check_grid(config, dataset)
     devices = [device] if device.type == "cuda" else []

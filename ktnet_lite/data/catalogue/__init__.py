@@ -21,6 +21,7 @@ from ktnet_lite.data.readers import csd_folder
 from ktnet_lite.data.readers.folder import files_below
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.errors import ConfigError, DataError, UnreadableError, did_you_mean
+from ktnet_lite.files import locked, stamp
 
 
 def find(name: str) -> Entry:
@@ -96,8 +97,10 @@ def fetch(name: str, folder: Path | str | None = None, local: Path | str | None 
             raise DataError(f"{name} has no public link\n{entry.remedy}")
         for file in entry.files:
             target = raw / file.name
-            if not (target.is_file() and download.sha256_of(target) == file.sha256):
-                download.download(file, target, entry.remedy)
+            if not _is_raw_file(file, target):
+                with locked(_lock(name, folder)):
+                    if not _is_raw_file(file, target):
+                        download.download(file, target, entry.remedy)
         return raw
     if not Path(local).is_dir():
         raise DataError(f"no folder {local}\n{entry.remedy}")
@@ -114,26 +117,25 @@ def fetch(name: str, folder: Path | str | None = None, local: Path | str | None 
 def build(name: str, folder: Path | str | None = None, local: Path | str | None = None, verify: bool = False) -> Path:
     """Return the built file of a data set, after building it if it is missing, damaged or out of date.
 
-    A file with a damaged header is rebuilt; ``verify`` reads the whole file to find other damage. Parameters and errors
-    as in :func:`fetch`; also :class:`DataError` if the raw files are invalid.
+    A file with a damaged header is rebuilt; ``verify`` reads the whole file to find other damage. Of several processes
+    that need the same file, one builds it and the others wait. Parameters and errors as in :func:`fetch`; also
+    :class:`DataError` if the raw files are invalid, and :class:`KTNetError` if the data folder cannot be written.
     """
-    entry = find(name)
-    path = stored(name, folder)
-    try:
-        if _is_fresh(entry, path, folder, local):
-            if verify:
-                store.read(path, splits=(), verify=True)
-            return path
-    except UnreadableError:  # it may be sound
-        raise
-    except DataError as error:
-        warnings.warn(f"{error}\n{name} is rebuilt", stacklevel=2)
-    source = fetch(name, folder, local)
-    header, splits = readers.open_source(source, entry.reader)
-    built_from = {"recipe": str(entry.recipe), **_raw_provenance(entry, source)}
-    provenance = ChainMap(built_from, header.provenance, {"licence": entry.licence})  # a view: readers add entries late
-    with readers.naming(source):
-        store.write(path, replace(header, name=name, provenance=provenance), splits)
+    entry, path = find(name), stored(name, folder)
+    seen, fault = stamp(path), _fault(entry, path, folder, local, verify)
+    if fault is None:  # no lock: the folder may be one that this user can only read
+        return path
+    with locked(_lock(name, folder)):
+        if stamp(path) != seen and (fault := _fault(entry, path, folder, local, verify)) is None:
+            return path  # another process built it meanwhile
+        if fault:
+            warnings.warn(f"{fault}\n{name} is rebuilt", stacklevel=2)
+        source = fetch(name, folder, local)
+        header, splits = readers.open_source(source, entry.reader)
+        built_from = {"recipe": str(entry.recipe), **_raw_provenance(entry, source)}
+        provenance = ChainMap(built_from, header.provenance, {"licence": entry.licence})  # a view: readers add late
+        with readers.naming(source):
+            store.write(path, replace(header, name=name, provenance=provenance), splits)
     return path
 
 
@@ -189,6 +191,29 @@ def _bytes_of(path: Path, files: tuple[Path, ...], changed: int) -> str:
     """Digest names and contents; read once as long as no file has changed."""
     names = (f"{file.relative_to(path)} {download.sha256_of(file)}" for file in files)
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def _lock(name: str, folder: Path | str | None) -> Path:
+    """Return the path of the lock under which a data set is downloaded and built."""
+    return home(folder) / f".{name}.lock"
+
+
+def _is_raw_file(file: download.RawFile, path: Path) -> bool:
+    return path.is_file() and download.sha256_of(path) == file.sha256
+
+
+def _fault(entry: Entry, path: Path, folder: Path | str | None, local: Path | str | None, verify: bool) -> str | None:
+    """Say what is wrong with the built file: None if it is fresh and sound, "" if it is missing or out of date."""
+    try:
+        if not _is_fresh(entry, path, folder, local):
+            return ""
+        if verify:
+            store.read(path, splits=(), verify=True)
+    except UnreadableError:  # it may be sound
+        raise
+    except DataError as error:
+        return str(error)
+    return None
 
 
 def _raw_files(entry: Entry, source: Path) -> list[Path]:

@@ -14,7 +14,7 @@ import requests
 from tqdm import tqdm
 
 from ktnet_lite.errors import DataError
-from ktnet_lite.files import replacing
+from ktnet_lite.files import explained, replacing, settle
 
 BLOCK = 1 << 20  # bytes
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds without a byte
@@ -81,13 +81,11 @@ def are_below(files: Iterable[RawFile], folder: Path) -> bool:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file whole or not at all. Raises :class:`DataError` if the disk is full or read-only."""
-    try:
+    """Copy a file whole or not at all. Raises :class:`DataError` if it cannot be read or written."""
+    with explained(target, DataError):
         if not (target.exists() and target.samefile(source)):
-            with replacing(target) as partial:
+            with replacing(target, DataError) as partial:
                 shutil.copyfile(source, partial)
-    except OSError as error:
-        raise DataError(f"cannot save {target}: {error}; free some space or choose another folder") from error
 
 
 def download(file: RawFile, target: Path, remedy: str) -> None:
@@ -100,7 +98,7 @@ def download(file: RawFile, target: Path, remedy: str) -> None:
     """
     partial = target.with_name(target.name + ".partial")
     reason = ""
-    try:
+    with explained(target, DataError):
         target.parent.mkdir(parents=True, exist_ok=True)
         for attempt in range(TRIES):
             time.sleep(PAUSE * 2 ** (attempt - 1) if reason else 0)
@@ -114,14 +112,12 @@ def download(file: RawFile, target: Path, remedy: str) -> None:
                 continue
             sha256 = sha256_of(partial)
             if sha256 == file.sha256:
-                os.replace(partial, target)
+                settle(partial, target)
                 return
             partial.unlink()
             reason = f"its SHA-256 is {sha256}, expected {file.sha256}: the file has changed at its source"
             if not resumed:  # otherwise the fault may be in the old part: try once more
                 break
-    except OSError as error:
-        raise DataError(f"cannot save {target}: {error}; free some space or choose another folder") from error
     raise DataError(f"cannot download {file.url}\n{reason}\n{remedy}")
 
 
