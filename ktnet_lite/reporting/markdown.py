@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,4 +149,5 @@ def pictures(tables: Sequence[Table], folder: Path) -> list[Path]:
 
 def picture_name(table: Table, column: str) -> str:
     """Name the file of a column's picture."""
-    return f"{table.grid.name}-{table.data}-{column}.png".replace(" ", "-").replace(",", "")
+    name = f"{table.grid.name}-{table.data}-{column}".replace(" ", "-")
+    return re.sub(r"[^\w.+-]", "", name)[:200] + ".png"

@@ -228,7 +228,7 @@ def comparison(
         axes.annotate(floor[0], (floor[1], 1), **place, ha="center", fontsize=9, color=GREY)
     for y, (name, interval) in enumerate(rows.items()):
         interval_row(axes, y, interval, (colours or {}).get(name, "language"))
-    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_yticks(range(len(rows)), list(rows), parse_math=False)
     axes.set(xlabel=f"{METRICS[metric].label} ({METRICS[metric].direction})", ylim=(len(rows) - 0.5, -0.5))
     return drawn
 
