@@ -42,6 +42,12 @@ INTERNAL = {
     "data.schema.blocks",
     "data.store.read_array",
     "errors.did_you_mean",
+    "errors.shown",
+    "experiments.agreement.contradictions",
+    "experiments.notebook.source",
+    "experiments.yaml_file.read",
+    "training.checkpoint.check_weights",
+    "training.checkpoint.checked",
 }
 
 

@@ -17,13 +17,14 @@ import pytest
 from click.testing import CliRunner
 from nbclient.exceptions import DeadKernelError
 
+import ktnet_lite.experiments
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import catalogue, store, synthetic
 from ktnet_lite.errors import ConfigError, KTNetError
 from ktnet_lite.experiments import notebook, result, runs
 from ktnet_lite.experiments.notebook import notebook_path, run
-from ktnet_lite.experiments.plan import plan
+from ktnet_lite.experiments.plan import estimate_of, plan
 from ktnet_lite.experiments.runs import parameters_from, run_folder, train_here
 from made import make_result
 
@@ -151,6 +152,19 @@ def test_a_run_of_another_version_is_not_found(changes, tmp_path):
     assert job.folder == new and not job.done
 
 
+def test_a_damaged_result_is_named_while_runs_are_planned(tmp_path):
+    config = TrainConfig(variant="full", out=str(tmp_path))
+    new = run_folder(config)
+    result_file = under_another_key(config) / "result.json"
+    result_file.write_text("{", encoding="utf-8")
+    with pytest.warns(UserWarning, match=r"0ld0ld00-seed0.result\.json: cannot be read .* passed over"):
+        (job,) = plan([config])
+    assert job.folder == new and not job.done
+    result_file.parent.rename(new)
+    with pytest.warns(UserWarning, match=r"result\.json: cannot be read .* passed over"):
+        assert estimate_of(plan([config]))(config), "from the results that come with the project"
+
+
 @pytest.mark.parametrize("grid", [0, 4])
 def test_a_run_on_other_data_is_not_found_under_another_key(grid, own_file, tmp_path):
     config = TrainConfig(variant="full", dataset=str(own_file), out=str(tmp_path), grid=grid)
@@ -213,6 +227,20 @@ def test_a_run_under_another_key_is_executed_again_in_its_folder(tmp_path, insta
 
 
 # A run by the notebook
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 10**5, '{"nbformat": 4, "nbformat_minor": 5, "cells": 5}'])
+def test_a_damaged_notebook_is_an_error_in_words(content, tmp_path, monkeypatch):
+    (tmp_path / "train.ipynb").write_text(content, encoding="utf-8")
+    monkeypatch.setattr(notebook, "notebook_path", lambda _: tmp_path / "train.ipynb")
+    with pytest.raises(KTNetError, match=r"train\.ipynb is no notebook .*; restore it, or install ktnet-lite again"):
+        run(TrainConfig(**TINY, out=str(tmp_path / "runs")))
+    listed = CliRunner().invoke(main, ["experiments"])
+    assert listed.exit_code == 1 and "train.ipynb is no notebook" in listed.output
+
+
+def test_the_notebook_is_where_papermill_can_be_told_of_it():
+    assert ktnet_lite.experiments.notebook_path("train") == notebook_path("train")
 
 
 def test_the_parameters_cell_is_the_config():
@@ -302,6 +330,7 @@ def test_a_failed_run_keeps_the_notebook_with_the_error_and_no_result(tmp_path):
 
 def test_parameters_of_a_notebook_ignore_what_is_no_parameter():
     assert parameters_from({"_i": "x", "In": [], "seed": 4, "Path": dict, "print": print}) == TrainConfig(seed=4)
+    assert parameters_from({"learning_rate": "1e-3"}) == TrainConfig(), "so papermill reads 1e-3 in a YAML file"
     again = {"config": TrainConfig(), "seed": 5, "kind": "l1", "baselines": {}}  # run again in one session
     assert parameters_from(again) == TrainConfig(seed=5)
     with pytest.raises(ConfigError, match="unknown parameter 'lambda_audio'; did you mean 'lambda_v"):

@@ -45,9 +45,9 @@ def reproduce(grid, data, seeds, jobs, scheduler, out: Path, data_from, device, 
         click.echo(_planned(reproduction.jobs(chosen, names, range(seeds), **places), jobs))
         return
     made = reproduction.reproduce(chosen, names, seeds, workers=jobs, scheduler=scheduler, **places)
-    for job in made.jobs:
-        if publish and job.done:
-            result.load(job.folder / "result.json").publish(job.folder, publish)
+    if publish:
+        for path, loaded in result.load_all(job.folder / "result.json" for job in made.jobs if job.done).items():
+            loaded.publish(path.parent, publish)
     page, path = markdown.page(made.tables), out / f"{chosen.name}.md"
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")

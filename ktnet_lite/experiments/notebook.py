@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
@@ -16,16 +17,25 @@ from traitlets.config import Config
 
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import KTNetError
+from ktnet_lite.experiments import notebook_path
 from ktnet_lite.experiments.runs import obtain, run_folder
 
 
-def notebook_path(name: str) -> Path:
-    """Find an experiment notebook, in the checkout if there is one, else in the installed package."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package.parent / "notebooks" / "experiments", package / "notebooks"):
-        if (folder / f"{name}.ipynb").is_file():
-            return folder / f"{name}.ipynb"
-    raise KTNetError(f"no experiment notebook {name!r} in this installation; install ktnet-lite again")
+def source() -> Any:
+    """Read the training notebook.
+
+    Raises
+    ------
+    KTNetError
+        It is missing or damaged.
+    """
+    path = notebook_path("train")
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat raises half a dozen kinds
+        raise KTNetError(
+            f"{path} is no notebook ({str(error)[:100]}); restore it, or install ktnet-lite again"
+        ) from error
 
 
 class BusyError(KTNetError):
@@ -77,11 +87,11 @@ def _execute(config: TrainConfig, folder: Path, live: bool) -> None:
     logging.getLogger("papermill").setLevel(logging.ERROR)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # on Ctrl-C a task may still wait for the kernel that ended
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a debugger's warning about frozen modules
-    source = nbformat.read(notebook_path("train"), as_version=4)
+    notebook_node = source()
     try:
         with tempfile.TemporaryDirectory(prefix="ktnet-") as sockets:
             papermill.execute_notebook(
-                source,
+                notebook_node,
                 str(notebook),
                 parameters=config.as_dict(),
                 kernel_name="python3",
