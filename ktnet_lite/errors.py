@@ -35,3 +35,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` with the known name nearest to ``name``, or nothing if none is near."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def shown(value: object) -> str:
+    """Write a value for a message, shortened; also a number or a nesting that Python itself refuses to write."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"({type(value).__name__} that is too large to show)"
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -48,6 +48,12 @@ INTERNAL = {
     "experiments.kernel.Kernel",
     "experiments.kernel.prepared",
     "reporting.letters.Drawing",
+    "errors.shown",
+    "experiments.agreement.contradictions",
+    "experiments.notebook.source",
+    "experiments.yaml_file.read",
+    "training.checkpoint.check_weights",
+    "training.checkpoint.checked",
 }
 
 

@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from nbclient.exceptions import DeadKernelError
 
+import ktnet_lite.experiments
 from ktnet_lite.cli import main
 from ktnet_lite.cli.train import _draw
 from ktnet_lite.config import TrainConfig
@@ -25,7 +26,7 @@ from ktnet_lite.data import catalogue, store, synthetic
 from ktnet_lite.errors import ConfigError, KTNetError
 from ktnet_lite.experiments import notebook, result, runs
 from ktnet_lite.experiments.notebook import notebook_path, run
-from ktnet_lite.experiments.plan import plan
+from ktnet_lite.experiments.plan import estimate_of, plan
 from ktnet_lite.experiments.runs import parameters_from, run_folder, train_here
 from ktnet_lite.files import locked
 from ktnet_lite.reporting.frame import comparable
@@ -156,6 +157,19 @@ def test_a_run_of_another_version_is_not_found(changes, tmp_path):
     assert job.folder == new and not job.done
 
 
+def test_a_damaged_result_is_named_while_runs_are_planned(tmp_path):
+    config = TrainConfig(variant="full", out=str(tmp_path))
+    new = run_folder(config)
+    result_file = under_another_key(config) / "result.json"
+    result_file.write_text("{", encoding="utf-8")
+    with pytest.warns(UserWarning, match=r"0ld0ld00-seed0.result\.json: cannot be read .* passed over"):
+        (job,) = plan([config])
+    assert job.folder == new and not job.done
+    result_file.parent.rename(new)
+    with pytest.warns(UserWarning, match=r"result\.json: cannot be read .* passed over"):
+        assert estimate_of(plan([config]))(config), "from the results that come with the project"
+
+
 @pytest.mark.parametrize("grid", [0, 4])
 def test_a_run_on_other_data_is_not_found_under_another_key(grid, own_file, tmp_path):
     config = TrainConfig(variant="full", dataset=str(own_file), out=str(tmp_path), grid=grid)
@@ -231,6 +245,20 @@ def test_a_result_stays_until_a_new_one_takes_its_place(tmp_path, instant, monke
 
 
 # A run by the notebook
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 10**5, '{"nbformat": 4, "nbformat_minor": 5, "cells": 5}'])
+def test_a_damaged_notebook_is_an_error_in_words(content, tmp_path, monkeypatch):
+    (tmp_path / "train.ipynb").write_text(content, encoding="utf-8")
+    monkeypatch.setattr(notebook, "notebook_path", lambda _: tmp_path / "train.ipynb")
+    with pytest.raises(KTNetError, match=r"train\.ipynb is no notebook .*; restore it, or install ktnet-lite again"):
+        run(TrainConfig(**TINY, out=str(tmp_path / "runs")))
+    listed = CliRunner().invoke(main, ["experiments"])
+    assert listed.exit_code == 1 and "train.ipynb is no notebook" in listed.output
+
+
+def test_the_notebook_is_where_papermill_can_be_told_of_it():
+    assert ktnet_lite.experiments.notebook_path("train") == notebook_path("train")
 
 
 def test_the_parameters_cell_is_the_config():
@@ -320,6 +348,7 @@ def test_a_failed_run_keeps_the_notebook_with_the_error_and_no_result(tmp_path):
 
 def test_parameters_of_a_notebook_ignore_what_is_no_parameter():
     assert parameters_from({"_i": "x", "seed": 4, "Path": dict, "print": print}) == TrainConfig(seed=4)
+    assert parameters_from({"learning_rate": "1e-3"}) == TrainConfig(), "so papermill reads 1e-3 in a YAML file"
     again = {"config": TrainConfig(), "seed": 5, "kind": "l1", "baselines": {}}  # run again in one session
     assert parameters_from(again) == TrainConfig(seed=5)
     with pytest.raises(ConfigError, match="unknown parameter 'lambda_audio'; did you mean 'lambda_v"):

@@ -131,8 +131,9 @@ def experiments() -> None:
     """
     import papermill
 
-    from ktnet_lite.experiments.notebook import notebook_path
+    from ktnet_lite.experiments.notebook import notebook_path, source
 
+    source()  # says what is wrong with a damaged one
     path = notebook_path("train")
     rows = [("PARAMETER", "TYPE", "DEFAULT", "WHAT")]
     for name, found in papermill.inspect_notebook(str(path)).items():
@@ -183,7 +184,7 @@ def _draw(results: Any, folder: Path) -> Path:
 
     first = results["result"].iloc[0]
     metric = compare.MAIN[first.dataset.task][-2]
-    floor = next((name, values[metric]) for name, values in first.baselines.items())
+    floor = next(((name, x) for name, values in first.baselines.items() if (x := values[metric]) is not None), None)
     rows = compare.intervals(results, metric)
     colours = {str(system): plots.colour_of(system) for system in rows}
     drawn = plots.comparison({str(system): interval for system, interval in rows.items()}, metric, floor, colours)

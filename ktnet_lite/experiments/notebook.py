@@ -6,6 +6,7 @@ import logging
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
@@ -14,18 +15,26 @@ from papermill.iorw import LocalHandler, papermill_io
 
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import KTNetError
-from ktnet_lite.experiments import kernel
+from ktnet_lite.experiments import kernel, notebook_path
 from ktnet_lite.experiments.runs import obtain, run_folder
 from ktnet_lite.files import locked, stamp, write
 
 
-def notebook_path(name: str) -> Path:
-    """Find an experiment notebook, in the checkout if there is one, else in the installed package."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package.parent / "notebooks" / "experiments", package / "notebooks"):
-        if (folder / f"{name}.ipynb").is_file():
-            return folder / f"{name}.ipynb"
-    raise KTNetError(f"no experiment notebook {name!r} in this installation; install ktnet-lite again")
+def source() -> Any:
+    """Read the training notebook.
+
+    Raises
+    ------
+    KTNetError
+        It is missing or damaged.
+    """
+    path = notebook_path("train")
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat raises half a dozen kinds
+        raise KTNetError(
+            f"{path} is no notebook ({str(error)[:100]}); restore it, or install ktnet-lite again"
+        ) from error
 
 
 def run(config: TrainConfig, *, live: bool = True, again: bool = True, wait: bool = True) -> Path:
@@ -68,11 +77,11 @@ def _execute(config: TrainConfig, folder: Path, live: bool) -> None:
     _register(str(notebook))
     for logger in ("papermill", "asyncio"):  # what ended is told here; on Ctrl-C a task may still wait for the kernel
         logging.getLogger(logger).setLevel(logging.CRITICAL)
-    source = nbformat.read(notebook_path("train"), as_version=4)
+    notebook_node = source()
     try:
         with kernel.prepared(folder) as options:
             papermill.execute_notebook(
-                source,
+                notebook_node,
                 str(notebook),
                 parameters=config.as_dict(),
                 kernel_name="python3",

@@ -75,6 +75,6 @@ def estimate_of(jobs: Sequence[Job]) -> Estimate:
     """Learn run times from the results that come with the project and from those of the jobs."""
     known = [*result.published(), *(job.folder / "result.json" for job in jobs if job.done)]
     estimate = Estimate()
-    for path in known:
-        estimate.learn(result.load(path))
+    for loaded in result.load_all(known).values():
+        estimate.learn(loaded)
     return estimate

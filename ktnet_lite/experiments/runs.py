@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from functools import cache
@@ -120,7 +121,11 @@ def _finished(config: TrainConfig, folder: Path) -> Path | None:
     for path in sorted(folder.glob(f"{config.system}-*-seed{config.seed}/result.json")):
         try:
             found = _loaded(path, path.stat().st_mtime_ns)
-        except (DataError, OSError):
+        except OSError:
+            continue
+        except DataError as error:
+            if path.name == "result.json":
+                warnings.warn(f"{error}; it is passed over", stacklevel=2)
             continue
         if found.package == __version__ and found.config.identity == config.identity and _same_data(found, config):
             return path.parent
