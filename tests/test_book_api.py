@@ -26,7 +26,7 @@ KINDS = inspect.isfunction, inspect.isclass
 PAGES = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "book" / "api").glob("*.md"))]
 # The command line, what serves it alone, and the formats of single files: nobody imports these.
 INTERNAL_MODULES = (
-    r"__main__|cli(\.\w+)?|files|text|threads|data\.checks|data\.hdf5|data\.doctor\.contents|data\.readers\.\w+"
+    r"__main__|cli(\.\w+)?|files|text|threads|data\.(checks|hdf5|opcodes|doctor\.contents)|data\.readers\.\w+"
 )
 INTERNAL = {
     "config.parameter",

@@ -155,10 +155,10 @@ def test_what_is_read_is_what_torch_reads(tmp_path, dtype):
             with_pickle(lambda content: content.replace(b"K\x02K\x03\x86", b"K\x02K\x04\x86")),
             "out of bounds|larger than",
         ),
-        (with_pickle(lambda content: content[:-1]), "pickle exhausted before seeing STOP"),
-        (with_pickle(lambda content: content[:-1] + b"N."), "it ends in the middle"),
-        (with_pickle(lambda content: b"\x80\x02}N" + b"\x85" * 10**6 + b"Ns."), "other keys than texts and numbers"),
-        (with_pickle(lambda content: b"\x80\x02]q\x00" + b"h\x00h\x00" * 9 + b"."), "a container occurs twice"),
+        (with_pickle(lambda content: content[:-1]), "it ends at position .*, in the middle"),
+        (with_pickle(lambda content: b"(" + content[:-1] + b"N."), "it ends in the middle"),
+        (with_pickle(lambda content: b"\x80\x02}N" + b"\x85" * 10**6 + b"Ns."), "a dict with a tuple as key"),
+        (with_pickle(lambda content: b"\x80\x02]q\x00h\x00a."), "nests its parts too deep, or repeats them too often"),
     ],
 )
 def test_a_checkpoint_that_was_put_together_otherwise_is_refused(path, change, reason):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-import pickletools
+import io
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -15,20 +14,20 @@ import torch
 from torch import Tensor
 
 from ktnet_lite.data.foreign import instead
-from ktnet_lite.errors import CheckpointError
+from ktnet_lite.data.opcodes import Machine, Source, check_tree
+from ktnet_lite.errors import CheckpointError, DataError
 from ktnet_lite.files import replacing
 
 FORMAT = 1
 LARGEST = 2**24  # bytes of the part that lists names, shapes and plain values
 DTYPES = {
-    "torch FloatStorage": torch.float32,
-    "torch DoubleStorage": torch.float64,
-    "torch HalfStorage": torch.float16,
-    "torch BFloat16Storage": torch.bfloat16,
-    "torch LongStorage": torch.int64,
-    "torch IntStorage": torch.int32,
+    "torch.FloatStorage": torch.float32,
+    "torch.DoubleStorage": torch.float64,
+    "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16,
+    "torch.LongStorage": torch.int64,
+    "torch.IntStorage": torch.int32,
 }
-TENSOR, DICT = "torch._utils _rebuild_tensor_v2", "collections OrderedDict"
 
 Fields = TypeVar("Fields")
 Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]  # so that sums are too
@@ -77,11 +76,12 @@ def load(path: Path) -> dict[str, Any]:
         raise
     except MemoryError:
         raise CheckpointError(f"not enough memory to read {path}") from None
-    except pickle.UnpicklingError:
+    except DataError as error:  # it asks for a name, or holds an object
         raise CheckpointError(
-            f"{path} is not a checkpoint of ktnet-lite: it holds more than weights; no code was run, do not trust it"
+            f"{path} is damaged or not a checkpoint of ktnet-lite: it holds more than weights; no code was run, do not "
+            f"trust it ({error})"
         ) from None
-    except Exception as error:  # zipfile, pickletools and torch raise a dozen kinds on damaged or foreign files
+    except Exception as error:  # zipfile, the interpreter and torch raise a dozen kinds on damaged or foreign files
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         reason = f"it is {what}" if (what := instead(path)) and "torch.save" not in what else reason
         raise CheckpointError(f"{path} is damaged or not a checkpoint of ktnet-lite: {reason}") from error
@@ -140,87 +140,42 @@ def _folder(archive: zipfile.ZipFile, size: int) -> str:
 
 
 def _interpret(archive: zipfile.ZipFile, folder: str) -> Any:
-    """Interpret the opcodes by which torch.save writes plain values, dicts, lists and dense tensors.
-
-    A name is only a text, nothing is imported or called, and no container occurs twice.
-    """
-    stack: list[Any] = []
-    below: list[list[Any]] = []  # the stacks under each mark
-    memo: dict[Any, Any] = {}
+    """Interpret the pickle by which torch.save writes plain values, dicts, lists and dense tensors."""
+    pickle = archive.read(f"{folder}/data.pkl")
     storages: dict[str, Tensor] = {}
-    for opcode, argument, _ in pickletools.genops(archive.read(f"{folder}/data.pkl")):
-        match opcode.name:
-            case "PROTO" | "STOP":
-                pass
-            case "NONE" | "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE":
-                stack.append(argument)
-            case "NEWTRUE" | "NEWFALSE":
-                stack.append(opcode.name == "NEWTRUE")
-            case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE":
-                stack.append({"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}[opcode.name]())
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                count = int(opcode.name[-1])
-                stack[-count:] = [tuple(stack[-count:])]
-            case "MARK":
-                below.append(stack)
-                stack = []
-            case "TUPLE":
-                stack = [*below.pop(), tuple(stack)]
-            case "APPEND":
-                list.append(stack[-2], stack.pop())
-            case "APPENDS":
-                items, stack = stack, below.pop()
-                list.extend(stack[-1], items)
-            case "SETITEM":
-                _set(stack[-3], [stack.pop(-2), stack.pop()])
-            case "SETITEMS":
-                items, stack = stack, below.pop()
-                _set(stack[-1], items)
-            case "BINPUT" | "LONG_BINPUT":
-                memo[argument] = stack[-1]
-            case "BINGET" | "LONG_BINGET":
-                if isinstance(memo[argument], (dict, list, tuple)):
-                    raise ValueError("a container occurs twice")
-                stack.append(memo[argument])
-            case "GLOBAL" if argument in DTYPES or argument in (TENSOR, DICT):
-                stack.append(argument)
-            case "BINPERSID":
-                _, name, key, _, count = stack.pop()
-                if not (isinstance(name, str) and isinstance(key, str)):  # anything else could be hashed without end
-                    raise ValueError("a part without a name")
-                if key not in storages:
-                    storages[key] = _numbers(archive.read(f"{folder}/data/{key}"), DTYPES[name])
-                if storages[key].dtype != DTYPES[name] or len(storages[key]) != count:
-                    raise ValueError(f"its part data/{key} has another size than is said")
-                stack.append(storages[key])
-            case "REDUCE":
-                arguments, name = stack.pop(), stack.pop()
-                stack.append({} if (name, arguments) == (DICT, ()) else _tensor(name, *arguments))
-            case "BUILD":
-                stack.pop()  # attributes of an OrderedDict, which weights do not need
-            case _:
-                raise pickle.UnpicklingError(opcode.name)
-    if len(stack) != 1 or below:
-        raise ValueError("it ends in the middle")
-    return stack[0]
+
+    def storage(part: tuple[Any, ...]) -> Tensor:
+        """Read a part of the archive, given as ("storage", type, key, place, count)."""
+        _, name, key, _, count = part
+        if not (isinstance(name, str) and isinstance(key, str)):  # anything else could be hashed without end
+            raise ValueError("a part without a name")
+        if key not in storages:
+            storages[key] = _numbers(archive.read(f"{folder}/data/{key}"), DTYPES[name])
+        if storages[key].dtype != DTYPES[name] or len(storages[key]) != count:
+            raise ValueError(f"its part data/{key} has another size than is said")
+        return storages[key]
+
+    builders = {"collections.OrderedDict": dict, "torch._utils._rebuild_tensor_v2": _tensor}
+    machine = Machine(Source(io.BytesIO(pickle), len(pickle)), builders, set(DTYPES), _finished, storage)
+    content = machine.run()
+    check_tree(content, archive.fp.seek(0, io.SEEK_END) if archive.fp else 0)
+    return content
 
 
-def _set(container: Any, items: list[Any]) -> None:
-    """Set keys and values in turn; a key is a text or a number, since others could be hashed without end."""
-    if len(items) % 2 or not all(isinstance(key, (str, int)) for key in items[::2]):
-        raise ValueError("a dict with other keys than texts and numbers")
-    dict.update(container, zip(items[::2], items[1::2], strict=True))
+def _finished(value: Any, state: Any) -> Any:
+    """Leave out the attributes of an OrderedDict, which weights do not need."""
+    if not isinstance(value, dict):
+        raise DataError("it sets the attributes of an object")
+    return value
 
 
 def _numbers(content: bytes, dtype: torch.dtype) -> Tensor:
     return torch.frombuffer(bytearray(content), dtype=dtype) if content else torch.empty(0, dtype=dtype)
 
 
-def _tensor(
-    name: str, storage: Tensor, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> Tensor:
+def _tensor(storage: Tensor, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
     """View a part of a storage; torch checks that it lies within."""
     view = torch.as_strided(storage, shape, stride, offset)
-    if name != TENSOR or view.numel() > len(storage):
+    if view.numel() > len(storage):
         raise ValueError("a tensor that is larger than its part")
     return view.contiguous()

@@ -2,7 +2,7 @@
 
 A pickle is a program for a stack machine. Python's machine imports whatever the program names and calls it; an
 allow-list of names limits that, but NumPy's own functions still trust every statement about a shape, a type or a
-length. The machine here (:mod:`ktnet_lite.data.readers.opcodes`) makes plain values only. The few names by which NumPy
+length. The machine here (:mod:`ktnet_lite.data.opcodes`) makes plain values only. The few names by which NumPy
 writes arrays stand for functions of this module, which check all that they get.
 
 Memory is at most about 100 times the size of a file made of empty containers, and 1.4 times that of a file of arrays.
@@ -24,22 +24,21 @@ import numpy as np
 from tqdm import tqdm
 
 from ktnet_lite.data.foreign import instead, unreadable
-from ktnet_lite.data.readers.opcodes import FAILURES, ONLY, Machine, Name, Source, Unfinished, entries
+from ktnet_lite.data.opcodes import FAILURES, ONLY, Machine, Source, Unfinished, check_tree, entries
 from ktnet_lite.errors import DataError
 
 NEEDED = 1.4  # memory for reading and packing, as a multiple of the size of the pickle
 NEEDED_OLD = 2.5  # likewise up to protocol 2, where arrays are stored as text
-DEEPEST = 32  # containers inside one another
 DIMENSIONS = 8  # of an array
 LONGEST = 1 << 40  # of one of them
-REPEATED, SPARE = 16, 10**8  # times the file, and bytes more
 DTYPE = re.compile(r"[<>=|]?(?:b1|[iu][1248]|f[248]|c8|c16|[SaU][1-9]\d{0,8}|O[48]?|bool|int|float|(?:u?int|float)\d+)")
 
 
-class _Dtype:
+class _Dtype(Unfinished):
     """The type of an array; its byte order comes after it is made."""
 
     def __init__(self, plain: np.dtype):
+        super().__init__()
         self.plain = plain
 
 
@@ -62,7 +61,7 @@ def load(path: Path | str) -> Any:
         with bar, io.BufferedReader(_Watched(path, bar)) as file:
             _check_memory(size, file.peek(2)[:2])
             content = Machine(Source(file, size), _BUILDERS, _MARKERS, _finished).run()
-            _check_tree(content, size)
+            check_tree(content, size)
             return content
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
@@ -101,7 +100,7 @@ def _dtype(name: Any, *_: Any) -> _Dtype:
 
 def _finished(value: Any, state: Any) -> Any:
     """Give an array its content, or a type its byte order."""
-    if isinstance(value, Unfinished):
+    if isinstance(value, Unfinished) and not isinstance(value, _Dtype):
         if not isinstance(state, tuple) or len(state) not in (4, 5):
             raise ValueError("the state of an array")
         shape, dtype, fortran, content = state[-4:]  # before them the version
@@ -190,29 +189,6 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "builtins.frozenset": _listed,
     "builtins.complex": _complex,
 }
-
-
-def _check_tree(content: Any, size: int) -> None:
-    """Raise :class:`DataError` if a part is unfinished, nested too deep, or repeated too often."""
-    left = REPEATED * size + SPARE
-    inside = [iter([content])]  # the parts still to come, of each container on the way down
-    while inside:
-        for part in inside[-1]:
-            left -= 8 + (part.nbytes if isinstance(part, np.ndarray) else 0)
-            if len(inside) > DEEPEST or left < 0:
-                raise DataError(
-                    "the pickle nests its parts too deep, or repeats them too often; it would fill the memory"
-                )
-            if isinstance(part, (Name, _Dtype, Unfinished)):
-                raise DataError(f"the pickle holds an array or a type without content; {ONLY}")
-            if isinstance(part, np.ndarray) and part.dtype == object:
-                inside.append(iter(part.flat))
-                break
-            if isinstance(part, (dict, list, tuple)):
-                inside.append(iter(part.values() if isinstance(part, dict) else part))
-                break
-        else:
-            inside.pop()
 
 
 def _check_memory(size: int, start: bytes) -> None:

@@ -1,7 +1,8 @@
 """The opcodes of pickles: a stack machine that makes plain values and containers, and can neither import nor call.
 
-What it makes of a name that the pickle calls is the caller's decision (:mod:`ktnet_lite.data.readers.pickles`). Every
-length is compared with what the file has left, and every opcode makes at most one object.
+What it makes of a name that the pickle calls is the caller's decision (:mod:`ktnet_lite.data.readers.pickles`,
+:mod:`ktnet_lite.training.checkpoint`). Every length is compared with what the file has left, and every opcode makes at
+most one object.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from ktnet_lite.errors import DataError
 
 LONGEST_INT = 64  # bytes; or digits, in text
+DEEPEST = 32  # containers inside one another
+REPEATED, SPARE = 16, 10**8  # times the file, and bytes more
 ONLY = "only numbers, texts, arrays of them and plain containers are read"
 FAILURES = (ValueError, TypeError, LookupError, OverflowError, struct.error, RecursionError)  # of a damaged pickle
 MOVED = {  # modules by their names today -> the names that builders are known by
@@ -143,6 +148,8 @@ class Machine:
         Names that it may only mention.
     finish : function of a value and a state
         Returns the value with this state, for a value that a builder made; raises :class:`DataError` for any other.
+    outside : function of an id, optional
+        Returns a part that the file keeps outside of the pickle, as torch's checkpoints do.
     """
 
     def __init__(
@@ -151,8 +158,9 @@ class Machine:
         builders: Mapping[str, Callable[..., Any]],
         markers: set[str],
         finish: Callable[[Any, Any], Any],
+        outside: Callable[[Any], Any] | None = None,
     ):
-        self.source, self.builders, self.markers, self.finish = source, builders, markers, finish
+        self.source, self.builders, self.markers, self.finish, self.outside = source, builders, markers, finish, outside
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []  # the stacks below each mark
         self.memo: dict[int, Any] = {}
@@ -174,9 +182,12 @@ class Machine:
             elif read := _GET.get(code):
                 self.stack.append(self.memo[read(self.source)])
             else:
-                refused = _REFUSED.get(code)
+                refused = REFUSED.get(code)
                 raise DataError(refused) if refused else ValueError(f"byte {code!r} is no opcode")
-        return self.stack.pop()
+        value = self.stack.pop()
+        if self.stack or self.marked:
+            raise ValueError("it ends in the middle")
+        return value
 
     def remember(self, key: int) -> None:
         value = self.memo[key] = self.stack[-1]
@@ -217,6 +228,11 @@ class Machine:
                 "file, convert its content to arrays yourself"
             )
         self.stack.append(Name(full))
+
+    def fetch(self) -> None:
+        if self.outside is None:
+            raise DataError(REFUSED[b"P"])
+        self.stack.append(self.outside(self.stack.pop()))
 
     def reduce(self) -> None:
         arguments, name = self.stack.pop(), self.stack.pop()
@@ -262,14 +278,38 @@ _ACTIONS: dict[bytes, Callable[[Machine], Any]] = {
     b"\x94": lambda vm: vm.remember(len(vm.memo)),
     b"c": lambda vm: vm.name(_utf8(vm.source.line()), _utf8(vm.source.line())),
     b"\x93": lambda vm: vm.name(*[vm.stack.pop(), vm.stack.pop()][::-1]),
+    b"Q": Machine.fetch,
     b"R": Machine.reduce,
     b"b": Machine.build,
 }
-_REFUSED = {
-    **dict.fromkeys((b"P", b"Q"), "the pickle is part of a larger file, such as a checkpoint of torch"),
+REFUSED = {
+    b"P": "the pickle is part of a larger file, such as a checkpoint of torch",
     **dict.fromkeys((b"\x97", b"\x98"), "the arrays of the pickle are in other files"),
     **dict.fromkeys(
         (b"i", b"o", b"\x81", b"\x92", b"\x82", b"\x83", b"\x84"),
         f"the pickle holds objects of classes; {ONLY}, and nothing in it was run",
     ),
 }
+
+
+def check_tree(content: Any, size: int) -> None:
+    """Raise :class:`DataError` if a part is unfinished, nested too deep, or repeated too often."""
+    left = REPEATED * size + SPARE
+    inside = [iter([content])]  # the parts still to come, of each container on the way down
+    while inside:
+        for part in inside[-1]:
+            left -= 8 + getattr(part, "nbytes", 0)
+            if len(inside) > DEEPEST or left < 0:
+                raise DataError(
+                    "the pickle nests its parts too deep, or repeats them too often; it would fill the memory"
+                )
+            if isinstance(part, (Name, Unfinished)):
+                raise DataError(f"the pickle holds an array or a type without content; {ONLY}")
+            if isinstance(part, np.ndarray) and part.dtype == object:
+                inside.append(iter(part.flat))
+                break
+            if isinstance(part, (dict, list, tuple)):
+                inside.append(iter(part.values() if isinstance(part, dict) else part))
+                break
+        else:
+            inside.pop()
