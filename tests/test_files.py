@@ -176,8 +176,10 @@ def test_a_writer_that_is_taken_for_a_leftover_in_its_first_moment_begins_anew(p
         return lock(file, exclusive)
 
     monkeypatch.setattr(files, "_lock", robbed)
-    write(path, "second")
-    assert whole(path, "second") and len({*taken}) == 2
+    with replacing(path) as partial:
+        assert partial.exists() and len({partial, *taken}) == 3
+        partial.write_text("second", encoding="utf-8")
+    assert whole(path, "second")
 
 
 def test_a_cleanup_that_fails_hides_no_error(path, monkeypatch):
