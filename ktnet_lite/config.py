@@ -269,7 +269,7 @@ def _checked(field: dataclasses.Field, value: Any) -> Any:
         or len(value) > 4000
         or any(len(part.encode()) > 255 for part in value.split("/"))
     ):
-        raise ConfigError(f"{name} = {shown(value)} can be the name of no file; use another")
+        raise ConfigError(f"{name} = {shown(value)} can be the name of no file; rename the file, or set PYTHONUTF8=1")
     low, high = about["low"], about["high"]
     if kind in (int, float) and not (
         (kind is int or math.isfinite(value)) and (low is None or value >= low) and (high is None or value <= high)

@@ -41,7 +41,7 @@ def test_a_config_cannot_be_changed_but_replaced():
 @pytest.mark.parametrize("name", ["dataset", "out", "data_from", "teacher"])
 def test_a_path_that_is_no_text_is_told_to_be_renamed(name):
     """As Python reads the bytes of a name in another encoding: no notebook can hold it."""
-    with pytest.raises(ConfigError, match=rf"{name} = 'lat\\udce9in\.pkl' is not text in UTF-8; rename the file"):
+    with pytest.raises(ConfigError, match=rf"{name} = 'lat\\udce9in\.pkl' can be the name of no file; rename the file"):
         TrainConfig.build({name: "lat\udce9in.pkl"})
 
 
@@ -123,7 +123,7 @@ def test_a_value_of_any_depth_or_length_is_an_error_in_words():
 
 @pytest.mark.parametrize("text", ["data\0.h5", "data\udcff.h5", "a" * 256, "ü/" * 2001, f"data/{'ü' * 128}.h5"])
 def test_a_name_that_no_file_can_hold_is_refused(text):
-    with pytest.raises(ConfigError, match=r"dataset = .* can be the name of no file; use another"):
+    with pytest.raises(ConfigError, match=r"dataset = .* can be the name of no file; rename the file"):
         TrainConfig(dataset=text)
 
 

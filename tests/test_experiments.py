@@ -503,7 +503,7 @@ def test_only_the_first_process_writes_a_result(rank, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_run_without_the_notebook_waits_for_another_and_only_its_first_process_does(rank, tmp_path, monkeypatch):
-    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(runs, "launched", lambda: Launch(rank=int(rank)))
     config = TrainConfig(**TINY, out=str(tmp_path))
     with locked(run_folder(config) / ".lock"):
         thread = threading.Thread(target=train_here, args=(config,))

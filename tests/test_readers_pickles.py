@@ -422,7 +422,7 @@ def test_a_hostile_pickle_meets_no_function_of_numpy(tmp_path, program, message)
 
 
 def test_a_huge_memo_key_costs_nothing(tmp_path):
-    (tmp_path / "a.pkl").write_bytes(b"Vx\nr\xff\xff\xff\x7fj\xff\xff\xff\x7f.")
+    (tmp_path / "a.pkl").write_bytes(b"Vx\nr\xff\xff\xff\x7f0j\xff\xff\xff\x7f.")
     assert pickles.load(tmp_path / "a.pkl") == "x"
 
 
