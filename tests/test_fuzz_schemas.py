@@ -423,6 +423,7 @@ def outcomes(kind: str, numbers: range, folder: Path) -> Counter[str]:
     return counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["result", "grid.yaml", "parameters.yaml"])
 def test_a_mutant_is_refused_in_words_or_can_be_used(kind, tmp_path):
     counts = outcomes(kind, range(COUNT), tmp_path)

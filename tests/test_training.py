@@ -353,6 +353,7 @@ WEIGHT = "encoders.language.embedding.project.weight"
         ("dims/language", 10**30, r"Expected `int` <= 2147483647 - at `\$\.dims"),
         ("dims/language", KeyError, "observes language, but the data has only vision, audio"),
         ("dims/smell", 3, "Invalid enum value 'smell'"),
+        ("dims/\ud800", 3, "or was altered"),
         ("model", [], r"Expected `object`, got `array` - at `\$\.model`"),
         (f"model/{WEIGHT}", KeyError, f"lacks '{WEIGHT}'"),
         ("model/more", torch.ones(1), "has an unknown 'more'"),

@@ -101,7 +101,7 @@ def checked(path: Path, content: dict[str, Any], fields: type[Fields]) -> Fields
     """
     try:
         return msgspec.convert(content, fields)
-    except (msgspec.ValidationError, RecursionError, AttributeError) as error:  # the last for a tensor as a dict
+    except (ValueError, RecursionError, AttributeError) as error:  # msgspec's, half a character, a tensor as a dict
         raise CheckpointError(f"{path} comes from another version of ktnet-lite, or was altered: {error}") from error
 
 

@@ -14,9 +14,11 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from tqdm import tqdm
+
 from ktnet_lite.data import readers, store, synthetic
 from ktnet_lite.data.catalogue import download
-from ktnet_lite.data.catalogue.entries import ENTRIES, Entry
+from ktnet_lite.data.catalogue.entries import ENTRIES, MANY, Entry
 from ktnet_lite.data.readers import csd_folder
 from ktnet_lite.data.readers.folder import files_below
 from ktnet_lite.data.schema import Dataset
@@ -95,12 +97,13 @@ def fetch(name: str, folder: Path | str | None = None, local: Path | str | None 
     if local is None:
         if not entry.public:
             raise DataError(f"{name} has no public link\n{entry.remedy}")
-        for file in entry.files:
+        many = len(entry.files) > MANY  # small ones, with one bar for all
+        for file in tqdm(entry.files, desc=f"fetch {name}", unit="file", disable=None if many else True):
             target = raw / file.name
             if not _is_raw_file(file, target):
                 with locked(_lock(name, folder)):
                     if not _is_raw_file(file, target):
-                        download.download(file, target, entry.remedy)
+                        download.download(file, target, entry.remedy, quiet=many)
         return raw
     if not Path(local).is_dir():
         raise DataError(f"no folder {local}\n{entry.remedy}")
@@ -230,9 +233,11 @@ def _raw_provenance(entry: Entry, source: Path) -> dict[str, str]:
 
 
 def _known_hashes(entry: Entry) -> str:
-    """Return the SHA-256 of every raw file if all are known beforehand, else nothing."""
+    """Return the SHA-256 of every raw file, or of their list if it is long; nothing unless all are known beforehand."""
     hashes = [file.sha256 for file in entry.files]
-    return " ".join(hashes) if all(hashes) else ""
+    if not all(hashes):
+        return ""
+    return " ".join(hashes) if len(hashes) <= MANY else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
 def _hashes(entry: Entry, source: Path) -> str:

@@ -30,6 +30,7 @@ KINDS = {
     "store": "HDF5 file of ktnet-lite",
     "mosi-words": "raw files of mosi-words",
     "mosi-utterance": "raw files of mosi-utterance",
+    "hazumi": "raw files of hazumi or hazumi-face",
     "mfn": "folder of MFN's HDF5 files",
 }
 PUBLISHED = {  # clips in train, valid, test
@@ -38,6 +39,8 @@ PUBLISHED = {  # clips in train, valid, test
     (2717, 798, 938): "IEMOCAP as in MulT's files",
     (1193, 254, 752): "mosi-utterance, its own split",
     (220, 40, 80): "ICT-MMMO as in MFN's files",
+    (5757, 799, 1576): "Hazumi 2010 and 2012, our split by session",
+    (1635, 247, 455): "Hazumi 1902, our split by session",
 }
 CLOSE = 0.02  # sizes that differ by less are attributed to the same data set, with clips missing
 

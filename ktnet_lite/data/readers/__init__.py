@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ktnet_lite.data import hdf5, store
 from ktnet_lite.data.foreign import instead, unreadable
-from ktnet_lite.data.readers import csd, csd_folder, mfn, misa, mmsa, mosi_utterance, mosi_words, mult
+from ktnet_lite.data.readers import csd, csd_folder, hazumi, mfn, misa, mmsa, mosi_utterance, mosi_words, mult
 from ktnet_lite.data.readers.fields import FIELDS
 from ktnet_lite.data.readers.folder import files_below
 from ktnet_lite.data.readers.repair import without_bad_clips, zero_nonfinite
@@ -29,6 +29,7 @@ READERS: dict[str, Callable[[Path], Source]] = {
     "mosi-words": mosi_words.read,
     "mosi-utterance": mosi_utterance.read,
     "misa": misa.read,
+    "hazumi": hazumi.read,
     "csd": csd_folder.read,
     "mfn": mfn.read,
     "store": lambda path: ((data := store.read(path)).header, iter(data.splits.items())),
@@ -120,6 +121,8 @@ def naming(path: Path | str) -> Iterator[None]:
 
 def _identify_folder(path: Path) -> str:
     names = {file.name for file in files_below(path)}
+    if hazumi.is_folder(names):
+        return "hazumi"
     if {"text_train0.csv", "transcripts.csv"} <= names:
         return "mosi-utterance"
     if {mosi_words.WORDS, mosi_words.LABELS} == {name for name in names if name.endswith(".csd")}:
