@@ -140,7 +140,7 @@ def test_module_imports_what_is_declared(path):
 def test_wheel_holds_the_package_and_the_experiments_only(tmp_path):
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    files = [path for kind in ("*.py", "*.yaml", "py.typed") for path in (ROOT / "ktnet_lite").rglob(kind)]
+    files = [path for kind in ("*.py", "*.yaml", "*.txt", "py.typed") for path in (ROOT / "ktnet_lite").rglob(kind)]
     modules = {path.relative_to(ROOT).as_posix() for path in files}
     notebooks = {f"ktnet_lite/notebooks/{name}" for name in ("train.ipynb", "slurm.py")}
     assert {

@@ -101,7 +101,7 @@ def checked(path: Path, content: dict[str, Any], fields: type[Fields]) -> Fields
     """
     try:
         return msgspec.convert(content, fields)
-    except (ValueError, RecursionError, AttributeError) as error:  # msgspec's, half a character, a tensor as a dict
+    except (msgspec.MsgspecError, ValueError, RecursionError, AttributeError) as error:  # half a letter, a tensor
         raise CheckpointError(f"{path} comes from another version of ktnet-lite, or was altered: {error}") from error
 
 
