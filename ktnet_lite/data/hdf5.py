@@ -7,7 +7,7 @@ is read: links to other files, external and virtual arrays are refused, and so a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from ktnet_lite.data.foreign import damaged, instead, unreadable
-from ktnet_lite.errors import DataError
+from ktnet_lite.errors import DataError, UnreadableError
 
 GREATEST_RATIO = 1100  # deflate shrinks at most 1032 : 1; a larger ratio shows a forged or damaged file
 SPARE = 1 << 20  # bytes that an array may have whatever the size of its file
@@ -71,6 +71,25 @@ def opened(path: Path | str) -> Iterator[h5py.File]:
         raise DataError(f"{path} does not fit into memory ({error}); read less of it at once") from error
     except DAMAGE as error:
         raise damaged(path, error) from error
+
+
+def passes(path: Path | str, test: Callable[[h5py.File], bool]) -> bool:
+    """Whether a file is HDF5 and passes a test; False if it is damaged, or there is no file.
+
+    Raises
+    ------
+    UnreadableError
+        The file exists, but cannot be read now.
+    """
+    if not Path(path).is_file() or not is_hdf5(path):
+        return False
+    try:
+        with opened(path) as file:
+            return bool(test(file))
+    except UnreadableError:
+        raise
+    except DataError:
+        return False
 
 
 def member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:

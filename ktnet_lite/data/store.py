@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from ktnet_lite.data import hdf5
 from ktnet_lite.data.schema import Dataset, Header, Split, Stream, combined_digest, split_digest, validated
-from ktnet_lite.errors import DataError, UnreadableError
+from ktnet_lite.errors import DataError
 from ktnet_lite.files import replacing
 from ktnet_lite.names import MODALITIES, Modality, Task
 from ktnet_lite.text import enumerated
@@ -198,15 +198,7 @@ def is_store(path: Path | str) -> bool:
     UnreadableError
         The file exists, but cannot be read now.
     """
-    if not Path(path).is_file() or not hdf5.is_hdf5(path):
-        return False
-    try:
-        with hdf5.opened(path) as file:
-            return file.attrs.get("format") == FORMAT
-    except UnreadableError:
-        raise
-    except DataError:
-        return False
+    return hdf5.passes(path, lambda file: file.attrs.get("format") == FORMAT)
 
 
 def _write_content(

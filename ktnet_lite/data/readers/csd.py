@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from ktnet_lite.data import hdf5
-from ktnet_lite.errors import DataError, UnreadableError
+from ktnet_lite.errors import DataError
 
 LONGEST_WORD = 1000
 
@@ -92,15 +92,7 @@ def is_csd(path: Path | str) -> bool:
     UnreadableError
         The file exists, but cannot be read now.
     """
-    if not Path(path).is_file() or not hdf5.is_hdf5(path):
-        return False
-    try:
-        with hdf5.opened(path) as file:
-            return bool(_roots(file))
-    except UnreadableError:
-        raise
-    except DataError:
-        return False
+    return hdf5.passes(path, lambda file: bool(_roots(file)))
 
 
 def _roots(file: h5py.File) -> list[str]:
