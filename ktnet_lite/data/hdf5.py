@@ -85,7 +85,7 @@ def passes(path: Path | str, test: Callable[[h5py.File], bool]) -> bool:
         return False
     try:
         with opened(path) as file:
-            return bool(test(file))
+            return test(file)
     except UnreadableError:
         raise
     except DataError:

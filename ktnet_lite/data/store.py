@@ -198,7 +198,7 @@ def is_store(path: Path | str) -> bool:
     UnreadableError
         The file exists, but cannot be read now.
     """
-    return hdf5.passes(path, lambda file: file.attrs.get("format") == FORMAT)
+    return hdf5.passes(path, lambda file: bool(file.attrs.get("format") == FORMAT))
 
 
 def _write_content(
