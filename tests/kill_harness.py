@@ -22,6 +22,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter, defaultdict
@@ -35,6 +36,7 @@ import h5py
 import nbformat
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from ktnet_lite import cli, files
 from ktnet_lite.config import TrainConfig
@@ -67,6 +69,7 @@ compare:
   - [Full, Language]
 """
 IMPORTED = "cli.data", "cli.tables", "cli.train", "data.readers", "experiments.notebook", "experiments.sweep"
+LONGEST = 900  # seconds of a command; then it hangs
 IN_PROGRESS = {"last.pt", "train.ipynb"}  # whole at any moment, but not old or new
 
 Content = dict[str, Any]
@@ -229,6 +232,7 @@ def start(run: Callable[[], None], folder: Path) -> int:
     if number := os.fork():
         return number
     status = 1
+    signal.alarm(LONGEST)
     try:
         temporary = folder.with_name(f"{folder.name}-tmp")
         temporary.mkdir(exist_ok=True)
@@ -387,6 +391,7 @@ def kill_writes(name: str, count: int, folder: Path, seed: int) -> tuple[Counter
     for i in range(count):
         moment = rng.randrange(1, calls + 1) if i % 2 else 0
         if not (number := os.fork()):
+            signal.alarm(LONGEST)
             if moment:
                 at_call(moment, lambda: write(path, 1))
             for which in itertools.cycle((1, 0)):
@@ -472,6 +477,8 @@ def main(commands, writes, rounds, with_notebook, only, lanes, seed):
     torch.set_num_threads(1)
     for module in (*(f"ktnet_lite.{name}" for name in (*IMPORTED, "reporting.plots")), "torch._dynamo"):
         importlib.import_module(module)  # before the forks
+    tqdm.monitor_interval = 0  # no thread beside the forks
+    tqdm.set_lock(threading.RLock())  # the usual one is shared by forks, and who is killed would keep it
     base, began, wrong = Path(tempfile.mkdtemp(prefix="kill-")), time.monotonic(), []
     rows = [("WHAT", "TRIES", "KILLED", "WRONG")]
     kinds = {name: kind for name, kind in KINDS.items() if with_notebook or name not in SLOW}
