@@ -197,7 +197,7 @@ def load(path: Path | str) -> Result:
         if wrong := next(contradictions(loaded), None):
             raise ValueError(wrong)
         return loaded
-    except (OSError, ValueError, zlib.error, RecursionError, MemoryError, ConfigError) as error:  # also msgspec's
+    except (OSError, ValueError, msgspec.MsgspecError, zlib.error, RecursionError, MemoryError, ConfigError) as error:
         what = "nested too deep" if isinstance(error, RecursionError) else instead(path)
         reason = f"it is {what}" if what else str(error) or type(error).__name__
         raise DataError(f"{path}: cannot be read as a result file: {reason}") from error
