@@ -244,6 +244,19 @@ def test_a_result_stays_until_a_new_one_takes_its_place(tmp_path, instant, monke
     assert is_there() == 30.0
 
 
+def test_a_run_that_was_killed_after_its_result_and_before_the_end_of_its_notebook_runs_again(tmp_path, instant):
+    config = TrainConfig(variant="full", out=str(tmp_path))
+    folder = run_folder(config)
+    make_result(config, seconds=1.0).save(folder / "result.json")
+    (folder / runs.KERNEL).mkdir()
+    (job,) = plan([config])
+    assert not job.done and run_folder(config) == folder and result.find([tmp_path]) == [folder / "result.json"]
+    run(config, again=False)
+    assert job.done and result.load(folder / "result.json").seconds == 30.0 and len(instant) == 1
+    run(config, again=False)
+    assert len(instant) == 1
+
+
 # A run by the notebook
 
 

@@ -20,6 +20,7 @@ from nbclient.exceptions import DeadKernelError
 from traitlets.config import Config
 
 from ktnet_lite.errors import KTNetError
+from ktnet_lite.experiments.runs import KERNEL
 
 PROGRAM = """\
 import sys
@@ -86,7 +87,7 @@ def prepared(run: Path) -> Iterator[dict[str, Any]]:
     KeyboardInterrupt
         Ctrl-C was pressed, whatever error the end of the process caused after it.
     """
-    folder = run.absolute() / ".kernel"
+    folder = run.absolute() / KERNEL
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "ipython").mkdir(parents=True)
     started: list[Kernel] = []

@@ -16,7 +16,7 @@ from papermill.iorw import LocalHandler, papermill_io
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import KTNetError
 from ktnet_lite.experiments import kernel, notebook_path
-from ktnet_lite.experiments.runs import obtain, run_folder
+from ktnet_lite.experiments.runs import finished, obtain, run_folder
 from ktnet_lite.files import locked, stamp, write
 
 
@@ -66,7 +66,7 @@ def run(config: TrainConfig, *, live: bool = True, again: bool = True, wait: boo
     obtain(config)  # here: its progress and errors show
     folder = run_folder(config)
     with locked(folder / ".lock", wait):
-        if again or not (folder / "result.json").is_file():
+        if again or not finished(folder):
             _execute(config, folder, live)
     return folder / "result.json"
 

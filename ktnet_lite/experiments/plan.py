@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.experiments import result
 from ktnet_lite.experiments.estimate import Estimate
-from ktnet_lite.experiments.runs import run_folder
+from ktnet_lite.experiments.runs import finished, run_folder
 from ktnet_lite.names import System
 
 
@@ -23,8 +23,8 @@ class Job(NamedTuple):
 
     @property
     def done(self) -> bool:
-        """Whether the run has a result."""
-        return (self.folder / "result.json").is_file()
+        """Whether the run is finished."""
+        return finished(self.folder)
 
 
 def plan(configs: Iterable[TrainConfig]) -> list[Job]:

@@ -24,6 +24,8 @@ from ktnet_lite.training.build import load_dataset
 from ktnet_lite.training.loop import fit
 from ktnet_lite.training.runtime import launched
 
+KERNEL = ".kernel"  # in a run's folder: what the process of its notebook needs, while it is at work
+
 
 def run_folder(config: TrainConfig) -> Path:
     """Name a run's folder, ``<out>/<dataset>/<system>-<key>-seed<seed>``, without making the data set.
@@ -44,6 +46,11 @@ def run_folder(config: TrainConfig) -> Path:
     key = hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(config.out) / _data_name(config) / f"{config.system}-{key}-seed{config.seed}"
     return folder if folder.exists() else _finished(config, folder.parent) or folder
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run has a result, and no notebook at work or killed before its end."""
+    return (folder / "result.json").is_file() and not (folder / KERNEL).exists()
 
 
 def parameters_from(namespace: Mapping[str, Any]) -> TrainConfig:
