@@ -26,7 +26,7 @@ from ktnet_lite.data import catalogue, store, synthetic
 from ktnet_lite.errors import ConfigError, KTNetError
 from ktnet_lite.experiments import notebook, result, runs
 from ktnet_lite.experiments.notebook import notebook_path, run
-from ktnet_lite.experiments.plan import estimate_of, plan
+from ktnet_lite.experiments.plan import estimate_of, missing, plan
 from ktnet_lite.experiments.runs import parameters_from, run_folder, train_here
 from ktnet_lite.files import locked
 from ktnet_lite.reporting.frame import comparable
@@ -250,9 +250,9 @@ def test_a_run_that_was_killed_after_its_result_and_before_the_end_of_its_notebo
     make_result(config, seconds=1.0).save(folder / "result.json")
     (folder / runs.KERNEL).mkdir()
     (job,) = plan([config])
-    assert not job.done and run_folder(config) == folder and result.find([tmp_path]) == [folder / "result.json"]
+    assert missing([job]) == [job] and job.done and result.find([tmp_path]) == [folder / "result.json"]
     run(config, again=False)
-    assert job.done and result.load(folder / "result.json").seconds == 30.0 and len(instant) == 1
+    assert missing([job]) == [] and result.load(folder / "result.json").seconds == 30.0 and len(instant) == 1
     run(config, again=False)
     assert len(instant) == 1
 

@@ -23,8 +23,8 @@ class Job(NamedTuple):
 
     @property
     def done(self) -> bool:
-        """Whether the run is finished."""
-        return finished(self.folder)
+        """Whether the run has a result."""
+        return (self.folder / "result.json").is_file()
 
 
 def plan(configs: Iterable[TrainConfig]) -> list[Job]:
@@ -67,8 +67,8 @@ def only(configs: Iterable[TrainConfig]) -> list[Job]:
 
 
 def missing(jobs: Sequence[Job]) -> list[Job]:
-    """Select the jobs without a result."""
-    return [job for job in jobs if not job.done]
+    """Select the jobs to run: those without a result, and those whose notebook is not at its end."""
+    return [job for job in jobs if not finished(job.folder)]
 
 
 def estimate_of(jobs: Sequence[Job]) -> Estimate:
