@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,7 @@ from ktnet_lite.experiments.plan import estimate_of, missing, plan
 from ktnet_lite.experiments.runs import parameters_from, run_folder, train_here
 from ktnet_lite.files import locked
 from ktnet_lite.reporting.frame import comparable
+from ktnet_lite.training import runtime
 from ktnet_lite.training.runtime import Launch
 from made import make_result
 
@@ -533,7 +535,10 @@ def test_the_train_command_under_torchrun_trains_in_each_process(monkeypatch, tm
     for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(runs, "train_here", trained.append)
+    joined = []
+    monkeypatch.setattr(runtime, "processes", lambda device: joined.append(device) or nullcontext())
     assert train("--variant", "full,vision", "--seed", "0,1", "--out", tmp_path) == ""
+    assert len(joined) == 1, "a second group of the same processes may wait for ever"
     assert [(config.variant, config.seed) for config in trained] == [
         *[("full", 0), ("full", 1), ("vision", 0), ("vision", 1)]
     ]

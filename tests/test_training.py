@@ -468,23 +468,25 @@ def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
     script.write_text(
         textwrap.dedent(
             f"""
-            import dataclasses, sys, warnings
+            import dataclasses, sys, torch, warnings
             sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}
             warnings.simplefilter("error", FutureWarning)
             from test_training import SMALL, make_dataset
             from ktnet_lite.config import TrainConfig
             from ktnet_lite.training.loop import fit
+            from ktnet_lite.training.runtime import processes
             config = TrainConfig(**SMALL | {{"epochs": 1, "dropout": 0.0, "batch_size": 7}}, treatment="joint")
-            fit(config, make_dataset(longest=200), sys.argv[1], progress=False)
-            config = dataclasses.replace(config, treatment="teacher")
-            fit(config, make_dataset(longest=300), sys.argv[1] + "-taught", progress=False)
+            with processes(torch.device("cpu")):
+                fit(config, make_dataset(longest=200), sys.argv[1], progress=False)
+                config = dataclasses.replace(config, treatment="teacher")
+                fit(config, make_dataset(longest=300), sys.argv[1] + "-taught", progress=False)
             """
         ),
         encoding="utf-8",
     )
     subprocess.run([sys.executable, script, tmp_path / "one"], check=True)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    subprocess.run([*torchrun, script, tmp_path / "two"], check=True)
+    subprocess.run([*torchrun, script, tmp_path / "two"], check=True, timeout=300)
     taught = [checkpoint.load(tmp_path / f"{name}-taught" / "last.pt")["history"][0] for name in ("one", "two")]
     assert taught[0]["loss"] == pytest.approx(taught[1]["loss"], rel=1e-4)
     one, two = (checkpoint.load(tmp_path / name / "last.pt") for name in ("one", "two"))

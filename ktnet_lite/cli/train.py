@@ -50,13 +50,14 @@ def train(model: str, variant: str, seed: str, **parameters: Any) -> None:
     """
     configs = _configs(listed(model), listed(variant), _seeds(seed), parameters)
     check_folder(Path(configs[0].out))
-    from ktnet_lite.training.runtime import launched
+    from ktnet_lite.training.runtime import choose_device, launched, processes
 
     if launched().world > 1:
         from ktnet_lite.experiments.runs import train_here
 
-        for config in configs:
-            train_here(config)
+        with processes(choose_device(configs[0].device)):  # once: a second group of the same processes may not meet
+            for config in configs:
+                train_here(config)
         return
     from ktnet_lite.experiments import notebook, plan, result, runs
     from ktnet_lite.reporting import compare, frame

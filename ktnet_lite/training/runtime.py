@@ -87,6 +87,9 @@ def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractC
 def processes(device: torch.device) -> Iterator[tuple[int, int]]:
     """Join the process group that torchrun describes; yield (rank, world size), or (0, 1) without torchrun.
 
+    To train several times in the same processes, join once around all of it: a second group of the same processes may
+    read the addresses of the first, and wait for ever.
+
     Raises
     ------
     KTNetError
