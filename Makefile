@@ -20,10 +20,13 @@ EPOCHS ?= 12
 endif
 OPTIONS ?=
 
+# make fuzz: how many mutants.
+COUNT ?= 20000
+
 NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help train check lint types test kill notebooks book pdf links explorer site-address lab lock clean
+.PHONY: help train check lint types test fuzz kill notebooks book pdf links explorer site-address lab lock clean
 
 help: ## show this help
 	@echo "make TARGET; the first call sets up $(VENV) (a few minutes: it downloads PyTorch)"
@@ -53,6 +56,9 @@ kill: $(ALL) ## kill 200 commands and 2,000 writes, and start two at once in eve
 
 notebooks: $(ALL) ## execute the notebooks of the course that are older than their code
 	$(BIN)/python notebooks/execute.py
+
+fuzz: $(ALL) ## give COUNT mutants of files of every format to the package; no one may crash it
+	OMP_NUM_THREADS=1 KTNET_FUZZ=$(COUNT) $(BIN)/python -m pytest -n 2 -rP tests/test_fuzz*.py
 
 book: $(ALL) ## build the book: _build/html/index.html
 	$(BIN)/jupyter-book build . -W -n --keep-going --all

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ktnet_lite.errors import ConfigError, did_you_mean
+from ktnet_lite.errors import ConfigError, did_you_mean, shown
 from ktnet_lite.names import (
     MODALITIES,
     VARIANTS,
@@ -34,6 +35,8 @@ from ktnet_lite.names import (
 )
 
 Use = Callable[["TrainConfig"], bool]
+
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 def _ours(config: TrainConfig) -> bool:
@@ -103,8 +106,8 @@ class TrainConfig:
     variant: Variant = parameter("auto", "what the model observes; auto: ours for ktnet, else full")
     seed: int = parameter(0, "seed of weights, batch order and dropout", low=0, high=2**32 - 1)
 
-    epochs: int = parameter(40, "passes over the training split (paper: 40)", low=1, used=_trains)
-    batch_size: int = parameter(24, "over all processes", unit="clips", low=1, used=_trains)
+    epochs: int = parameter(40, "passes over the training split (paper: 40)", low=1, high=10**6, used=_trains)
+    batch_size: int = parameter(24, "over all processes", unit="clips", low=1, high=10**6, used=_trains)
     learning_rate: float = parameter(1e-3, "Adam's, constant (paper: 1e-3)", low=0.0, used=_trains)
     clip_norm: float = parameter(0.8, "largest norm of the gradient (MulT: 0.8)", low=1e-6, used=_trains)
     task_loss: SentimentLoss = parameter(
@@ -119,18 +122,20 @@ class TrainConfig:
     lambda_vision: float = parameter(1.0, "lambda_1 of Eq. (6)", low=0.0, used=_ours)
     lambda_language: float = parameter(1.0, "lambda_2 of Eq. (6)", low=0.0, used=_ours)
 
-    dim: int = parameter(40, "width d", low=1, used=_trains)
-    heads: int = parameter(8, "attention heads; divides the width", low=1, used=_attends)
-    layers: int = parameter(3, "layers in each set of transformer blocks (paper: 3)", low=1, used=_attends)
+    dim: int = parameter(40, "width d", low=1, high=2**16, used=_trains)
+    heads: int = parameter(8, "attention heads; divides the width", low=1, high=2**16, used=_attends)
+    layers: int = parameter(3, "layers in each set of transformer blocks (paper: 3)", low=1, high=100, used=_attends)
     dropout: float = parameter(0.1, "on embeddings and residual branches", low=0.0, high=0.99, used=_trains)
     targets: str = parameter(
         "all", "targets of cross-modal attention, comma-separated (Table IV)", used=_attends, shared=False
     )
     concat: Concat = parameter("time", "how delta joins the reconstructions, Eq. (2)", used=_ours)
     pooling: Pooling = parameter("mean", "how a stream becomes one vector", used=_attends)
-    grid: int = parameter(0, "average audio and vision onto this many steps; 0: leave them", unit="steps", low=0)
+    grid: int = parameter(
+        0, "average audio and vision onto this many steps; 0: leave them", unit="steps", low=0, high=10**6
+    )
 
-    clips: int = parameter(800, "training clips of the synthetic set", unit="clips", low=8, used=_synthetic)
+    clips: int = parameter(800, "training clips of the synthetic set", unit="clips", low=8, high=10**6, used=_synthetic)
     redundancy: float = parameter(
         0.7, "synthetic: share of audio's cause that vision and language hold", low=0.0, high=1, used=_synthetic
     )
@@ -244,18 +249,30 @@ def _types() -> dict[str, Any]:
 
 
 def _checked(field: dataclasses.Field, value: Any) -> Any:
-    """Return the value in its declared type, or raise ConfigError. An int counts as a float; a bool is no number."""
+    """Return the value in its declared type, or raise ConfigError. A bool is no number.
+
+    For a float an int will do, and a text that is plainly a number: so YAML reads ``1e-3``.
+    """
     name, known, about = field.name, choices(field.name), field.metadata
     kind: type = str if known else _types()[name]
-    if kind is float and type(value) is int:
-        value = float(value)
+    if kind is float and (type(value) is int or (type(value) is str and NUMBER.fullmatch(value))):
+        try:
+            value = float(value)
+        except OverflowError:
+            value = math.inf
     if type(value) is not kind:
-        raise ConfigError(f"{name} = {value!r} is {type(value).__name__}, expected {kind.__name__}")
+        raise ConfigError(f"{name} = {shown(value)} is {type(value).__name__}, expected {kind.__name__}")
     if known and value not in known:
-        raise ConfigError(f"{name} = {value!r} is not one of {', '.join(known)}{did_you_mean(value, known)}")
-    low, high = about["low"], about["high"]
-    if isinstance(value, (int, float)) and not (
-        math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+        raise ConfigError(f"{name} = {shown(value)} is not one of {', '.join(known)}{did_you_mean(value, known)}")
+    if kind is str and (
+        any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
+        or len(value) > 4000
+        or any(len(part.encode()) > 255 for part in value.split("/"))
     ):
-        raise ConfigError(f"{name} = {value!r} is outside [{low}, {'...' if high is None else high}]")
+        raise ConfigError(f"{name} = {shown(value)} can be the name of no file; rename the file, or set PYTHONUTF8=1")
+    low, high = about["low"], about["high"]
+    if kind in (int, float) and not (
+        (kind is int or math.isfinite(value)) and (low is None or value >= low) and (high is None or value <= high)
+    ):
+        raise ConfigError(f"{name} = {shown(value)} is outside [{low}, {'...' if high is None else high}]")
     return value

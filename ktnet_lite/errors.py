@@ -15,6 +15,10 @@ class DataError(KTNetError):
     """A data file or array is invalid. The message names the file, the field and the index."""
 
 
+class UnreadableError(DataError):
+    """A data file cannot be read now, though it may be sound: it is locked, forbidden, or its drive does not answer."""
+
+
 class ConfigError(KTNetError):
     """A parameter is unknown, of the wrong type or out of range. The message names the nearest valid one."""
 
@@ -31,3 +35,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` with the known name nearest to ``name``, or nothing if none is near."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def shown(value: object) -> str:
+    """Write a value for a message, shortened; also a number or a nesting that Python itself refuses to write."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"({type(value).__name__} that is too large to show)"
+    return text if len(text) <= 200 else f"{text[:200]}..."

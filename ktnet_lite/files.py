@@ -143,6 +143,7 @@ def explained(path: Path, error: type[KTNetError] = KTNetError) -> Iterator[None
     except (OSError, NotImplementedError) as caught:  # filelock raises the latter
         number, name = getattr(caught, "errno", errno.ENOSYS), getattr(caught, "filename", None)
         why = getattr(caught, "strerror", None) or str(caught)
+        why = "the file is larger than this disk or a limit allows" if number == errno.EFBIG else why
         if number in (errno.EACCES, errno.EIO) and name and Path(name).is_file() and not str(name).endswith(".partial"):
             raise error(f"cannot read {name}: {why}") from caught  # what is being copied or converted
         if number in (errno.ENOTDIR, errno.EEXIST):

@@ -14,7 +14,7 @@ WAITING = {"GOMP_SPINCOUNT": "6000", "KMP_BLOCKTIME": "1"}
 
 def variables() -> dict[str, str]:
     """List the environment variables to set: none that the user has set, nor any beside their OMP_WAIT_POLICY."""
-    return {} if "OMP_WAIT_POLICY" in os.environ else {n: v for n, v in WAITING.items() if n not in os.environ}
+    return {} if os.environ.get("OMP_WAIT_POLICY") else {n: v for n, v in WAITING.items() if not os.environ.get(n)}
 
 
 def set_waiting() -> None:

@@ -25,7 +25,9 @@ KINDS = inspect.isfunction, inspect.isclass
 
 PAGES = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "book" / "api").glob("*.md"))]
 # The command line, what serves it alone, and the formats of single files: nobody imports these.
-INTERNAL_MODULES = r"__main__|cli(\.\w+)?|files|text|threads|data\.doctor\.contents|data\.readers\.\w+"
+INTERNAL_MODULES = (
+    r"__main__|cli(\.\w+)?|files|text|threads|data\.(checks|hdf5|opcodes|doctor\.contents)|data\.readers\.\w+"
+)
 INTERNAL = {
     "config.parameter",
     "data.catalogue.download.are_below",
@@ -40,8 +42,18 @@ INTERNAL = {
     "data.doctor.measure.measure",
     "data.readers.naming",
     "data.schema.blocks",
-    "data.store.read_array",
+    "data.foreign.damaged",
+    "data.foreign.unreadable",
     "errors.did_you_mean",
+    "experiments.kernel.Kernel",
+    "experiments.kernel.prepared",
+    "reporting.letters.Drawing",
+    "errors.shown",
+    "experiments.agreement.contradictions",
+    "experiments.notebook.source",
+    "experiments.yaml_file.read",
+    "training.checkpoint.check_weights",
+    "training.checkpoint.checked",
 }
 
 

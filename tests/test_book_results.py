@@ -45,9 +45,10 @@ ERRORS = {"Full modality": 0.3, "Language and vision": 0.9, "Language only": 1.2
 def result(config: TrainConfig, error: float) -> Result:
     """A result whose curves and validation metrics are round numbers; full models are also tested without audio."""
     filled = {"zero": 2.0} if config.variant == "full" else {}
-    curves = [{"valid_mae": error + 0.1, "valid_audio_std": 0.8}, {"valid_mae": error, "valid_audio_std": error}]
+    epochs = ((error + 0.1, 0.8), (error, error))
+    curves = [{"valid_mae": mae, "valid_audio_std": std, "seconds": 15.0} for mae, std in epochs]
     run = make_result(config, error, clips=300, without_audio=filled, curves=curves)
-    return msgspec.structs.replace(run, metrics=run.metrics | {"valid": {"mae": error}})
+    return msgspec.structs.replace(run, metrics=run.metrics | {"valid": run.metrics["valid"] | {"mae": error}})
 
 
 def saved(folder: Path, name: str, errors: dict, data: str = "synthetic", column: str = "word aligned") -> list[Path]:
@@ -418,6 +419,12 @@ def test_what_is_made_is_kept_until_a_source_changes(cheap, paths, monkeypatch):
     text = paths[0].read_text(encoding="utf-8")
     paths[0].write_text(text + "\n", encoding="utf-8")
     extension.make(None, config)
+    for damage in ("", "[]", '{"digest": 1}', "[" * 10**5):
+        (cheap / "state.json").write_text(damage, encoding="utf-8")
+        calls.clear()
+        extension.make(None, config)
+        assert calls == [ADDRESS], "made again"
+    calls[:] = [ADDRESS] * 2
     (cheap / "claims.md").unlink()
     extension.make(None, config)
     theme["repository_branch"] = "other"

@@ -442,7 +442,7 @@ def test_what_has_no_public_link_says_where_to_ask(tmp_path):
 def test_an_unknown_name_brings_the_nearest(tmp_path):
     with pytest.raises(ConfigError, match=r"'mosi-word' is neither .* did you mean 'mosi-words'\?") as error:
         catalogue.load("mosi-word", folder=tmp_path)
-    assert "synthetic, mosi-words, mosi-utterance, mmmo, mosi, " in str(error.value)
+    assert "synthetic, mosi-words, mosi-utterance, mmmo, hazumi, hazumi-face, mosi, " in str(error.value)
     with pytest.raises(ConfigError, match=r"nor a file\n"):
         catalogue.load("/no/such/thing.h5")
 
@@ -472,7 +472,8 @@ def test_every_entry_is_complete():
                 host, commit = file.url.split("/")[2], file.url.split("/")[5]
                 assert host == "raw.githubusercontent.com" and len(bytes.fromhex(commit)) == 20
                 assert file.sha256 and file.size and file.url.endswith("/" + file.name)
-    assert [name for name, entry in ENTRIES.items() if entry.public] == ["mosi-words", "mosi-utterance", "mmmo"]
+    public = [name for name, entry in ENTRIES.items() if entry.public]
+    assert public == ["mosi-words", "mosi-utterance", "mmmo", "hazumi", "hazumi-face"]
 
 
 def test_the_public_files_are_the_real_ones(real_data):

@@ -1,8 +1,11 @@
 """The command line: how it loads, what each data command prints, and how errors, warnings and Ctrl-C look."""
 
+import csv
+import dataclasses
 import errno
 import inspect
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +19,11 @@ import ktnet_lite
 from ktnet_lite import cli
 from ktnet_lite.baselines import BASELINES
 from ktnet_lite.cli import main
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import catalogue, store
+from ktnet_lite.experiments import grids
+from ktnet_lite.training.build import build_model, load_dataset, save_model
+from made import make_result
 from test_doctor import dump, mult_content
 
 HEAVY = {"torch", "numpy", "pandas", "yaml", "scipy", "sklearn", "h5py", "matplotlib", "papermill", "distributed"}
@@ -239,3 +246,55 @@ def test_ctrl_c_stops_without_a_traceback(monkeypatch):
     monkeypatch.setattr(catalogue, "home", interrupted)
     done = invoke("data", "list")
     assert done.exit_code == 130 and "The same command resumes where it can." in done.output
+
+
+def predict_command(folder: Path, content: dict) -> list[str]:
+    """The command that predicts the test clips of some data with an untrained model."""
+    source, config = dump(folder / "a.pkl", content), TrainConfig(variant="language", dim=8, heads=2, layers=1)
+    dataset = load_dataset(dataclasses.replace(config, dataset=str(source)))
+    model = build_model(config, "sentiment", dataset.dims)
+    save_model(folder / "model.pt", model, config, dataset.header, dataset.dims)
+    return ["predict", str(folder / "model.pt"), str(source)]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_what_an_output_cannot_encode_is_escaped(encoding, tmp_path):
+    """As where Windows writes into a file."""
+    content = mult_content()
+    for name, fields in content.items():
+        fields["id"] = [f"视频-{name}-{i}" for i in range(len(fields["id"]))]
+    command = predict_command(tmp_path, content)
+    done = CliRunner(charset=encoding).invoke(main, command)
+    assert done.exit_code == 0, done.output
+    _, *lines = done.stdout_bytes.decode(encoding).splitlines()
+    shown = r"\u89c6\u9891" if encoding == "cp1252" else "视频"
+    assert [line.split(",")[0] for line in lines] == [f"{shown}-test-{i}" for i in range(len(lines))]
+    out = tmp_path / "a.csv"
+    assert CliRunner(charset=encoding).invoke(main, [*command, "--out", str(out)]).exit_code == 0
+    assert out.read_text(encoding="utf-8").splitlines()[1].startswith("视频-test-0,")
+
+
+def test_ids_in_a_file_of_predictions_stay_as_they_are(tmp_path):
+    """Also -3g5yACwYnA[3], which a spreadsheet would take for a formula: others look clips up by their ids."""
+    content = mult_content()
+    ids = ["-3g5yACwYnA[3]", "=1+1", "@a", 'a,"b"', *(f"+{i}" for i in range(len(content["test"]["id"]) - 4))]
+    content["test"]["id"] = ids
+    done = invoke(*predict_command(tmp_path, content))
+    assert [row[0] for row in csv.reader(done.output.splitlines())] == ["id", *ids]
+
+
+@pytest.mark.process
+def test_commands_draw_whatever_a_user_has_set_for_matplotlib(tmp_path):
+    """In a home whose settings are broken, with a backend that matplotlib no longer has, and no other variable."""
+    settings = tmp_path / ".config" / "matplotlib" / "matplotlibrc"
+    settings.parent.mkdir(parents=True)
+    settings.write_bytes(b"text.usetex: True\nbackend: Qt4Agg\nfont.family: No Such Font\n# \xff\n")
+    make_result(TrainConfig(**grids.load("pooling").cells("synthetic")[0].parameters)).save(
+        tmp_path / "runs" / "result.json"
+    )
+    command = [sys.executable, "-m", "ktnet_lite", "report", "pooling", "--results", "runs", "--to", "pages"]
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT") if name in os.environ}
+    home = {"HOME": str(tmp_path), "MPLBACKEND": "Qt4Agg"}
+    done = subprocess.run(command, cwd=tmp_path, env=kept | home, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in (tmp_path / "pages").glob("*.png")] == ["pooling-synthetic-word-aligned.png"]

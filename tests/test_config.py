@@ -38,6 +38,13 @@ def test_a_config_cannot_be_changed_but_replaced():
         dataclasses.replace(config, seed=-1)
 
 
+@pytest.mark.parametrize("name", ["dataset", "out", "data_from", "teacher"])
+def test_a_path_that_is_no_text_is_told_to_be_renamed(name):
+    """As Python reads the bytes of a name in another encoding: no notebook can hold it."""
+    with pytest.raises(ConfigError, match=rf"{name} = 'lat\\udce9in\.pkl' can be the name of no file; rename the file"):
+        TrainConfig.build({name: "lat\udce9in.pkl"})
+
+
 @pytest.mark.parametrize(
     ("given", "meant"),
     [("epoch", "epochs"), ("lr_rate", "learning_rate"), ("varaint", "variant"), ("lambda_vison", "lambda_vision")],
@@ -61,7 +68,10 @@ def test_a_name_like_no_other_is_told_all():
         ("epochs", "40", "epochs = '40' is str, expected int"),
         ("epochs", 40.0, r"epochs = 40\.0 is float, expected int"),
         ("epochs", None, "epochs = None is NoneType, expected int"),
-        ("learning_rate", "0.1", "learning_rate = '0.1' is str, expected float"),
+        ("learning_rate", "fast", "learning_rate = 'fast' is str, expected float"),
+        ("learning_rate", "nan", "learning_rate = 'nan' is str, expected float"),
+        ("learning_rate", " 0.1", "learning_rate = ' 0.1' is str, expected float"),
+        ("epochs", "1e3", "epochs = '1e3' is str, expected int"),
         ("learning_rate", False, "learning_rate = False is bool, expected float"),
         ("aligned", 1, "aligned = 1 is int, expected bool"),
         ("aligned", "true", "aligned = 'true' is str, expected bool"),
@@ -77,6 +87,44 @@ def test_another_type(name, value, message):
 def test_an_int_is_a_float():
     config = TrainConfig(lambda_vision=2)
     assert config.lambda_vision == 2.0 and type(config.lambda_vision) is float
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "+1e-3", "1.e-3", "0.001", ".1e-2"])
+def test_a_text_that_is_plainly_a_number_is_a_float(text):
+    """YAML 1.1 reads ``1e-3`` as text, since it has no point."""
+    assert TrainConfig(learning_rate=text) == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "shown"),
+    [
+        ("learning_rate", "10**400", "inf"),
+        ("learning_rate", "'1e999'", "inf"),
+        ("epochs", "10**400", "1000"),
+        ("seed", "16**5000", r"\(int that is too large to show\)"),
+        ("clips", "-(16**5000)", r"\(int that is too large to show\)"),
+    ],
+)
+def test_a_number_of_any_size_is_an_error_in_words(name, text, shown):
+    with pytest.raises(ConfigError, match=rf"{name} = {shown}.* is outside \["):
+        TrainConfig(**{name: eval(text)})
+
+
+def test_a_value_of_any_depth_or_length_is_an_error_in_words():
+    nested: list = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(ConfigError, match=r"epochs = \(list that is too large to show\) is list, expected int"):
+        TrainConfig(epochs=nested)
+    with pytest.raises(ConfigError) as error:
+        TrainConfig(epochs="long" * 10**6)
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("text", ["data\0.h5", "data\udcff.h5", "a" * 256, "ü/" * 2001, f"data/{'ü' * 128}.h5"])
+def test_a_name_that_no_file_can_hold_is_refused(text):
+    with pytest.raises(ConfigError, match=r"dataset = .* can be the name of no file; rename the file"):
+        TrainConfig(dataset=text)
 
 
 @pytest.mark.parametrize(
@@ -102,10 +150,10 @@ def test_out_of_range(name, value):
 @pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if field.metadata["low"] is not None])
 def test_the_ends_of_a_range_are_allowed(name):
     about, kind = FIELDS[name].metadata, type(FIELDS[name].default)
-    heads = {"heads": 1} if name == "dim" else {}
+    fitting = {"dim": {"heads": 1}, "heads": {"dim": 2**16}}.get(name, {})
     for end in (about["low"], about["high"]):
         if end is not None:
-            assert getattr(TrainConfig(**{name: kind(end)}, **heads), name) == end
+            assert getattr(TrainConfig(**{name: kind(end)}, **fitting), name) == end
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if choices(name)])

@@ -18,15 +18,19 @@ import pytest
 from click.testing import CliRunner
 from nbclient.exceptions import DeadKernelError
 
+import ktnet_lite.experiments
 from ktnet_lite.cli import main
+from ktnet_lite.cli.train import _draw
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import catalogue, store, synthetic
 from ktnet_lite.errors import ConfigError, KTNetError
 from ktnet_lite.experiments import notebook, result, runs
 from ktnet_lite.experiments.notebook import notebook_path, run
-from ktnet_lite.experiments.plan import plan
+from ktnet_lite.experiments.plan import estimate_of, missing, plan
 from ktnet_lite.experiments.runs import parameters_from, run_folder, train_here
 from ktnet_lite.files import locked
+from ktnet_lite.reporting.frame import comparable
+from ktnet_lite.training.runtime import Launch
 from made import make_result
 
 TINY = {"clips": 24, "epochs": 1, "dim": 8, "heads": 2, "layers": 1, "treatment": "joint", "grid": 6}
@@ -153,6 +157,19 @@ def test_a_run_of_another_version_is_not_found(changes, tmp_path):
     assert job.folder == new and not job.done
 
 
+def test_a_damaged_result_is_named_while_runs_are_planned(tmp_path):
+    config = TrainConfig(variant="full", out=str(tmp_path))
+    new = run_folder(config)
+    result_file = under_another_key(config) / "result.json"
+    result_file.write_text("{", encoding="utf-8")
+    with pytest.warns(UserWarning, match=r"0ld0ld00-seed0.result\.json: cannot be read .* passed over"):
+        (job,) = plan([config])
+    assert job.folder == new and not job.done
+    result_file.parent.rename(new)
+    with pytest.warns(UserWarning, match=r"result\.json: cannot be read .* passed over"):
+        assert estimate_of(plan([config]))(config), "from the results that come with the project"
+
+
 @pytest.mark.parametrize("grid", [0, 4])
 def test_a_run_on_other_data_is_not_found_under_another_key(grid, own_file, tmp_path):
     config = TrainConfig(variant="full", dataset=str(own_file), out=str(tmp_path), grid=grid)
@@ -227,7 +244,34 @@ def test_a_result_stays_until_a_new_one_takes_its_place(tmp_path, instant, monke
     assert is_there() == 30.0
 
 
+def test_a_run_that_was_killed_after_its_result_and_before_the_end_of_its_notebook_runs_again(tmp_path, instant):
+    config = TrainConfig(variant="full", out=str(tmp_path))
+    folder = run_folder(config)
+    make_result(config, seconds=1.0).save(folder / "result.json")
+    (folder / runs.KERNEL).mkdir()
+    (job,) = plan([config])
+    assert missing([job]) == [job] and job.done and result.find([tmp_path]) == [folder / "result.json"]
+    run(config, again=False)
+    assert missing([job]) == [] and result.load(folder / "result.json").seconds == 30.0 and len(instant) == 1
+    run(config, again=False)
+    assert len(instant) == 1
+
+
 # A run by the notebook
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 10**5, '{"nbformat": 4, "nbformat_minor": 5, "cells": 5}'])
+def test_a_damaged_notebook_is_an_error_in_words(content, tmp_path, monkeypatch):
+    (tmp_path / "train.ipynb").write_text(content, encoding="utf-8")
+    monkeypatch.setattr(notebook, "notebook_path", lambda _: tmp_path / "train.ipynb")
+    with pytest.raises(KTNetError, match=r"train\.ipynb is no notebook .*; restore it, or install ktnet-lite again"):
+        run(TrainConfig(**TINY, out=str(tmp_path / "runs")))
+    listed = CliRunner().invoke(main, ["experiments"])
+    assert listed.exit_code == 1 and "train.ipynb is no notebook" in listed.output
+
+
+def test_the_notebook_is_where_papermill_can_be_told_of_it():
+    assert ktnet_lite.experiments.notebook_path("train") == notebook_path("train")
 
 
 def test_the_parameters_cell_is_the_config():
@@ -316,11 +360,45 @@ def test_a_failed_run_keeps_the_notebook_with_the_error_and_no_result(tmp_path):
 
 
 def test_parameters_of_a_notebook_ignore_what_is_no_parameter():
-    assert parameters_from({"_i": "x", "In": [], "seed": 4, "Path": dict, "print": print}) == TrainConfig(seed=4)
+    assert parameters_from({"_i": "x", "seed": 4, "Path": dict, "print": print}) == TrainConfig(seed=4)
+    assert parameters_from({"learning_rate": "1e-3"}) == TrainConfig(), "so papermill reads 1e-3 in a YAML file"
     again = {"config": TrainConfig(), "seed": 5, "kind": "l1", "baselines": {}}  # run again in one session
     assert parameters_from(again) == TrainConfig(seed=5)
     with pytest.raises(ConfigError, match="unknown parameter 'lambda_audio'; did you mean 'lambda_v"):
         parameters_from({"lambda_audio": 0.3})
+
+
+def test_only_what_cells_assign_is_a_parameter():
+    """IPython knows the cells that have run; variables of a start-up file come from none."""
+    cells = ["", "seed: int = 0\ndim, heads = 16, 4", "%time x", "seed = 4"]
+    namespace = {"In": cells, "Out": {}, "seed": 4, "dim": 16, "heads": 4, "limit": 10, "layers": 9, "open": open}
+    assert parameters_from(namespace) == TrainConfig(seed=4, dim=16, heads=4)
+    with pytest.raises(ConfigError, match="unknown parameter 'sede'; did you mean 'seed'"):
+        parameters_from(namespace | {"In": [*cells, "sede = 3"], "sede": 3})
+    with pytest.raises(ConfigError, match=r"seed = \(4,\) is tuple, expected int"):
+        parameters_from(namespace | {"seed": (4,)})
+
+
+def test_a_parameter_whose_name_a_later_cell_took_is_no_default():
+    again = {"In": ["model = 'mult'", "model = run.model"], "config": TrainConfig(), "model": dict}
+    with pytest.raises(ConfigError, match="model is a type by now, not a value; run the parameters cell again"):
+        parameters_from(again)
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "LOCAL_RANK"])
+def test_a_variable_of_torchrun_that_is_no_number_is_told(name, monkeypatch, instant):
+    monkeypatch.setenv(name, "two")
+    done = CliRunner().invoke(main, ["train", "--variant", "full"])
+    assert (done.exit_code, instant) == (1, [])
+    assert f"Error: the environment variable {name} is 'two', not a whole number" in done.output
+
+
+def test_the_name_of_a_data_set_is_no_path_of_a_picture(tmp_path):
+    made = [make_result(TrainConfig(variant=variant)) for variant in ("full", "ours")]
+    about = msgspec.structs.replace(made[0].dataset, name="../a b/$c$\n视频")
+    rows = comparable([msgspec.structs.replace(one, dataset=about) for one in made])
+    assert _draw(rows, tmp_path) == tmp_path / "comparison-..-a-b-c-视频.png"
+    assert [path.name for path in tmp_path.iterdir()] == ["comparison-..-a-b-c-视频.png"]
 
 
 @pytest.mark.kernel
@@ -426,8 +504,7 @@ def test_a_data_set_without_known_hashes_is_built_before_its_runs_are_named(tmp_
 @pytest.mark.parametrize("rank", [None, 0, 1])
 def test_only_the_first_process_writes_a_result(rank, tmp_path, monkeypatch):
     if rank is not None:
-        monkeypatch.setenv("RANK", str(rank))
-        monkeypatch.setenv("WORLD_SIZE", "1")
+        monkeypatch.setattr(runs, "launched", lambda: Launch(rank, world=2))
     config = TrainConfig(**TINY, out=str(tmp_path))
     path = train_here(config)
     assert path == run_folder(config) / "result.json" and path.with_name("model.pt").is_file()
@@ -439,7 +516,7 @@ def test_only_the_first_process_writes_a_result(rank, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_run_without_the_notebook_waits_for_another_and_only_its_first_process_does(rank, tmp_path, monkeypatch):
-    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(runs, "launched", lambda: Launch(rank=int(rank)))
     config = TrainConfig(**TINY, out=str(tmp_path))
     with locked(run_folder(config) / ".lock"):
         thread = threading.Thread(target=train_here, args=(config,))
@@ -453,7 +530,8 @@ def test_a_run_without_the_notebook_waits_for_another_and_only_its_first_process
 
 def test_the_train_command_under_torchrun_trains_in_each_process(monkeypatch, tmp_path, instant):
     trained = []
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(runs, "train_here", trained.append)
     assert train("--variant", "full,vision", "--seed", "0,1", "--out", tmp_path) == ""
     assert [(config.variant, config.seed) for config in trained] == [

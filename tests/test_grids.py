@@ -77,13 +77,96 @@ def test_a_users_own_grid(tmp_path):
         ({"columns": {"all clips": ["thin"]}}, "'thin' is not a row: narrow, wide"),
         ({"data": {"small": {"other": {"dataset": "synthetic"}}}}, "'other' is not a column: all clips"),
         ({"without": {"large": ["wide"]}}, "'large' is not a data set: small"),
-        ({"rows": {"narrow": {"dims": 8}, "wide": {}}}, "unknown parameter 'dims'; did you mean 'dim'"),
-        ({"extra": 1}, "a grid has the parts title, about, paper"),
+        (
+            {"rows": {"narrow": {"dims": 8}, "wide": {}}},
+            "data small, column 'all clips', row 'narrow': unknown parameter 'dims'; did you mean 'dim'",
+        ),
+        ({"rows": {"narrow": {"dim": "8"}, "wide": {}}}, "row 'narrow': dim = '8' is str, expected int"),
+        ({"rows": {"narrow": {"dim": float("inf")}, "wide": {}}}, "row 'narrow': dim = inf is float, expected int"),
+        ({"extra": 1}, r"mine\.yaml: extra is missing or unknown; a grid has the parts title, about, paper"),
+        ({"title": None}, r"mine\.yaml, title: Expected text, got nothing"),
+        ({"title": 2024}, r"mine\.yaml, title: Expected text, got number"),
+        ({"metrics": "mae"}, r"mine\.yaml, metrics: Expected list, got text"),
+        ({"metrics": []}, r"mine\.yaml, metrics: Expected list of length >= 1"),
+        ({"metrics": ["mae", 7]}, r"mine\.yaml, metrics: Expected text, got number - at \$\[1\]"),
+        ({"rows": None}, r"mine\.yaml, rows: Expected mapping, got nothing"),
+        ({"rows": ["narrow", "wide"]}, r"mine\.yaml, rows: Expected mapping, got list"),
+        ({"rows": {"narrow": None, "wide": 3}}, r"mine\.yaml, rows, wide: Expected mapping . nothing, got number"),
+        ({"columns": {"all clips": "most"}}, r"mine\.yaml, columns, all clips: Invalid enum value 'most'"),
+        (
+            {"columns": {"all clips": {"narrow": 1}}},
+            r"mine\.yaml, columns, all clips: Expected text . list, got mapping",
+        ),
+        ({"data": {}}, r"mine\.yaml, data: Expected mapping of length >= 1"),
+        ({"data": {"small": None}}, r"mine\.yaml, data, small: Expected mapping, got nothing"),
+        ({"data": {"small": {"all clips": None}}}, r"mine\.yaml, data, small: Expected mapping, got nothing"),
+        ({"compare": [["wide"]]}, r"mine\.yaml, compare: Expected list of length 2, got 1 - at \$\[0\]"),
+        ({"paper": 1}, r"mine\.yaml, paper: Expected text, got number"),
     ],
 )
 def test_what_is_wrong_in_a_grid_is_named(changes, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
         grids.load(written(tmp_path, **changes))
+
+
+def test_a_number_that_yaml_reads_as_text_is_a_number(tmp_path):
+    path = written(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8").replace("dim: 8", "learning_rate: 1e-4"), encoding="utf-8")
+    assert grids.load(path).cells("small")[0].configs([0])[0].learning_rate == 1e-4
+
+
+def test_data_without_a_name_are_the_default_ones_and_a_row_counts_once(tmp_path):
+    grid = grids.load(written(tmp_path, columns={"all clips": ["wide", "wide"]}, data={"small": {"all clips": {}}}))
+    (cell,) = grid.cells("small")
+    assert cell.parameters["dataset"] == "synthetic" and cell.row == "wide"
+
+
+LAUGHS = "a: &a0 [x]\n" + "".join(f"b{i}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(99))
+MERGES = "a: &a0 {x: 1}\n" + "".join(f"b{i}: &a{i + 1} {{<<: [*a{i}, *a{i}]}}\n" for i in range(99))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("rows: [", "cannot be read as YAML"),
+        ("\trows: 1", r"cannot be read as YAML: (.|\n)*line 1, column 1"),
+        ("", "is not YAML but an empty file"),
+        ("# later", "holds nothing but comments"),
+        ("version https://git-lfs.github.com/spec/v1\n", "is not YAML but a pointer of Git LFS"),
+        ("<html></html>", "is not YAML but a web page"),
+        (b"title: \xe9", "it is not UTF-8"),
+        ("- 1", "about, columns, data, metrics, rows, title is missing or unknown"),
+        ("title: a\ntitle: b", r"the key 'title' stands twice(.|\n)*line 2, column 1"),
+        ("rows: {a: 1, a: 2}", r"the key 'a' stands twice(.|\n)*line 1, column 14"),
+        ("rows: {on: {}}", "the key 'on' is no text; put it in quotes"),
+        ("rows: {0.1: {}}", "the key '0.1' is no text; put it in quotes"),
+        ("? [a]\n: 1", "is no text; put it in quotes"),
+        ("a: " + "[" * 10**5, "it is nested too deep"),
+        ("a: &a [*a]", "refers to itself"),
+        (LAUGHS, "refers to itself, or to the same parts too often"),
+        (MERGES, "refers to itself, or to the same parts too often"),
+        ("a: " + "7" * 5000, r"7\.\.\. is no value: (.|\n)*line 1, column 4"),
+        ("a: 2001-99-99", r"'2001-99-99' is no value: (.|\n)*line 1, column 4"),
+        ("a: !!int many", "'many' is no value"),
+        ('a: "\\ud800"', "is no value"),
+        ("a: !!python/name:os.system", "could not determine a constructor"),
+        ("#" * 2 * 10**6, "is larger than 1,000,000 bytes"),
+    ],
+    ids=range(23),
+)
+def test_what_is_no_grid_is_an_error_in_words(content, message, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError, match=rf"mine\.yaml(.|\n)*{message}"):
+        grids.load(path)
+
+
+def test_a_part_may_be_written_once_and_used_twice(tmp_path):
+    path = written(tmp_path, rows={})
+    rows = "rows:\n  narrow: &row {dim: 8, epochs: 3}\n  wide: {<<: *row, dim: 16}\n  same: *row\n"
+    path.write_text(path.read_text(encoding="utf-8").replace("rows: {}\n", rows), encoding="utf-8")
+    narrow = {"dim": 8, "epochs": 3}
+    assert grids.load(path).rows == {"narrow": narrow, "wide": narrow | {"dim": 16}, "same": narrow}
 
 
 def test_no_such_grid_or_no_yaml(tmp_path):

@@ -30,7 +30,7 @@ else:
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PLATFORMS = (("linux", "Linux", "posix"), ("darwin", "Darwin", "posix"), ("win32", "Windows", "nt"))
-IMPORT_NAMES = {"ipython": "IPython", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+IMPORT_NAMES = {"ipython": "IPython", "jupyter-client": "jupyter_client", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 # What may import what the extra `experiments` installs.
 NEED_EXPERIMENTS = ("experiments", "reporting", "course", "cli.tables")
 HEAVY = re.compile(rf"ktnet_lite\.({'|'.join(map(re.escape, NEED_EXPERIMENTS))})\b")
@@ -140,7 +140,7 @@ def test_module_imports_what_is_declared(path):
 def test_wheel_holds_the_package_and_the_experiments_only(tmp_path):
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    files = [path for kind in ("*.py", "*.yaml", "py.typed") for path in (ROOT / "ktnet_lite").rglob(kind)]
+    files = [path for kind in ("*.py", "*.yaml", "*.txt", "py.typed") for path in (ROOT / "ktnet_lite").rglob(kind)]
     modules = {path.relative_to(ROOT).as_posix() for path in files}
     notebooks = {f"ktnet_lite/notebooks/{name}" for name in ("train.ipynb", "slurm.py")}
     assert {

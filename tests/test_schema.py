@@ -191,9 +191,9 @@ def damaged(row, value):
         ),
         (
             {"targets": np.array([0, 1, 3.5])},
-            "targets: 3.5 at index 2 is outside [-3, 3] (1 in total); rescale or correct the targets",
+            "targets: 3.5 at index 2 is outside [-3, 3] (1 of 3); these labels have another scale or are classes",
         ),
-        ({"targets": np.array([0, -4, 5.0])}, "targets: -4.0 at index 1 is outside [-3, 3] (2 in total)"),
+        ({"targets": np.array([0, -4, 5.0])}, "targets: -4.0 at index 1 is outside [-3, 3] (2 of 3)"),
         ({"streams": {}, "words": None}, "no modality; give at least one of language, vision, audio"),
         (streams(smell=stream([1, 1, 1])), "smell: unknown modality; the modalities are language, vision, audio"),
         (streams(audio=stream([4, 2], dim=3)), "audio: 2 clips, but 3 ids; give each clip one id"),
@@ -240,8 +240,8 @@ def test_messages_of_a_split(changes, message):
     ("targets", "message"),
     [
         (np.zeros(3, int), "targets: shape (3,), expected (3, 4) for 3 ids and task emotion"),
-        (np.diag([0.0, 2, 2, 0])[:3], "targets: [0. 2. 0. 0.] at index 1 is outside {0, 1} (2 in total)"),
-        (np.eye(3, 4) * 0.5, "targets: [0.5 0.  0.  0. ] at index 0 is outside {0, 1} (3 in total)"),
+        (np.diag([0.0, 2, 2, 0])[:3], "targets: [0. 2. 0. 0.] at index 1 is outside {0, 1} (2 of 12)"),
+        (np.eye(3, 4) * 0.5, "targets: [0.5 0.  0.  0. ] at index 0 is outside {0, 1} (3 of 12)"),
         (
             np.where(np.eye(3, 4), np.nan, 0),
             "targets: [nan  0.  0.  0.] at index 0 (3 in total); leave such clips out with `ktnet-lite data convert",
@@ -270,7 +270,7 @@ def test_emotion_targets_that_are_sound():
 
 
 def test_splits_must_agree_in_features():
-    with pytest.raises(DataError, match="toy, split train, audio: 3 features per step, but other splits have 5"):
+    with pytest.raises(DataError, match="toy, split valid, audio: 5 features per step, but other splits have 3"):
         dataset(split(), split(**streams(audio=stream([4, 2, 5], dim=5)))).validate()
 
 

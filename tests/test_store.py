@@ -1,5 +1,6 @@
 """The HDF5 store: a true copy, whole or not at all, and no damage goes unnoticed."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -214,7 +215,7 @@ def test_no_flipped_bit_ever_gives_other_data(data, path):
 def test_other_files_are_told_apart(path, tmp_path):
     with h5py.File(path, "r+") as file:
         file.attrs["version"] = 99
-    with pytest.raises(DataError, match="has format version 99, but this ktnet-lite reads 1"):
+    with pytest.raises(DataError, match="has format version 99, but this ktnet-lite reads 1 and 2"):
         store.read(path)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = [1, 2]
@@ -244,3 +245,44 @@ def test_an_unsound_split_is_not_written(data, tmp_path):
     with pytest.raises(DataError, match="no splits to write"):
         store.write(tmp_path / "bad.h5", data.header, [])
     assert not any(tmp_path.iterdir())
+
+
+def rewrite_header(path, **changes):
+    with h5py.File(path, "r+") as file:
+        header = json.loads(file["header"][()].tobytes()) | changes
+        header = {key: value for key, value in header.items() if value is not None}
+        del file["header"]
+        content = np.frombuffer(json.dumps(header).encode(), np.uint8)
+        file.create_dataset("header", data=content, chunks=content.shape, fletcher32=True)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"name": "other"}, {"aligned": True}, {"provenance": {"licence": "free"}}, {"seal": None}]
+)
+def test_a_changed_header_is_noticed(path, changes):
+    rewrite_header(path, **changes)
+    for read in (store.read, store.info):
+        with pytest.raises(DataError, match="is damaged: its header does not match its checksum"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": [1e3]}, r"/header: Expected `str`, got `array` - at `\$\.task`"),
+        ({"provenance": [1]}, r"/header: Expected `object`, got `array` - at `\$\.provenance`"),
+        ({"splits": ["train", 3]}, r"/header: Expected `str`, got `int` - at `\$\.splits"),
+        ({"checksum": None}, "/header: Object missing required field `checksum`"),
+    ],
+)
+def test_a_header_of_another_form_names_the_field(path, changes, message):
+    rewrite_header(path, **changes)
+    with pytest.raises(DataError, match=message):
+        store.info(path)
+
+
+def test_files_of_version_1_which_have_no_seal_are_read(data, path):
+    rewrite_header(path, seal=None)
+    with h5py.File(path, "r+") as file:
+        file.attrs["version"] = 1
+    assert store.read(path).checksum == data.checksum and store.info(path).header == data.header

@@ -383,6 +383,7 @@ def test_a_run_on_a_device_that_is_not_here_gives_no_estimate():
     [
         ({}, {"GOMP_SPINCOUNT", "KMP_BLOCKTIME"}),
         ({"GOMP_SPINCOUNT": "5"}, {"KMP_BLOCKTIME"}),
+        ({"GOMP_SPINCOUNT": "", "OMP_WAIT_POLICY": ""}, {"GOMP_SPINCOUNT", "KMP_BLOCKTIME"}),
         ({"KMP_BLOCKTIME": "200"}, {"GOMP_SPINCOUNT"}),
         ({"OMP_WAIT_POLICY": "active"}, set()),
         ({"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "5"}, set()),

@@ -1,7 +1,9 @@
 """Results in files, in frames, in comparisons and in tables: numbers, the paper's beside them, verdicts, pages."""
 
+import base64
 import itertools
 import json
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -15,6 +17,7 @@ from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import DataError
 from ktnet_lite.experiments import grids, result
+from ktnet_lite.measures.metrics import OF_TASK
 from ktnet_lite.measures.statistics import Difference, Interval, mean_interval, paired_difference
 from ktnet_lite.names import System
 from ktnet_lite.reporting import compare, frame, markdown, reproduce, tables
@@ -43,6 +46,11 @@ def results(folder):
 
 def table_5(results, seeds=3) -> list[tables.Table]:
     return reproduce.build(grids.load("V"), results, seeds)
+
+
+def packed(content: bytes) -> str:
+    """A compressed part of a published file."""
+    return base64.b64encode(zlib.compress(content)).decode()
 
 
 def edited(path: Path, **changes) -> Path:
@@ -119,6 +127,29 @@ def test_a_failed_write_keeps_the_previous_result(tmp_path, monkeypatch):
         ({"parameters": {"width": 40}}, "unknown parameter 'width'"),
         ({"format": 99}, "is not a result file of ktnet-lite, format 2"),
         ({"predictions": "!"}, "cannot be read as a result file"),
+        ({"predictions": packed(b'{"ids": ')}, "cannot be read as a result file"),
+        ({"predictions": packed(b"")[:-8]}, "a compressed part is torn"),
+        ({"curves": packed(b" " * 10**8)}, "a compressed part is torn, or larger than 16,777,216 bytes"),
+        ({"curves": packed(b"[" * 10**6)}, "it is nested too deep"),
+        ({"seconds": -1}, r"Expected `float` >= 0.* - at `\$\.seconds`"),
+        ({"model_parameters": 10**400}, r"Expected `int` <= .* - at `\$\.model_parameters`|out of range"),
+        ({"note": "mine"}, "unknown field `note`"),
+        ({"system": "mult"}, "system: 'mult', but the parameters describe 'ours'"),
+        ({"libraries": {}}, "libraries: the version of torch is missing"),
+        ({"curves": []}, r"Expected `array` of length >= 1 - at `\$\.curves`"),
+        ({"curves": [{"loss": 1.0}]}, "curves: the epochs differ in their terms, or lack seconds"),
+        ({"curves": [{"loss": 1.0, "seconds": 1.0}, {"seconds": 1.0}]}, "curves: the epochs differ in their terms"),
+        ({"curves": [{"seconds": 1.0}] * 41}, "best_epoch: 0 of 41 epochs, where 40 were asked for"),
+        ({"best_epoch": 1}, "best_epoch: 1 of 1 epochs"),
+        ({"metrics": {}}, "metrics or baselines: those of valid or test are missing"),
+        ({"baselines": {}}, "metrics or baselines: those of valid or test are missing"),
+        ({"baselines": {"zero": {"mae": 1.0}}}, r"baselines\.zero: acc2_has_zero is missing"),
+        ({"metrics": {"valid": {}, "test": {}}}, r"metrics\.test: acc2_has_zero is missing"),
+        ({"predictions": {"ids": [], "targets": [], "scores": []}}, r"length >= 1 - at `\$\.predictions\.ids`"),
+        (
+            {"predictions": {"ids": ["a"], "targets": [0], "scores": [0]}},
+            r"dataset\.clips\.test: 50, but there are 1 ids",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_with_its_file(changes, message, tmp_path):
@@ -127,6 +158,63 @@ def test_a_wrong_field_is_named_with_its_file(changes, message, tmp_path):
     with pytest.raises(DataError, match=message) as error:
         result.load(tmp_path / "result.json")
     assert str(tmp_path / "result.json") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("predictions/ids/0", "clip1", "predictions.ids: two clips have the same id"),
+        ("predictions/ids/0", "\ud800", "cannot be read as a result file"),
+        ("predictions/targets/0", [0.0] * 4, "predictions.targets: not all are of the task 'sentiment'"),
+        ("predictions/targets/0", [0.0], "length >= 4"),
+        ("predictions/scores", [0.0], "predictions.scores: 1 values for 50 clips"),
+        ("predictions/scores/3", float("nan"), "cannot be read as a result file"),
+        ("predictions/scores/3", 10**400, "out of range"),
+        ("without_audio/zero/scores", [], r"without_audio\.zero\.scores: 0 values for 50 clips"),
+        ("without_audio/zero/metrics", {}, r"without_audio\.zero\.metrics: acc2_has_zero is missing"),
+        ("metrics/test/loss", 1.0, r"metrics\.test: 'loss' is not a metric"),
+        ("dataset/task", "emotion", "are of the task 'emotion'|is missing"),
+        ("dataset/clips/test", True, r"Expected `int`, got `bool` - at `\$\.dataset\.clips"),
+        ("parameters/epochs", [[[]]], r"epochs = \[\[\[\]\]\] is list, expected int"),
+    ],
+)
+def test_what_contradicts_the_rest_of_a_result_is_named(place, value, message, tmp_path):
+    path = tmp_path / "result.json"
+    make_result(TrainConfig(variant="full"), without_audio={"zero": 0.8}).save(path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    *parents, last = [int(key) if key.isdigit() else key for key in place.split("/")]
+    part = content
+    for key in parents:
+        part = part[key]
+    part[last] = value
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"result\.json.*({message})"):
+        result.load(path)
+
+
+def test_the_metrics_of_a_task_are_those_that_are_computed():
+    assert make_result(TrainConfig()).metrics["test"].keys() == OF_TASK["sentiment"]
+    assert make_result(TrainConfig(task="emotion")).metrics["test"].keys() == OF_TASK["emotion"]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "it is a pointer of Git LFS"),
+        (b"<!DOCTYPE html>", "it is a web page"),
+        (b"", "it is an empty file"),
+        (b"\x00\x05\x16\x07\x00", "it is a companion file of macOS"),
+        (b'{"curves": ' + b"[" * 10**6, "it is nested too deep"),
+        (b"\xff\xfe{", "cannot be read as a result file"),
+    ],
+)
+def test_what_a_wrong_file_is_instead_is_said(content, what, tmp_path):
+    (tmp_path / "result.json").write_bytes(content)
+    with pytest.raises(DataError, match=rf"result\.json.*{what}"):
+        result.load(tmp_path / "result.json")
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(DataError, match=r"folder\.json: cannot be read as a result file"):
+        result.load(tmp_path / "folder.json")
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", "null"])
@@ -189,7 +277,7 @@ def test_an_undefined_metric_is_nan_in_a_frame_and_a_dash_in_a_table():
 def test_of_two_versions_this_one_is_taken(folder, tmp_path):
     path = folder / "CMU-MOSEI" / "L1-0" / "result.json"
     now = result.load(path)
-    bad = {"test": now.metrics["test"] | {"mae": 99.0}}
+    bad = now.metrics | {"test": now.metrics["test"] | {"mae": 99.0}}
     old = tmp_path / "result.json"
     msgspec.structs.replace(now, package="0.0.1", metrics=bad).save(old)
     for order in ([old, path], [path, old], [path, old, path]):
@@ -221,9 +309,31 @@ def test_results_of_different_data_or_clips_are_not_comparable():
     data = msgspec.structs.replace(full.dataset, checksum="d" * 64)
     with pytest.raises(DataError, match="different data sets"):
         frame.comparable([ours, msgspec.structs.replace(full, dataset=data)])
-    clips = msgspec.structs.replace(full.predictions, ids=["another", *full.predictions.ids[1:]])
-    with pytest.raises(DataError, match="different clips in test"):
-        frame.comparable([ours, msgspec.structs.replace(full, predictions=clips)])
+    for changes in ({"ids": ["another", *full.predictions.ids[1:]]}, {"targets": [9.0, *full.predictions.targets[1:]]}):
+        clips = msgspec.structs.replace(full.predictions, **changes)
+        with pytest.raises(DataError, match="different clips in test"):
+            frame.comparable([ours, msgspec.structs.replace(full, predictions=clips)])
+
+
+def test_a_bad_file_among_many_is_named_and_passed_over(folder, tmp_path):
+    sound = result.find([folder])
+    for name, content in (("bad", "{}"), ("torn", sound[0].read_text(encoding="utf-8")[:900])):
+        (tmp_path / f"{name}.result.json").write_text(content, encoding="utf-8")
+    bad = result.find([tmp_path])
+    with pytest.warns(UserWarning, match=r"torn\.result\.json: cannot be read .*; it is passed over") as noted:
+        assert frame.load([bad[0], *sound, bad[1]])["path"].tolist() == sound
+    assert len(noted) == 2
+    with (
+        pytest.raises(DataError, match=r"bad\.result\.json is not a result file"),
+        pytest.warns(UserWarning, match="passed over"),
+    ):
+        frame.load(bad)
+    arguments = ["report", "V", "--seeds", "3", "--results", str(folder)]
+    alone, beside = (CliRunner().invoke(main, [*arguments, *more]) for more in ([], ["--results", str(tmp_path)]))
+    assert beside.exit_code == 0 and beside.stdout == alone.stdout
+    assert f"Note: {bad[0]} is not a result file of ktnet-lite, format 2; it is passed over" in beside.stderr
+    one = CliRunner().invoke(main, ["compare", str(sound[0]), str(bad[1])])
+    assert one.exit_code == 1 and f"Error: {bad[1]}: cannot be read as a result file" in one.output
 
 
 # Comparisons
@@ -401,8 +511,9 @@ def test_comparisons_are_paired_and_corrected(results):
 def test_rows_on_different_test_clips_are_not_compared(folder):
     runs = [result.load(path) for path in result.find([folder])]
     other = msgspec.structs.replace(runs[-1].predictions, ids=["another", *runs[-1].predictions.ids[1:]])
-    with pytest.raises(DataError, match="different test clips"):
-        table_5(frame.frame([*runs[:-1], msgspec.structs.replace(runs[-1], predictions=other)]))
+    changed, paths = [*runs[:-1], msgspec.structs.replace(runs[-1], predictions=other)], result.find([folder])
+    with pytest.raises(DataError, match=r"different test clips \(.*L\d-\d.*result\.json and .*\); remove one of them"):
+        table_5(frame.frame(changed, paths))
 
 
 # Pages
@@ -422,6 +533,39 @@ def test_the_page_shows_what_is_here_and_how_to_get_the_rest(results):
     assert f"ktnet-lite {__version__}, torch 2.13.0; data cccccccccccc; median training 30 s, all 3 min" in synthetic
     rows = [line for line in page.splitlines() if line.startswith("|")]
     assert all(row.count("|") in (8, 9) for row in rows)  # five metrics and runs, or a comparison
+
+
+def test_names_in_a_grid_of_ones_own_stay_in_their_places(tmp_path):
+    own, column, row = tmp_path / "own.yaml", "col|`a`", "<b> *$x$*"
+    parts = {
+        "rows": {row: {"variant": "full"}, "b": {"variant": "vision"}},
+        "columns": {column: "all"},
+        "data": {"a $b$/c": {column: {"dataset": "synthetic"}}},
+        "compare": [[row, "b"]],
+    }
+    text = json.dumps({"title": "Own", "about": "Mine.", "metrics": ["mae"], **parts})  # JSON is YAML
+    own.write_text(text, encoding="utf-8")
+    grid = grids.load(own)
+    made = frame.frame(make_result(config) for cell in grid.cells("a $b$/c") for config in cell.configs([0]))
+    page = markdown.page(built := reproduce.build(grid, made, 1))
+    assert r"## On a \$b\$/c" in page and r"**col|\`a\`**" in page
+    assert r"| \<b> \*\$x\$\* " in page and r"| \<b> \*\$x\$\* - b | col\|\`a\` |" in page
+    assert [path.name for path in markdown.pictures(built, tmp_path)] == ["own-a-b-c-col-a-.png"]
+    missing = markdown.page(reproduce.build(grid, made[:0], 1))
+    assert "not run yet: `ktnet-lite reproduce own --data 'a $b$/c'`" in missing
+
+
+def test_a_picture_may_have_rows_and_data_of_any_name(tmp_path):
+    name = "../a$b_{$ é"
+    parts = {"title": "Mine", "about": "", "metrics": ["mae"], "rows": {name: {"variant": "full"}}}
+    parts |= {"columns": {name: "all"}, "data": {name: {name: {"dataset": "synthetic"}}}}
+    (tmp_path / "mine.yaml").write_text(json.dumps(parts), encoding="utf-8")
+    grid = grids.load(tmp_path / "mine.yaml")
+    made = frame.frame(make_result(config) for config in grid.cells(name)[0].configs([0, 1]))
+    built = reproduce.build(grid, made, 2)
+    assert r"\$b_{\$ é" in markdown.page(built)
+    (path,) = markdown.pictures(built, tmp_path)
+    assert path.parent == tmp_path and path.name == "mine-..-a-b_-é-..-a-b_-é.png" and path.stat().st_size > 1000
 
 
 def test_the_report_command(folder, tmp_path):

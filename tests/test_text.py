@@ -1,8 +1,10 @@
 """Text for terminals and pages."""
 
+import re
+
 import pytest
 
-from ktnet_lite.text import count, duration, enumerated, listed, markdown, size, table
+from ktnet_lite.text import count, duration, enumerated, file_name, listed, markdown, plain, size, table
 
 
 def test_columns_are_of_equal_width():
@@ -23,6 +25,27 @@ def test_a_markdown_table_lines_up():
         "|------|-----|",
         "| ours | 0.9 |",
     ]
+
+
+def test_names_keep_a_table_in_its_rows_and_columns():
+    names = "a|b", "c\nd", "e\x1b[2J", "f\u2028g\udcff", r"h\|i"
+    laid_out = markdown([names, names]).splitlines()
+    assert len(laid_out) == 3 and len(set(map(len, laid_out))) == 1
+    assert [len(re.split(r"(?<!\\)\|", line)) for line in laid_out] == [7, 7, 7]
+    assert laid_out[0] == r"| a\|b | c\nd | e\x1b[2J | f\u2028g\udcff | h\|i |"
+    assert table([("x", "y"), (names[1], names[2])]).splitlines()[1] == r"c\nd  e\x1b[2J"
+
+
+def test_markdown_shows_a_name_as_it_is():
+    assert plain("vid$_$1 <b> *x* [l](u) `q`") == r"vid\$_\$1 \<b> \*x\* \[l](u) \`q\`"
+    assert plain("language_vision, audio = 0") == "language_vision, audio = 0"
+    assert plain("a\nb") == r"a\\nb"
+
+
+def test_any_name_makes_a_file_name():
+    assert file_name("mosi-words_1.5") == "mosi-words_1.5"
+    assert file_name("../a b\0/视频?") == "..-a-b-视频-"
+    assert len(file_name("x" * 500)) == 80
 
 
 def test_sizes_have_three_digits():

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -309,6 +310,108 @@ def test_more_epochs_than_asked_for_and_no_training_checkpoint_at_all_are_errors
         fit(config, data, tmp_path, progress=False)
 
 
+def altered(path: Path, place: str, value) -> Path:
+    """Save a checkpoint again with another value in one place, or without the place."""
+    content = checkpoint.load(path)
+    *parents, last = [int(key) if key.isdigit() else key for key in place.split("/")]
+    part = content
+    for key in parents:
+        part = part[key]
+    if value is KeyError:
+        del part[last]
+    else:
+        part[last] = value(part[last]) if callable(value) else value
+    torch.save(content, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def language(data, tmp_path_factory) -> Path:
+    """The folder of a small finished run."""
+    folder = tmp_path_factory.mktemp("language")
+    fit(TrainConfig(**SMALL, variant="language"), data, folder, progress=False)
+    return folder
+
+
+WEIGHT = "encoders.language.embedding.project.weight"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("config", -0.0, r"Expected `object`, got `float` - at `\$\.config`"),
+        ("config", torch.ones(2), "comes from another version of ktnet-lite, or was altered"),
+        ("config/width", 40, "unknown parameter 'width'"),
+        ("config/layers", 10**9, "layers = 1000000000 is outside"),
+        ("config/layers", 100, "lacks 'encoders"),
+        ("config/dim", 2**16, "has shape .*the model expects .*65536"),
+        ("config/variant", "vision", "lacks 'encoders.vision"),
+        ("task", "speech", r"Invalid enum value 'speech' - at `\$\.task`"),
+        ("task", "emotion", "has shape"),
+        ("dims/language", 2**31 - 1, "has shape"),
+        ("dims/language", -6, r"Expected `int` >= 1 - at `\$\.dims"),
+        ("dims/language", 10**30, r"Expected `int` <= 2147483647 - at `\$\.dims"),
+        ("dims/language", KeyError, "observes language, but the data has only vision, audio"),
+        ("dims/smell", 3, "Invalid enum value 'smell'"),
+        ("dims/\ud800", 3, "or was altered"),
+        ("model", [], r"Expected `object`, got `array` - at `\$\.model`"),
+        (f"model/{WEIGHT}", KeyError, f"lacks '{WEIGHT}'"),
+        ("model/more", torch.ones(1), "has an unknown 'more'"),
+        (f"model/{WEIGHT}", 5, "Expected `Tensor`, got `int`"),
+        (f"model/{WEIGHT}", lambda x: x.double(), r"has shape \(8, 6\) and type torch.float64; the model expects"),
+        (f"model/{WEIGHT}", lambda x: x * np.inf, f"{WEIGHT} has a value that is not a number"),
+    ],
+)
+def test_what_is_wrong_in_a_model_file_is_named(language, tmp_path, place, value, message):
+    (tmp_path / "model.pt").write_bytes((language / "model.pt").read_bytes())
+    start = time.monotonic()
+    with pytest.raises(CheckpointError, match=rf"model\.pt.*({message})"):
+        load_model(altered(tmp_path / "model.pt", place, value))
+    assert time.monotonic() - start < 5, "nothing large was built"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("config", None, r"Expected `object`, got `null` - at `\$\.config`"),
+        ("config/learning_rate", 10**400, "a number of 167 bytes"),
+        ("data", 5, r"Expected `str`, got `int` - at `\$\.data`"),
+        ("history", [], r"Expected `array` of length >= 1 - at `\$\.history`"),
+        ("history/0/loss", float("nan"), r"Expected `float` .* at `\$\.history"),
+        ("history/1/loss", KeyError, "its history has an epoch without loss or seconds"),
+        ("best", {}, r"Object missing required field `epoch` - at `\$\.best`"),
+        ("best/epoch", 3, "its best epoch, 3, is not one of its 3"),
+        ("best/epoch", 1.0, r"Expected `int`, got `float` - at `\$\.best\.epoch`"),
+        ("best/score", float("nan"), "its best epoch"),
+        ("best/score", None, r"Expected `float`, got `null` - at `\$\.best\.score`"),
+        (f"best/model/{WEIGHT}", lambda x: x[:1], r"best: .* has shape \(1, 6\)"),
+        (f"objective/model.{WEIGHT}", KeyError, "objective lacks 'model.encoders"),
+        (f"objective/model.{WEIGHT}", lambda x: x + np.nan, "objective: .* has a value that is not a number"),
+        ("optimizer", {}, r"Object missing required field `state` - at `\$\.optimizer`"),
+        ("optimizer/state", {}, r"Expected `object` of length >= 1 - at `\$\.optimizer\.state`"),
+        ("optimizer/state", torch.ones(1), "or was altered"),
+        ("optimizer/state/99", {}, "weight 99: the model has only"),
+        ("optimizer/state/0/exp_avg", lambda x: x.T, r"weight 0: exp_avg has shape \(6, 8\)"),
+        ("optimizer/state/0/exp_avg_sq", lambda x: -x - 1, "weight 0: a count or a square is negative"),
+        ("optimizer/state/0/step", KeyError, "weight 0 lacks 'step'"),
+        ("scaler", {"scale": "x"}, r"Expected `int \| float`, got `str` - at `\$\.scaler"),
+    ],
+)
+def test_what_is_wrong_in_a_training_checkpoint_is_named(data, language, tmp_path, place, value, message):
+    (tmp_path / "last.pt").write_bytes((language / "last.pt").read_bytes())
+    altered(tmp_path / "last.pt", place, value)
+    with pytest.raises(CheckpointError, match=rf"last\.pt.*({message})"):
+        fit(TrainConfig(**SMALL | {"epochs": 4}, variant="language"), data, tmp_path, progress=False)
+
+
+def test_the_settings_of_the_optimizer_are_those_of_the_config(data, language, tmp_path):
+    (tmp_path / "last.pt").write_bytes((language / "last.pt").read_bytes())
+    altered(tmp_path / "last.pt", "optimizer/param_groups/0/lr", 1.0)
+    config = TrainConfig(**SMALL | {"epochs": 4}, variant="language")
+    resumed = fit(config, data, tmp_path, progress=False).model
+    assert weights_equal(resumed, fit(config, data, progress=False).model)
+
+
 def test_the_gradient_is_clipped_to_the_norm_of_the_config(data, monkeypatch):
     norms = []
 
@@ -358,19 +461,23 @@ def test_bf16_autocast_trains_on_the_cpu(data):
 def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
     """torchrun with two gloo processes: the same weights as one process, though the shards hold unequal steps.
 
-    Clips are longer than the first table of positions, which then grows in each process by what it has seen.
+    Clips are longer than the first table of positions, which then grows in each process by what it has seen, and is of
+    another size in each when a teacher has been trained. No process prints that an argument is deprecated.
     """
     script = tmp_path / "train.py"
     script.write_text(
         textwrap.dedent(
             f"""
-            import sys
+            import dataclasses, sys, warnings
             sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}
+            warnings.simplefilter("error", FutureWarning)
             from test_training import SMALL, make_dataset
             from ktnet_lite.config import TrainConfig
             from ktnet_lite.training.loop import fit
             config = TrainConfig(**SMALL | {{"epochs": 1, "dropout": 0.0, "batch_size": 7}}, treatment="joint")
             fit(config, make_dataset(longest=200), sys.argv[1], progress=False)
+            config = dataclasses.replace(config, treatment="teacher")
+            fit(config, make_dataset(longest=300), sys.argv[1] + "-taught", progress=False)
             """
         ),
         encoding="utf-8",
@@ -378,6 +485,8 @@ def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
     subprocess.run([sys.executable, script, tmp_path / "one"], check=True)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run([*torchrun, script, tmp_path / "two"], check=True)
+    taught = [checkpoint.load(tmp_path / f"{name}-taught" / "last.pt")["history"][0] for name in ("one", "two")]
+    assert taught[0]["loss"] == pytest.approx(taught[1]["loss"], rel=1e-4)
     one, two = (checkpoint.load(tmp_path / name / "last.pt") for name in ("one", "two"))
     for term in ("loss", "task", "vision_to_audio", "language_to_audio", "audio_task"):
         assert two["history"][0][term] == pytest.approx(one["history"][0][term], rel=1e-4), term

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import Interval, mean_interval
 from ktnet_lite.names import System
+from ktnet_lite.reporting.letters import literal
 from ktnet_lite.reporting.plots import COLOURS, GREY, colour_of, figure, interval_row
 
 STYLES = {  # as in chapter 7
@@ -37,7 +38,7 @@ def panels(rows: Mapping[str, Mapping[System, Interval]], metric: str, floors: M
         for y, system in enumerate(systems):
             if system in intervals:
                 interval_row(panel, y, intervals[system], colour_of(system))
-        panel.set(title=setting, xlabel=METRICS[metric].label, ylim=(len(systems) - 0.5, -0.5))
+        panel.set(title=literal(setting), xlabel=METRICS[metric].label, ylim=(len(systems) - 0.5, -0.5))
         panel.title.set_fontsize(10)
         panel.set_yticks(range(len(systems)), map(str, systems) if panel is axes[0] else [""] * len(systems))
     return drawn
@@ -62,7 +63,7 @@ def learning_curves(runs: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
                 panel.fill_between(
                     epochs, [x.low for x in means], [x.high for x in means], color=colour, alpha=0.2, linewidth=0
                 )
-        panel.set(title=setting, xlabel="epoch")
+        panel.set(title=literal(setting), xlabel="epoch")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.title.set_fontsize(10)
     axes[0].set_ylabel(label)

@@ -6,11 +6,11 @@ Bootstraps are slow, so the files are kept, with a digest of everything that the
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 
 from ktbook import (
@@ -32,6 +32,14 @@ from ktnet_lite.text import duration, enumerated
 
 SEEDS = 5
 STATE = "results/state.json"
+
+
+class Kept(msgspec.Struct):
+    """What the files were made from, which they are, and the numbers for the pages."""
+
+    digest: str = ""
+    files: list[str] = []
+    numbers: dict[str, str] = {}
 
 
 def numbers(tables: result_text.Tables, results: pd.DataFrame) -> dict[str, str]:
@@ -115,14 +123,17 @@ def make(_: Any, config: Any) -> None:
     options = config.html_theme_options
     address = f"{options['repository_url']}/blob/{options['repository_branch']}/results"
     state, key = generated.FOLDER / STATE, digest(published(), address)
-    kept: Mapping = json.loads(state.read_text(encoding="utf-8")) if state.is_file() else {}
-    if kept.get("digest") != key or not all((state.parent / name).is_file() for name in kept["files"]):
+    try:
+        kept = msgspec.json.decode(state.read_bytes(), type=Kept)
+    except (OSError, ValueError):  # not yet made, or damaged
+        kept = Kept()
+    if kept.digest != key or not all((state.parent / name).is_file() for name in kept.files):
         made, substitutions = files(frame.load(published()), address)
         for name, content in made.items():
             generated.write(f"results/{name}", content)
-        kept = {"digest": key, "files": list(made), "numbers": substitutions}
-        generated.write(STATE, json.dumps(kept, indent=1))
-    config.myst_substitutions = {**kept["numbers"], **config.myst_substitutions}
+        kept = Kept(key, list(made), substitutions)
+        generated.write(STATE, msgspec.json.format(msgspec.json.encode(kept), indent=1).decode())
+    config.myst_substitutions = {**kept.numbers, **config.myst_substitutions}
 
 
 def setup(app: Any) -> dict[str, bool]:

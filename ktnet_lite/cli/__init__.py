@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
+import os
+import sys
 import warnings
+from typing import Any
 
 import click
 
@@ -32,6 +36,14 @@ def _note(message: Warning | str, *_: object, **__: object) -> None:
 
 class Main(click.Group):
     """Import commands when called; turn errors for people into a message, and Ctrl-C into status 130."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Write what a terminal or file cannot encode as its escape; draw without a user's settings."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        os.environ.update(MPLBACKEND="agg", MATPLOTLIBRC=os.devnull)
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)

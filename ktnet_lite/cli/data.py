@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -65,8 +66,14 @@ def fetch(name: str, local: Path | None, folder: Path | None) -> None:
 @click.option(
     "--drop-bad-clips", is_flag=True, help="leave out clips without a valid label or any step, and count them"
 )
+@click.option(
+    "--score-range",
+    type=(float, float),
+    metavar="LOW HIGH",
+    help="lowest and highest score that the labels can have; they are stretched to -3 and 3",
+)
 @click.option("--unaligned", is_flag=True, help="keep each stream of a folder of .csd files on its own time line")
-def convert(source: Path, dest: Path, kind: str | None, name: str | None, **repairs: bool) -> None:
+def convert(source: Path, dest: Path, kind: str | None, name: str | None, **choices: Any) -> None:
     """Convert SOURCE, a file or folder of any known format, to the HDF5 file DEST."""
     from ktnet_lite.data import readers, store
 
@@ -75,7 +82,7 @@ def convert(source: Path, dest: Path, kind: str | None, name: str | None, **repa
     if dest.exists() and not store.is_store(dest):
         raise DataError(f"{dest} exists and is not a file of ktnet-lite; choose another name, or move it away first")
     with readers.naming(source):
-        header, splits = readers.open_source(source, kind, **repairs)
+        header, splits = readers.open_source(source, kind, **choices)
         store.write(dest, replace(header, name=name or header.name), splits)
     click.echo(_info(dest))
 

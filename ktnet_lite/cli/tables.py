@@ -49,9 +49,9 @@ def reproduce(grid, data, seeds, jobs, scheduler, out: Path, data_from, device, 
     for folder in filter(None, (out, publish)):
         check_folder(folder)
     made = reproduction.reproduce(chosen, names, seeds, workers=jobs, scheduler=scheduler, **places)
-    for job in made.jobs:
-        if publish and job.done:
-            result.load(job.folder / "result.json").publish(job.folder, publish)
+    if publish:
+        for path, loaded in result.load_all(job.folder / "result.json" for job in made.jobs if job.done).items():
+            loaded.publish(path.parent, publish)
     page, path = markdown.page(made.tables), out / f"{chosen.name}.md"
     write(path, page)
     click.echo(f"{page}\nThis page: {path}")

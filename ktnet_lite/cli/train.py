@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from ktnet_lite.config import TrainConfig, choices
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.files import check_folder, replacing
 from ktnet_lite.names import EMOTIONS, Fill
-from ktnet_lite.text import listed, table
+from ktnet_lite.text import file_name, listed, table
 
 LISTS = ("model", "variant", "seed")  # parameters that take several values on a command line
 
@@ -51,7 +50,9 @@ def train(model: str, variant: str, seed: str, **parameters: Any) -> None:
     """
     configs = _configs(listed(model), listed(variant), _seeds(seed), parameters)
     check_folder(Path(configs[0].out))
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    from ktnet_lite.training.runtime import launched
+
+    if launched().world > 1:
         from ktnet_lite.experiments.runs import train_here
 
         for config in configs:
@@ -91,6 +92,8 @@ def predict(checkpoint: Path, data: str, split: str, data_from: str, fill: Fill 
     CHECKPOINT is a run's model.pt, DATA a data set or file; its audio is read only if the model observes audio. The CSV
     file has the clip id and the sentiment score, or the probability of each emotion. DATA = synthetic means the clips
     that the model's own parameters generate.
+
+    Ids stay as they are, even where a spreadsheet would take one for a formula: open the file there as text.
     """
     from ktnet_lite.training.build import check_fits, load_dataset, load_model
     from ktnet_lite.training.evaluation import predict as predict_clips
@@ -128,8 +131,9 @@ def experiments() -> None:
     """
     import papermill
 
-    from ktnet_lite.experiments.notebook import notebook_path
+    from ktnet_lite.experiments.notebook import notebook_path, source
 
+    source()  # says what is wrong with a damaged one
     path = notebook_path("train")
     rows = [("PARAMETER", "TYPE", "DEFAULT", "WHAT")]
     for name, found in papermill.inspect_notebook(str(path)).items():
@@ -180,10 +184,10 @@ def _draw(results: Any, folder: Path) -> Path:
 
     first = results["result"].iloc[0]
     metric = compare.MAIN[first.dataset.task][-2]
-    floor = next((name, values[metric]) for name, values in first.baselines.items())
+    floor = next(((name, x) for name, values in first.baselines.items() if (x := values[metric]) is not None), None)
     rows = compare.intervals(results, metric)
     colours = {str(system): plots.colour_of(system) for system in rows}
     drawn = plots.comparison({str(system): interval for system, interval in rows.items()}, metric, floor, colours)
-    path = folder / f"comparison-{first.dataset.name}.png"
+    path = folder / f"comparison-{file_name(first.dataset.name)}.png"
     plots.save(drawn, path)
     return path

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from ktnet_lite.data.batching import collate
 from ktnet_lite.data.schema import Split
 from ktnet_lite.model.ktnet import KTNet
+from ktnet_lite.reporting.letters import literal
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 PLACES = {"language": (0.0, 0.0), "vision": (1.0, 0.0), "audio": (0.5, 0.85)}
@@ -137,8 +138,9 @@ def _colour(stream: str) -> str:
 
 
 def _label(set_ticks, stream: str, spoken: Sequence[str], frames: int, **look) -> None:
+    spoken = [literal(word) for word in spoken]
     names = {
-        "language": list(spoken),
+        "language": spoken,
         "vision": [str(frame + 1) for frame in range(frames)],
         "audio": [*(f"ϕ {word}" for word in spoken), *(f"θ {frame + 1}" for frame in range(frames))],
     }[stream]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from ktnet_lite.data import synthetic
 from ktnet_lite.data.schema import Split
 from ktnet_lite.names import Modality
+from ktnet_lite.reporting.letters import literal
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
 CLASSES = np.arange(-3, 4)
@@ -33,7 +34,7 @@ def clip(split: Split, index: int) -> Figure:
     spoken = split.words[index]
     for t, word in enumerate(spoken):
         middle = (t + 0.5) / len(spoken)
-        words.text(middle, 0.3 + 0.4 * (t % 2), word, ha="center", va="center", color=COLOURS["language"])
+        words.text(middle, 0.3 + 0.4 * (t % 2), literal(word), ha="center", va="center", color=COLOURS["language"])
     for edge in np.arange(1, len(spoken)) / len(spoken):
         words.axvline(edge, color=GREY, alpha=0.15, linewidth=0.8)
     words.set(ylim=(0, 1), yticks=[], ylabel=f"words\n{len(spoken)} steps")
@@ -79,8 +80,8 @@ def timeline(clips: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> Figure:
         for t, (word, (start, end)) in enumerate(zip(words, intervals, strict=True)):
             panel.barh(y, end - start, left=start, height=0.22, color=COLOURS["language"], alpha=0.5, edgecolor=GREY)
             above = -0.3 if t % 2 else 0.3
-            panel.text((start + end) / 2, y + above, word, ha="center", va="center", fontsize=8, color=GREY)
-    panel.set_yticks(range(len(clips)), list(clips))
+            panel.text((start + end) / 2, y + above, literal(word), ha="center", va="center", fontsize=8, color=GREY)
+    panel.set_yticks(range(len(clips)), [literal(name) for name in clips])
     panel.set(xlabel="seconds from the start of the clip", xlim=(0, None), ylim=(len(clips) - 0.4, -0.6))
     panel.grid(False, axis="y")
     return drawn
@@ -104,7 +105,7 @@ def labels(targets: Mapping[str, np.ndarray]) -> Figure:
     for panel, (name, counts) in zip(panels, counted.items(), strict=True):
         bars = panel.bar(CLASSES, counts / counts.sum(), color=COLOURS["language"], alpha=0.6, linewidth=0)
         panel.bar_label(bars, counts, fontsize=8, color=GREY)
-        panel.set(title=name, xlabel="class", xticks=CLASSES, ylim=(0, 1.15 * highest))
+        panel.set(title=literal(name), xlabel="class", xticks=CLASSES, ylim=(0, 1.15 * highest))
         panel.grid(False, axis="x")
     panels[0].set_ylabel("share of the clips")
     return drawn

@@ -1,9 +1,16 @@
-"""What a file is that has come in place of another: told from its first bytes, for messages."""
+"""Files that are not what was expected: what they are instead, or why they cannot be read, for messages."""
 
 from __future__ import annotations
 
+import errno
+import re
 import zipfile
 from pathlib import Path
+
+from ktnet_lite.errors import DataError, UnreadableError
+
+LOCKED = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOLCK, errno.ENOSYS, getattr(errno, "EOPNOTSUPP", errno.ENOSYS)}
+FORBIDDEN = {errno.EACCES, errno.EPERM}
 
 SIGNATURES = {
     b"": "an empty file",
@@ -52,3 +59,34 @@ def _archive(path: Path | str) -> str:
     if names and all(name.endswith(".npy") for name in names):
         return "a file of NumPy arrays (.npz)"
     return "a zip archive; unpack it first"
+
+
+def unreadable(path: Path | str, error: OSError) -> DataError:
+    """Describe why the system does not let a file be read; a damaged file has no error number."""
+    match = re.search(r"errno = (\d+)", str(error))
+    number = error.errno or (int(match[1]) if match else None)
+    if isinstance(error, FileNotFoundError) or number == errno.ENOENT:
+        return DataError(f"no file at {path}")
+    if number in LOCKED:
+        return UnreadableError(
+            f"{path} cannot be locked for reading: another program is writing it, or its drive has no locks. Try again "
+            "when that program is done; on a drive without locks, set HDF5_USE_FILE_LOCKING=FALSE. It may be sound"
+        )
+    if number in FORBIDDEN:
+        return UnreadableError(f"{path} cannot be read: you have no permission; ask its owner, or copy it")
+    if number == errno.EISDIR:
+        return DataError(f"{path} is a folder, expected a file")
+    if number is not None:
+        return UnreadableError(
+            f"{path} cannot be read ({errno.errorcode.get(number, number)}): its drive does not answer as it should. "
+            "Try again, or copy the file to this machine; it may be sound"
+        )
+    return damaged(path, error)
+
+
+def damaged(path: Path | str, error: BaseException) -> DataError:
+    """Describe a file whose content makes no sense."""
+    reason = str(error) if isinstance(error, (OSError, ValueError, DataError)) else f"{type(error).__name__}: {error}"
+    return DataError(
+        f"{path} is damaged or incomplete: {reason[:300]}; restore it from a copy, or fetch or convert it again"
+    )

@@ -6,6 +6,7 @@ and the number of steps of each clip. Padding exists only inside a batch (:mod:`
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -15,10 +16,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from ktnet_lite.data.checks import DROP, check_stream, check_targets, check_text, check_words, outside
 from ktnet_lite.errors import DataError
-from ktnet_lite.names import EMOTIONS, MODALITIES, SENTIMENT_RANGE, Modality, Task
+from ktnet_lite.names import MODALITIES, Modality, Task
 
-DROP = "leave such clips out with `ktnet-lite data convert --drop-bad-clips`"
 BLOCK = 1 << 14  # steps processed at once
 
 
@@ -118,12 +119,15 @@ class Split:
         A unique name for each clip.
     words : tuple of tuples of str, optional
         The word at each language step, for figures of attention.
+    own_targets : dict of float32 array (N,), optional
+        Where raters also judged a modality alone (SIMS): its scores in [-3, 3]. No model of the package uses them.
     """
 
     streams: Mapping[Modality, Stream]
     targets: np.ndarray
     ids: tuple[str, ...]
     words: tuple[tuple[str, ...], ...] | None = None
+    own_targets: Mapping[Modality, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -136,46 +140,57 @@ class Split:
             self.targets[indices],
             tuple(self.ids[i] for i in indices),
             None if self.words is None else tuple(self.words[i] for i in indices),
+            {name: targets[indices] for name, targets in self.own_targets.items()},
         )
 
     def without(self, *modalities: Modality) -> Split:
         """Return the same clips with some modalities missing."""
         streams = {name: stream for name, stream in self.streams.items() if name not in modalities}
-        return Split(streams, self.targets, self.ids, self.words if "language" in streams else None)
+        own = {name: targets for name, targets in self.own_targets.items() if name not in modalities}
+        return Split(streams, self.targets, self.ids, self.words if "language" in streams else None, own)
 
     def on_grid(self, steps: int) -> Split:
         """Average audio and vision onto a time grid of at most ``steps``; language stays as it is."""
         streams = {
             name: stream if name == "language" else stream.on_grid(steps) for name, stream in self.streams.items()
         }
-        return Split(streams, self.targets, self.ids, self.words)
+        return dataclasses.replace(self, streams=streams)
 
     def bad(self, task: Task) -> np.ndarray:
         """Mark the clips, (N,), that have an invalid target or no step in any modality."""
-        return self._absent() | _outside(self.targets, task).reshape(len(self), -1).any(axis=1)
+        return self._absent() | outside(self.targets, task).reshape(len(self), -1).any(axis=1)
 
     def _absent(self) -> np.ndarray:
         return np.all([stream.lengths == 0 for stream in self.streams.values()], axis=0)
 
     def validate(self, where: str, task: Task) -> None:
         """Raise :class:`DataError` if a part is invalid; the message names ``where``, the field and the index."""
-        _check_targets(self.targets, len(self), where, task)
+        self.validate_parts(where, task)
         if not self.streams:
             raise DataError(f"{where}: no modality; give at least one of {', '.join(MODALITIES)}")
-        for name, stream in self.streams.items():
-            _check_stream(stream, len(self), f"{where}, {name}", MODALITIES, name)
         if (absent := self._absent()).any():
             i = int(np.argmax(absent))
             raise DataError(
                 f"{where}, clip {i} ({self.ids[i]!r}): no steps in any modality ({absent.sum()} in total); {DROP}"
             )
+
+    def validate_parts(self, where: str, task: Task) -> None:
+        """Check all but that every clip has a modality, which a part of a data set may lack."""
+        check_targets(self.targets, len(self), where, task)
+        for name, stream in self.streams.items():
+            if name not in MODALITIES:
+                raise DataError(f"{where}, {name}: unknown modality; the modalities are {', '.join(MODALITIES)}")
+            check_stream(stream, len(self), f"{where}, {name}")
         seen: dict[str, int] = {}
         for i, clip_id in enumerate(self.ids):
+            check_text(clip_id, f"{where}, ids, index {i}")
             if clip_id in seen:
                 raise DataError(f"{where}, ids: {clip_id!r} at indices {seen[clip_id]} and {i}; make the ids unique")
             seen[clip_id] = i
+        for name, targets in self.own_targets.items():
+            check_targets(targets, len(self), f"{where}, {name} alone", "sentiment")
         if self.words is not None:
-            _check_words(self.words, self.streams.get("language"), len(self), where)
+            check_words(self.words, self.streams.get("language"), len(self), where)
 
 
 @dataclass(frozen=True)
@@ -209,9 +224,7 @@ class Dataset:
     @classmethod
     def collect(cls, header: Header, splits: Iterable[tuple[str, Split]]) -> Dataset:
         """Build a data set from the splits that a reader yields, and validate it."""
-        dataset = cls(header, dict(splits))
-        dataset.validate()
-        return dataset
+        return cls(header, dict(validated(header, splits)))
 
     def __getitem__(self, split: str) -> Split:
         if split not in self.splits:
@@ -237,9 +250,8 @@ class Dataset:
 
     def validate(self) -> None:
         """Raise :class:`DataError` if a split is invalid or contradicts the header or another split."""
-        for name, split in self.splits.items():
-            split.validate(f"{self.header.name}, split {name}", self.header.task)
-            check_agreement(self.header, name, split, self.dims)
+        for _ in validated(self.header, self.splits.items()):
+            pass
 
     @cached_property
     def checksum(self) -> str:
@@ -247,8 +259,31 @@ class Dataset:
         return combined_digest({name: split_digest(split) for name, split in self.splits.items()})
 
 
-def check_agreement(header: Header, name: str, split: Split, dims: Mapping[Modality, int]) -> None:
-    """Raise :class:`DataError` if a split contradicts its header or the feature counts of the other splits."""
+def validated(header: Header, splits: Iterable[tuple[str, Split]]) -> Iterator[tuple[str, Split]]:
+    """Pass the splits on, each checked on its own and against the header and the splits before it.
+
+    This is every check that a data set must pass, whether it is loaded, written or examined.
+
+    Raises
+    ------
+    DataError
+        A split is invalid, or contradicts the header or the feature counts of an earlier split.
+    """
+    dims: dict[Modality, int] = {}
+    for name, split in splits:
+        check_split(header, name, split, dims)
+        yield name, split
+        del split  # frees memory for the next
+
+
+def check_split(header: Header, name: str, split: Split, dims: dict[Modality, int]) -> None:
+    """Check one split; ``dims`` holds the features of earlier splits and gets those of this one."""
+    split.validate(f"{header.name}, split {name}", header.task)
+    _check_agreement(header, name, split, dims)
+    dims |= {modality: stream.dim for modality, stream in split.streams.items()}
+
+
+def _check_agreement(header: Header, name: str, split: Split, dims: Mapping[Modality, int]) -> None:
     where = f"{header.name}, split {name}"
     for modality, stream in split.streams.items():
         if stream.dim != dims.get(modality, stream.dim):
@@ -274,6 +309,7 @@ def split_digest(split: Split) -> str:
     for texts in (split.ids, words):
         digest.update("\0".join(texts).encode() + b"\1")
     arrays = {"targets": split.targets}
+    arrays |= {f"{modality} targets": targets for modality, targets in sorted(split.own_targets.items())}
     for modality, stream in sorted(split.streams.items()):
         arrays |= {f"{modality} lengths": stream.lengths, f"{modality} values": stream.values}
     for name, array in arrays.items():
@@ -285,58 +321,3 @@ def split_digest(split: Split) -> str:
 def combined_digest(digests: Mapping[str, str]) -> str:
     """SHA-256 of a data set from those of its splits, whatever their order."""
     return hashlib.sha256(json.dumps(dict(digests), sort_keys=True).encode()).hexdigest()
-
-
-def _check_targets(targets: np.ndarray, clips: int, where: str, task: Task) -> None:
-    shape = (clips,) if task == "sentiment" else (clips, len(EMOTIONS))
-    if targets.shape != shape:
-        raise DataError(f"{where}, targets: shape {targets.shape}, expected {shape} for {clips} ids and task {task}")
-    if not np.issubdtype(targets.dtype, np.number):
-        raise DataError(f"{where}, targets: dtype {targets.dtype} is not numeric")
-    if not (finite := np.isfinite(targets)).all():
-        i = int(np.argmin(finite.reshape(clips, -1).all(axis=1)))
-        raise DataError(f"{where}, targets: {targets[i]} at index {i} ({(~finite).sum()} in total); {DROP}")
-    if (outside := _outside(targets, task)).any():
-        i = int(np.argmax(outside.reshape(clips, -1).any(axis=1)))
-        allowed = "[{:g}, {:g}]".format(*SENTIMENT_RANGE) if task == "sentiment" else "{0, 1}"
-        raise DataError(
-            f"{where}, targets: {targets[i]} at index {i} is outside {allowed} ({outside.sum()} in total); rescale or "
-            f"correct the targets, or {DROP}"
-        )
-
-
-def _outside(targets: np.ndarray, task: Task) -> np.ndarray:
-    """Mark invalid targets: NaN, a score out of range, an emotion label that is neither 0 nor 1."""
-    low, high = SENTIMENT_RANGE
-    return ~((targets >= low) & (targets <= high) if task == "sentiment" else np.isin(targets, (0, 1)))
-
-
-def _check_stream(stream: Stream, clips: int, where: str, allowed: Sequence[str], name: str) -> None:
-    if name not in allowed:
-        raise DataError(f"{where}: unknown modality; the modalities are {', '.join(allowed)}")
-    if len(stream) != clips:
-        raise DataError(f"{where}: {len(stream)} clips, but {clips} ids; give each clip one id")
-    if stream.values.ndim != 2 or stream.values.dtype != np.float32:
-        raise DataError(
-            f"{where}: values are {stream.values.dtype} of shape {stream.values.shape}; expected float32 (steps, D)"
-        )
-    if (stream.lengths < 0).any():
-        i = int(np.argmax(stream.lengths < 0))
-        raise DataError(f"{where}, lengths: {stream.lengths[i]} at index {i} is negative")
-    if stream.lengths.sum() != len(stream.values):
-        raise DataError(f"{where}: lengths add up to {stream.lengths.sum()}, but values has {len(stream.values)} steps")
-    if not (finite := np.isfinite(stream.values).all(axis=1)).all():
-        row = int(np.argmin(finite))
-        i = int(np.searchsorted(np.cumsum(stream.lengths), row, side="right"))
-        raise DataError(
-            f"{where}, clip {i}, step {row - stream.offsets[i]}: NaN or inf ({(~finite).sum()} steps in total); "
-            "convert the file with `ktnet-lite data convert --replace-nonfinite`, which sets them to 0 and counts them"
-        )
-
-
-def _check_words(words: Sequence[Sequence[str]], language: Stream | None, clips: int, where: str) -> None:
-    if language is None or len(words) != clips:
-        raise DataError(f"{where}, words: {len(words)} lists of words for {clips} clips of language")
-    for i, (clip, steps) in enumerate(zip(words, language.lengths, strict=True)):
-        if len(clip) != steps:
-            raise DataError(f"{where}, words of clip {i}: {len(clip)} words, but {steps} language steps")

@@ -3,38 +3,67 @@
 Layout, with N clips in a split and T steps in all of them together::
 
     /                     attributes: format = "ktnet-lite", version
-    /header               JSON: name, task, aligned, provenance, names of the splits, checksum of the content
+    /header               JSON: name, task, aligned, provenance, names of the splits, checksum of the content, and a
+                          seal, the checksum of all of these
     /<split>/ids          JSON list of N names
     /<split>/words        JSON list of N lists of words (optional)
     /<split>/targets      (N,) or (N, 4)
-    /<split>/<modality>/  values float32 (T, D), lengths int64 (N,)
+    /<split>/<modality>/  values float32 (T, D), lengths int64 (N,), targets float32 (N,) of this modality (optional)
 
 Texts are stored as byte arrays because HDF5 has checksums for chunks and metadata, but not for its heap of strings.
+Files of version 1, which have no seal, are read too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
+import msgspec
 import numpy as np
 from tqdm import tqdm
 
-from ktnet_lite.data.schema import Dataset, Header, Split, Stream, check_agreement, combined_digest, split_digest
+from ktnet_lite.data import hdf5
+from ktnet_lite.data.schema import Dataset, Header, Split, Stream, combined_digest, split_digest, validated
 from ktnet_lite.errors import DataError
 from ktnet_lite.files import replacing
-from ktnet_lite.names import MODALITIES, Modality
+from ktnet_lite.names import MODALITIES, Modality, Task
+from ktnet_lite.text import enumerated
 
 FORMAT = np.bytes_("ktnet-lite")
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
 CHUNK = 1 << 20  # bytes before compression
-GREATEST_RATIO = 1100  # deflate shrinks at most 1032 : 1; a larger ratio shows a forged or damaged file
+
+T = TypeVar("T")
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """The header, as a file holds it."""
+
+    name: str
+    task: Task
+    aligned: bool
+    provenance: dict[str, str]
+    splits: list[str]
+    checksum: str
+    seal: str = ""
+
+    @property
+    def header(self) -> Header:
+        return Header(self.name, self.task, self.aligned, self.provenance)
+
+    def computed_seal(self) -> str:
+        """SHA-256 of everything else."""
+        content = msgspec.to_builtins(msgspec.structs.replace(self, seal=""))
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -97,11 +126,11 @@ def read(
     DataError
         The file does not exist, is not of this package or version, or is damaged; or it lacks a split or modality.
     """
-    with _opened(path) as (file, header):
-        names = header["splits"] if splits is None else list(splits)
+    with _opened(path) as (file, stored):
+        names = stored.splits if splits is None else list(splits)
         for name in names:
-            if name not in header["splits"]:
-                raise DataError(f"{path} has no split {name!r}; it has {', '.join(header['splits'])}")
+            if name not in stored.splits:
+                raise DataError(f"{path} has no split {name!r}; it has {', '.join(stored.splits)}")
         available = [name for name in MODALITIES if any(name in file[split] for split in names)]
         selected = available if modalities is None else list(modalities)
         for modality in selected:
@@ -109,25 +138,29 @@ def read(
                 raise DataError(f"{path} has no {modality} in {', '.join(names)}; it has {', '.join(available)}")
         whole = splits is None and modalities is None
         if verify and not whole:
-            digests = {name: split_digest(_read_split(file[name], MODALITIES)) for name in header["splits"]}
-            _compare(path, combined_digest(digests), header["checksum"])
-        dataset = Dataset(_header(header), {name: _read_split(file[name], selected) for name in names})
+            digests = {name: split_digest(_read_split(file[name], MODALITIES)) for name in stored.splits}
+            _compare(path, combined_digest(digests), stored.checksum)
+        dataset = Dataset(stored.header, {name: _read_split(file[name], selected) for name in names})
         if whole:
             dataset.validate()
-            _compare(path, dataset.checksum, header["checksum"])
+            _compare(path, dataset.checksum, stored.checksum)
+        for name in () if whole else dataset:
+            dataset[name].validate_parts(f"{stored.name}, split {name}", stored.task)
         return dataset
 
 
 def info(path: Path | str) -> Info:
     """Read header and sizes, but no arrays. Raises :class:`DataError` like :func:`read`."""
-    with _opened(path) as (file, header):
-        groups = {name: file[name] for name in header["splits"]}
-        streams = {
-            name: {modality: group[modality]["values"].shape for modality in MODALITIES if modality in group}
-            for name, group in groups.items()
-        }
-        clips = {name: len(group["targets"]) for name, group in groups.items()}
-        return Info(_header(header), header["checksum"], clips, streams, Path(path).stat().st_size)
+    with _opened(path) as (file, stored):
+        streams: dict[str, dict[Modality, tuple[int, int]]] = {}
+        for name in stored.splits:
+            streams[name] = {}
+            for modality in MODALITIES:
+                if modality in file[name]:
+                    steps, dim = hdf5.checked(file[name].get(f"{modality}/values"), "f", 2).shape
+                    streams[name][modality] = steps, dim
+        clips = {name: len(hdf5.checked(file[name].get("targets"))) for name in stored.splits}
+        return Info(stored.header, stored.checksum, clips, streams, Path(path).stat().st_size)
 
 
 class _Output(io.FileIO):
@@ -158,24 +191,23 @@ class _Output(io.FileIO):
 
 
 def is_store(path: Path | str) -> bool:
-    """Whether a file was written by this package, in any version, even if it is damaged."""
-    try:
-        with h5py.File(path, "r") as file:
-            return file.attrs.get("format") == FORMAT
-    except OSError:
-        return False
+    """Whether a file was written by this package, in any version, even if it is damaged.
+
+    Raises
+    ------
+    UnreadableError
+        The file exists, but cannot be read now.
+    """
+    return hdf5.passes(path, lambda file: bool(file.attrs.get("format") == FORMAT))
 
 
 def _write_content(
     file: h5py.File, header: Header, splits: Iterator[tuple[str, Split]], output: _Output, progress: bool
 ) -> str:
-    dims: dict[Modality, int] = {}
     digests: dict[str, str] = {}
+    splits = validated(header, splits)
     while (item := next(splits, None)) is not None:
         name, split = item
-        split.validate(f"{header.name}, split {name}", header.task)
-        check_agreement(header, name, split, dims)
-        dims |= {modality: stream.dim for modality, stream in split.streams.items()}
         size = sum(stream.values.nbytes for stream in split.streams.values())
         hide = None if progress else True  # None: hidden if there is no terminal
         with tqdm(total=size, desc=f"write {name}", unit="B", unit_scale=True, disable=hide) as bar:
@@ -190,8 +222,8 @@ def _write_content(
     if not digests:
         raise DataError(f"{header.name}: no splits to write")
     checksum = combined_digest(digests)
-    about = {"name": header.name, "task": header.task, "aligned": header.aligned, "provenance": dict(header.provenance)}
-    _write_json(file, "header", about | {"splits": list(digests), "checksum": checksum})
+    stored = _Stored(header.name, header.task, header.aligned, dict(header.provenance), list(digests), checksum)
+    _write_json(file, "header", msgspec.to_builtins(msgspec.structs.replace(stored, seal=stored.computed_seal())))
     return checksum
 
 
@@ -200,6 +232,8 @@ def _write_split(group: h5py.Group, split: Split, advance: Callable[[int], None]
     if split.words is not None:
         _write_json(group, "words", split.words)
     _write_array(group, "targets", split.targets)
+    for modality, targets in split.own_targets.items():
+        _write_array(group, f"{modality}/targets", targets)
     for modality, stream in split.streams.items():
         _write_array(group, f"{modality}/lengths", stream.lengths)
         _write_array(group, f"{modality}/values", stream.values, advance)
@@ -222,33 +256,25 @@ def _write_json(group: h5py.Group, name: str, content: Any) -> None:
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[tuple[h5py.File, dict[str, Any]]]:
+def _opened(path: Path | str) -> Iterator[tuple[h5py.File, _Stored]]:
     """Open a file and read its header; every failure becomes a :class:`DataError`."""
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"no file at {path}")
-    try:
-        if not h5py.is_hdf5(path):
-            raise DataError(f"{path} is not an HDF5 file, or its header is damaged; run `ktnet-lite data check` on it")
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise DataError(f"{path} is HDF5, but not a file of ktnet-lite; run `ktnet-lite data convert` on it")
-            if (version := file.attrs["version"]) != VERSION:
-                raise DataError(
-                    f"{path} has format version {version}, but this ktnet-lite reads {VERSION}; convert the original "
-                    "file again, or install the release that wrote it"
-                )
-            yield file, _read_json(file, "header")
-    except DataError:
-        raise
-    except MemoryError as error:
-        raise DataError(f"{path} does not fit into memory ({error}); read fewer splits or modalities") from error
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is damaged or incomplete: {error}; delete it and convert or fetch it again") from error
-
-
-def _header(stored: dict[str, Any]) -> Header:
-    return Header(stored["name"], stored["task"], stored["aligned"], stored["provenance"])
+    with hdf5.opened(path) as file:
+        if file.attrs.get("format") != FORMAT:
+            raise DataError(
+                f"{path} is HDF5, but not a file of ktnet-lite, and of no other layout that is known; "
+                "`ktnet-lite data check` shows what it holds"
+            )
+        if (version := file.attrs["version"]) not in READABLE:
+            raise DataError(
+                f"{path} has format version {version}, but this ktnet-lite reads {enumerated(map(str, READABLE))}; "
+                "convert the original file again, or install the release that wrote it"
+            )
+        stored = _read_json(file, "header", _Stored)
+        if stored.seal != stored.computed_seal() and (version > 1 or stored.seal):
+            raise DataError(f"{path} is damaged: its header does not match its checksum; convert or fetch it again")
+        if missing := [name for name in stored.splits if not isinstance(hdf5.member(file, name), h5py.Group)]:
+            raise ValueError(f"the splits {enumerated(missing)} are missing")
+        yield file, stored
 
 
 def _compare(path: Path | str, actual: str, stored: str) -> None:
@@ -258,29 +284,29 @@ def _compare(path: Path | str, actual: str, stored: str) -> None:
 
 def _read_split(group: h5py.Group, modalities: Iterable[Modality]) -> Split:
     streams = {
-        modality: Stream(_read_array(group, f"{modality}/values"), _read_array(group, f"{modality}/lengths"))
+        modality: Stream(
+            _read_array(group, f"{modality}/values", "f", 2), _read_array(group, f"{modality}/lengths", "i", 1)
+        )
         for modality in MODALITIES
         if modality in modalities and modality in group
     }
+    own = {name: _read_array(group, f"{name}/targets", "f", 1) for name in streams if "targets" in group[name]}
     words = None
     if "words" in group and "language" in streams:
-        words = tuple(map(tuple, _read_json(group, "words")))
-    return Split(streams, _read_array(group, "targets"), tuple(_read_json(group, "ids")), words)
+        words = tuple(map(tuple, _read_json(group, "words", list[list[str]])))
+    return Split(streams, _read_array(group, "targets"), tuple(_read_json(group, "ids", list[str])), words, own)
 
 
-def read_array(dataset: h5py.Dataset) -> np.ndarray:
-    """Read an array of an HDF5 file of any origin. Raises :class:`ValueError` if it is larger than its file allows."""
-    if dataset.nbytes > GREATEST_RATIO * dataset.id.get_storage_size() + CHUNK:
-        raise ValueError(f"{dataset.name} claims {dataset.nbytes} bytes, more than its file can hold")
+def _read_array(group: h5py.Group, name: str, kinds: str = "fiu", dimensions: int | None = None) -> np.ndarray:
+    dataset = hdf5.checked(hdf5.member(group, name), kinds, dimensions)
+    if not dataset.fletcher32:
+        raise ValueError(f"{dataset.name} has no checksum")
     return dataset[()]
 
 
-def _read_array(group: h5py.Group, name: str) -> np.ndarray:
-    dataset = group[name]
-    if not dataset.fletcher32:
-        raise ValueError(f"{dataset.name} has no checksum")
-    return read_array(dataset)
-
-
-def _read_json(group: h5py.Group, name: str) -> Any:
-    return json.loads(_read_array(group, name).tobytes())
+def _read_json(group: h5py.Group, name: str, kind: type[T]) -> T:
+    """Read JSON of the given type. Raises :class:`ValueError` for any other."""
+    try:
+        return msgspec.json.decode(_read_array(group, name, "u", 1).tobytes(), type=kind)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{group.name.rstrip('/')}/{name}: {error}") from error

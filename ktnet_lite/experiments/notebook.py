@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.iorw import LocalHandler, papermill_io
-from traitlets.config import Config
 
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import KTNetError
-from ktnet_lite.experiments.runs import obtain, run_folder
+from ktnet_lite.experiments import kernel, notebook_path
+from ktnet_lite.experiments.runs import finished, obtain, run_folder
 from ktnet_lite.files import locked, stamp, write
 
 
-def notebook_path(name: str) -> Path:
-    """Find an experiment notebook, in the checkout if there is one, else in the installed package."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package.parent / "notebooks" / "experiments", package / "notebooks"):
-        if (folder / f"{name}.ipynb").is_file():
-            return folder / f"{name}.ipynb"
-    raise KTNetError(f"no experiment notebook {name!r} in this installation; install ktnet-lite again")
+def source() -> Any:
+    """Read the training notebook.
+
+    Raises
+    ------
+    KTNetError
+        It is missing or damaged.
+    """
+    path = notebook_path("train")
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat raises half a dozen kinds
+        raise KTNetError(
+            f"{path} is no notebook ({str(error)[:100]}); restore it, or install ktnet-lite again"
+        ) from error
 
 
 def run(config: TrainConfig, *, live: bool = True, again: bool = True, wait: bool = True) -> Path:
@@ -53,12 +60,13 @@ def run(config: TrainConfig, *, live: bool = True, again: bool = True, wait: boo
     BusyError
         Another process is training this run, and ``wait`` is false.
     KTNetError
-        A cell failed, and the notebook with the error stays in the folder; or the folder cannot be written.
+        A cell failed, or the notebook's process ended; the message says where, and the notebook with the error stays in
+        the folder. Or the folder cannot be written.
     """
     obtain(config)  # here: its progress and errors show
     folder = run_folder(config)
     with locked(folder / ".lock", wait):
-        if again or not (folder / "result.json").is_file():
+        if again or not finished(folder):
             _execute(config, folder, live)
     return folder / "result.json"
 
@@ -67,21 +75,21 @@ def _execute(config: TrainConfig, folder: Path, live: bool) -> None:
     result, notebook = folder / "result.json", folder / "train.ipynb"
     earlier = stamp(result)
     _register(str(notebook))
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # on Ctrl-C a task may still wait for the kernel that ended
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # a debugger's warning about frozen modules
-    source = nbformat.read(notebook_path("train"), as_version=4)
+    for logger in ("papermill", "asyncio"):  # what ended is told here; on Ctrl-C a task may still wait for the kernel
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    notebook_node = source()
     try:
-        with tempfile.TemporaryDirectory(prefix="ktnet-") as sockets:
+        with kernel.prepared(folder) as options:
             papermill.execute_notebook(
-                source,
+                notebook_node,
                 str(notebook),
                 parameters=config.as_dict(),
                 kernel_name="python3",
+                start_timeout=600,
                 progress_bar=False,
                 stderr_file=sys.stderr if live else None,
                 coalesce_streams=True,
-                config=_kernel(sockets),
+                **options,
             )
     except papermill.PapermillExecutionError as error:
         if error.ename == "KeyboardInterrupt":  # Ctrl-C reached the notebook's process before this one
@@ -106,16 +114,3 @@ class _Whole(LocalHandler):
 @cache
 def _register(path: str) -> None:
     papermill_io.register(path, _Whole())
-
-
-def _kernel(folder: str) -> Config:
-    """Make the kernel listen on sockets in a folder of its own instead of open ports, on systems that have them.
-
-    Its log stays silent: on Ctrl-C it would report closed sockets.
-    """
-    config = Config()
-    config.NotebookClient.extra_arguments = ["--IPKernelApp.log_level=CRITICAL"]
-    if os.name == "posix":
-        config.KernelManager.transport = "ipc"
-        config.KernelManager.ip = str(Path(folder, "kernel"))
-    return config

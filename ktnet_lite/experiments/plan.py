@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.experiments import result
 from ktnet_lite.experiments.estimate import Estimate
-from ktnet_lite.experiments.runs import run_folder
+from ktnet_lite.experiments.runs import finished, run_folder
 from ktnet_lite.names import System
 
 
@@ -67,14 +67,14 @@ def only(configs: Iterable[TrainConfig]) -> list[Job]:
 
 
 def missing(jobs: Sequence[Job]) -> list[Job]:
-    """Select the jobs without a result."""
-    return [job for job in jobs if not job.done]
+    """Select the jobs to run: those without a result, and those whose notebook is not at its end."""
+    return [job for job in jobs if not finished(job.folder)]
 
 
 def estimate_of(jobs: Sequence[Job]) -> Estimate:
     """Learn run times from the results that come with the project and from those of the jobs."""
     known = [*result.published(), *(job.folder / "result.json" for job in jobs if job.done)]
     estimate = Estimate()
-    for path in known:
-        estimate.learn(result.load(path))
+    for loaded in result.load_all(known).values():
+        estimate.learn(loaded)
     return estimate

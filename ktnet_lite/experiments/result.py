@@ -11,11 +11,12 @@ import json
 import os
 import platform
 import sys
+import warnings
 import zlib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -23,20 +24,27 @@ import torch
 
 from ktnet_lite import __version__
 from ktnet_lite.config import TrainConfig
+from ktnet_lite.data.foreign import instead
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.errors import ConfigError, DataError
+from ktnet_lite.experiments.agreement import contradictions
 from ktnet_lite.files import write
 from ktnet_lite.measures.metrics import constant_baselines
-from ktnet_lite.names import Fill, System, Task
+from ktnet_lite.names import EMOTIONS, Fill, System, Task
+from ktnet_lite.training.checkpoint import Finite
 from ktnet_lite.training.evaluation import evaluate
 from ktnet_lite.training.loop import Run
 
 FORMAT = 2
 PACKED = ("predictions", "without_audio", "curves")  # compressed in published files
+LARGEST = 2**24  # bytes of a compressed part, unpacked; the test set of MOSEI has some 200 KB
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
 
-Metrics = dict[str, float | None]
-Scores = list[float | list[float]]  # per clip: a score, or the probability of each emotion
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
+Metrics = dict[str, Finite | None]
+Emotions = Annotated[list[Finite], msgspec.Meta(min_length=len(EMOTIONS), max_length=len(EMOTIONS))]
+Scores = list[Finite | Emotions]  # per clip: a score, or the probability of each emotion
 
 
 class Data(msgspec.Struct, frozen=True):
@@ -45,14 +53,14 @@ class Data(msgspec.Struct, frozen=True):
     name: str
     task: Task
     checksum: str
-    clips: dict[str, int]  # by split
+    clips: dict[str, Count]  # by split
     provenance: dict[str, str]
 
 
 class Predictions(msgspec.Struct, frozen=True):
     """Predictions on the test set, clip by clip."""
 
-    ids: list[str]
+    ids: Annotated[list[str], msgspec.Meta(min_length=1)]
     targets: Scores
     scores: Scores
 
@@ -71,8 +79,8 @@ class Hardware(msgspec.Struct, frozen=True):
     device: str
     gpu: str | None
     cpu: str
-    cores: int | None
-    threads: int
+    cores: Count | None
+    threads: Count
     system: str
     python: str
 
@@ -80,7 +88,7 @@ class Hardware(msgspec.Struct, frozen=True):
         return self.gpu or f"{self.cpu} CPU, {self.threads} of {self.cores} cores"
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown_fields=True):
     """One run, as its result file holds it."""
 
     format: int
@@ -90,11 +98,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     package: str
     libraries: dict[str, str]
     hardware: Hardware
-    seconds: float  # of training
-    peak_memory: int | None = None  # bytes
-    model_parameters: int
-    curves: list[dict[str, float]]  # per epoch, as in Run.history
-    best_epoch: int
+    seconds: Seconds  # of training
+    peak_memory: Count | None = None  # bytes
+    model_parameters: Count
+    curves: Annotated[list[dict[str, Finite]], msgspec.Meta(min_length=1)]  # per epoch, as in Run.history
+    best_epoch: Count
     metrics: dict[str, Metrics]  # by split
     undefined: dict[str, dict[str, str]]  # by split: why a metric is None
     baselines: dict[str, Metrics]  # constant predictions on the test set
@@ -127,7 +135,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return np.array(self.predictions.scores)
 
     @cached_property
-    def tests(self) -> dict[System, tuple[Metrics, np.ndarray]]:
+    def tests(self) -> dict[System, tuple[dict[str, float | None], np.ndarray]]:
         """Metrics and scores on the test set, with audio and with each fill."""
         system = self.config.system
         tests = {system: (self.metrics["test"], self.scores)}
@@ -172,7 +180,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 def load(path: Path | str) -> Result:
-    """Read a result file.
+    """Read a result file, and check everything that its readers rely on.
 
     Raises
     ------
@@ -180,15 +188,30 @@ def load(path: Path | str) -> Result:
         The file is not a result file, is damaged, or has another format or parameters; the message names the field.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+        parts = msgspec.json.decode(Path(path).read_bytes(), type=dict[str, msgspec.Raw])
+        if bytes(parts.get("format", b"")) != b"%d" % FORMAT:
             raise DataError(f"{path} is not a result file of ktnet-lite, format {FORMAT}")
-        packed = [name for name in PACKED if isinstance(content.get(name), str)]
-        loaded = msgspec.convert(content | {name: _unpack(content[name]) for name in packed}, Result)
-        TrainConfig.build(loaded.parameters)  # raises if one is unknown here or invalid
+        packed = {name: parts[name] for name in PACKED if bytes(parts.get(name, b"")).startswith(b'"')}
+        parts |= {name: _unpack(msgspec.json.decode(part, type=str)) for name, part in packed.items()}
+        loaded = msgspec.json.decode(msgspec.json.encode(parts), type=Result)
+        if wrong := next(contradictions(loaded), None):
+            raise ValueError(wrong)
         return loaded
-    except (OSError, ValueError, zlib.error, RecursionError, ConfigError) as error:  # also msgspec.ValidationError
-        raise DataError(f"{path}: cannot be read as a result file: {error}") from error
+    except (OSError, ValueError, msgspec.MsgspecError, zlib.error, RecursionError, MemoryError, ConfigError) as error:
+        what = "nested too deep" if isinstance(error, RecursionError) else instead(path)
+        reason = f"it is {what}" if what else str(error) or type(error).__name__
+        raise DataError(f"{path}: cannot be read as a result file: {reason}") from error
+
+
+def load_all(paths: Iterable[Path]) -> dict[Path, Result]:
+    """Read result files; one that cannot be read is passed over, with a warning that names it."""
+    loaded = {}
+    for path in paths:
+        try:
+            loaded[path] = load(path)
+        except DataError as error:
+            warnings.warn(f"{error}; it is passed over", stacklevel=2)
+    return loaded
 
 
 def find(folders: Iterable[Path | str]) -> list[Path]:
@@ -286,5 +309,9 @@ def _pack(value: Any) -> str:
     return base64.b64encode(zlib.compress(json.dumps(value).encode(), 9)).decode()
 
 
-def _unpack(text: str) -> Any:
-    return json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
+def _unpack(text: str) -> msgspec.Raw:
+    unpacking = zlib.decompressobj()
+    content = unpacking.decompress(base64.b64decode(text, validate=True), LARGEST)
+    if not unpacking.eof:
+        raise ValueError(f"a compressed part is torn, or larger than {LARGEST:,} bytes")
+    return msgspec.json.decode(content, type=msgspec.Raw)

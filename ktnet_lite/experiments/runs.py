@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import json
-import os
-from collections.abc import Mapping
-from contextlib import nullcontext
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ from ktnet_lite import __version__
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import catalogue, store
 from ktnet_lite.data.catalogue import ENTRIES
-from ktnet_lite.errors import DataError
+from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.experiments import result
 from ktnet_lite.files import locked
 from ktnet_lite.training.build import load_dataset
 from ktnet_lite.training.loop import fit
+from ktnet_lite.training.runtime import launched
+
+KERNEL = ".kernel"  # in a run's folder: what the process of its notebook needs, while it is at work
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -44,24 +48,35 @@ def run_folder(config: TrainConfig) -> Path:
     return folder if folder.exists() else _finished(config, folder.parent) or folder
 
 
+def finished(folder: Path) -> bool:
+    """Whether a run has a result, and no notebook at work or killed before its end."""
+    return (folder / "result.json").is_file() and not (folder / KERNEL).exists()
+
+
 def parameters_from(namespace: Mapping[str, Any]) -> TrainConfig:
     """Build the config that a notebook's parameter cells define.
 
-    ``papermill -p sede 3`` silently injects a variable that no cell reads. Here every plain value that the notebook
-    has defined must be a parameter, so a mistyped name is an error before anything runs. When the cells run again in
-    the same session, the notebook's own variables exist too; then only parameters are read.
+    ``papermill -p sede 3`` silently injects a variable that no cell reads. Here every plain value that the notebook's
+    cells have defined must be a parameter, so a mistyped name is an error before anything runs. What a start-up file
+    has defined is none. When the cells run again in the same session, the notebook's own variables exist too; then only
+    parameters are read.
+
+    Raises
+    ------
+    ConfigError
+        A name is no parameter, or a value is invalid; or a later cell has used the name of a parameter since.
     """
     again = isinstance(namespace.get("config"), TrainConfig)
     names = {field.name for field in dataclasses.fields(TrainConfig)}
-    shell = {"In", "Out", "exit", "quit", "get_ipython", "open"}
-    values = {
-        name: value
-        for name, value in namespace.items()
-        if not name.startswith("_")
-        and name not in shell
-        and (name in names or not again)
-        and isinstance(value, (str, int, float, list, dict, type(None)))
-    }
+    values = {}
+    defined = _assigned(namespace["In"]) if "In" in namespace else namespace.keys()
+    for name in sorted(defined & namespace.keys()):
+        value = namespace[name]
+        plain = isinstance(value, (str, int, float, list, dict, type(None)))
+        if again and name in names and not plain:
+            raise ConfigError(f"{name} is a {type(value).__name__} by now, not a value; run the parameters cell again")
+        if name in names or (plain and not again and not name.startswith("_")):
+            values[name] = value
     return TrainConfig.build(values)
 
 
@@ -85,12 +100,22 @@ def train_here(config: TrainConfig) -> Path:
     """
     dataset = load_dataset(config)
     folder = run_folder(config)
-    first = int(os.environ.get("RANK", 0)) == 0
+    first = launched().rank == 0
     with locked(folder / ".lock") if first else nullcontext():
         run = fit(config, dataset, folder)
         if first:
             result.measure(config, dataset, run).save(folder / "result.json")
     return folder / "result.json"
+
+
+def _assigned(cells: Iterable[str]) -> set[str]:
+    """Collect the names that cells assign; IPython keeps the code of those that have run as ``In``."""
+    found = set()
+    for cell in cells:
+        with suppress(SyntaxError):
+            nodes = ast.walk(ast.parse(cell))
+            found |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return found
 
 
 def _data_name(config: TrainConfig) -> str:
@@ -103,7 +128,11 @@ def _finished(config: TrainConfig, folder: Path) -> Path | None:
     for path in sorted(folder.glob(f"{config.system}-*-seed{config.seed}/result.json")):
         try:
             found = _loaded(path, path.stat().st_mtime_ns)
-        except (DataError, OSError):
+        except OSError:
+            continue
+        except DataError as error:
+            if path.name == "result.json":
+                warnings.warn(f"{error}; it is passed over", stacklevel=2)
             continue
         if found.package == __version__ and found.config.identity == config.identity and _same_data(found, config):
             return path.parent

@@ -154,7 +154,8 @@ class _Progress:
         if outcome.error:
             self.bar.write(f"failed: {outcome.folder}\n  {outcome.error.splitlines()[0]}")
         else:
-            self.estimate.learn(result.load(outcome.folder / "result.json"))
+            for loaded in result.load_all([outcome.folder / "result.json"]).values():
+                self.estimate.learn(loaded)
         self._show()
 
     def _show(self) -> None:

@@ -14,7 +14,7 @@ from scipy.stats import pearsonr
 from sklearn.metrics import accuracy_score, f1_score
 
 from ktnet_lite.errors import KTNetError
-from ktnet_lite.names import EMOTIONS, SENTIMENT_RANGE
+from ktnet_lite.names import EMOTIONS, SENTIMENT_RANGE, Task
 
 
 class Metric(NamedTuple):
@@ -65,7 +65,11 @@ METRICS: dict[str, Metric] = {
     "accuracy_mean": Metric("Acc (mean)", True),
     "f1_mean": Metric("F1 (mean)", True),
 }
-
+_EMOTION = {name for name in METRICS if name.endswith((*EMOTIONS, "_mean"))}
+OF_TASK: dict[Task, set[str]] = {  # acc7_argmax comes beside them where there are classes
+    "sentiment": METRICS.keys() - _EMOTION - {"acc7_argmax"},
+    "emotion": _EMOTION,
+}
 
 SAME = 1e-6  # scores that differ by less are equal up to rounding, so their correlation is noise
 

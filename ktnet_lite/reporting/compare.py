@@ -65,10 +65,11 @@ def paired(ours: pd.DataFrame, other: pd.DataFrame) -> dict[str, Difference]:
     pairs = ours.merge(other, on="seed", suffixes=("", "_other")).sort_values("seed")
     if pairs.empty:
         return {}
-    first = pairs["result"].iloc[0]
-    for run in (*pairs["result"], *pairs["result_other"]):
+    first, files = pairs["result"].iloc[0], (*pairs["path"], *pairs["path_other"])
+    for path, run in zip(files, (*pairs["result"], *pairs["result_other"]), strict=True):
         if (run.predictions.ids, run.predictions.targets) != (first.predictions.ids, first.predictions.targets):
-            raise DataError(f"results on {first.dataset.name!r} have different test clips and cannot be compared")
+            where = f" ({files[0]} and {path})" if path else ""
+            raise DataError(f"results on {first.dataset.name!r} have different test clips{where}; remove one of them")
     left, right = (np.stack(list(pairs[column])) for column in ("scores", "scores_other"))
     return {metric: paired_difference(metric, left, right, first.targets) for metric in TESTED[first.dataset.task]}
 

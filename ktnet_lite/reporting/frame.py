@@ -24,7 +24,7 @@ def frame(results: Iterable[Result], paths: Iterable[Path | None] | None = None)
     """
     results = list(results)
     rows = []
-    for path, run in zip(paths or [None] * len(results), results, strict=True):
+    for path, run in zip([None] * len(results) if paths is None else paths, results, strict=True):
         about = run.key, path, run.dataset.name, run.dataset.checksum, run.dataset.task, run.package
         for system, (metrics, scores) in run.tests.items():
             test = system, system.fill or "", str(system), run.seed, run, scores
@@ -37,13 +37,18 @@ def frame(results: Iterable[Result], paths: Iterable[Path | None] | None = None)
 def load(paths: Iterable[Path]) -> pd.DataFrame:
     """Read result files into a frame; of several results of the same run, keep the one of this package version.
 
+    A file that cannot be read is passed over with a warning.
+
     Raises
     ------
     DataError
-        A file is not a result file, or two results of the same run come from different data.
+        None of the files can be read, or two results of the same run come from different data.
     """
     paths = list(paths)
-    loaded = frame(map(result.load, paths), paths)
+    results = result.load_all(paths)
+    if paths and not results:
+        result.load(paths[0])  # raises what is wrong with it
+    loaded = frame(results.values(), results)
     for _, group in loaded.groupby("key"):
         if group["checksum"].nunique() > 1:
             first, other = group.drop_duplicates("checksum")["path"].iloc[:2]
@@ -64,7 +69,7 @@ def comparable(results: Sequence[Result]) -> pd.DataFrame:
     laid_out = frame(results)
     for what, values in (
         ("data sets", laid_out["checksum"]),
-        ("clips in test", laid_out["result"].map(lambda run: tuple(run.predictions.ids))),
+        ("clips in test", laid_out["result"].map(lambda run: (*run.predictions.ids, run.targets.tobytes()))),
     ):
         if values.nunique() > 1:
             raise DataError(f"these results have different {what}; compare only runs on the same data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.reporting.compare import SURE, Comparison
 from ktnet_lite.reporting.tables import Place, Table
-from ktnet_lite.text import duration, markdown
+from ktnet_lite.text import duration, file_name, markdown, plain, printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,9 +30,9 @@ of the paper, ours is *better* or *worse*."""
 def page(tables: Sequence[Table]) -> str:
     """Write a grid on all its data sets."""
     grid = tables[0].grid
-    sections = [f"# {grid.title}", grid.about, RULES]
+    sections = [f"# {printable(grid.title)}", grid.about, RULES]
     for table in tables:
-        sections.append(f"## On {table.data}")
+        sections.append(f"## On {plain(table.data)}")
         sections += _section(table)
     return "\n\n".join(sections) + "\n"
 
@@ -39,7 +40,7 @@ def page(tables: Sequence[Table]) -> str:
 def _section(table: Table) -> list[str]:
     parts = []
     for column in table.columns:
-        parts += [f"**{column}**", values(table, column)]
+        parts += [f"**{plain(column)}**", values(table, column)]
     if table.missing:
         parts.append(how_to_get(table))
     if table.comparisons:
@@ -55,7 +56,7 @@ def how_to_get(table: Table) -> str:
 
 
 def _how_to_get(name: str, table: Table) -> str:
-    run = f"`ktnet-lite reproduce {table.grid.name} --data {table.data}`"
+    run = f"`ktnet-lite reproduce {table.grid.name} --data {shlex.quote(table.data)}`"
     if name not in ENTRIES:
         return f"not run yet: {run}"
     fetch = f"`ktnet-lite data fetch {name}{'' if ENTRIES[name].public else ' --from FOLDER'}`"
@@ -69,7 +70,7 @@ def values(table: Table, column: str) -> str:
     for place in table.needs:
         if place[1] == column:
             cells = (_cell(table, place, name) for name in metrics)
-            lines.append((place[0], *cells, str(len(table.results(*place)))))
+            lines.append((plain(place[0]), *cells, str(len(table.results(*place)))))
     return markdown(lines)
 
 
@@ -92,8 +93,8 @@ def compared(comparisons: Sequence[Comparison]) -> str:
     for found in comparisons:
         lines.append(
             (
-                f"{found.ours} - {found.other}",
-                found.column,
+                plain(f"{found.ours} - {found.other}"),
+                plain(found.column),
                 METRICS[found.metric].label,
                 str(found.difference),
                 f"{found.p:.3f}",
@@ -107,7 +108,7 @@ def compared(comparisons: Sequence[Comparison]) -> str:
 
 def provenance(runs: Sequence[Result]) -> str:
     """Say in a sentence on which machines, from which data and in what time some runs were made."""
-    machines = sorted({run.hardware.gpu or f"{run.hardware.cpu} CPU" for run in runs})
+    machines = sorted({plain(run.hardware.gpu or f"{run.hardware.cpu} CPU") for run in runs})
     torch = sorted({run.libraries["torch"] for run in runs})
     versions = sorted({run.package for run in runs})
     checksums = sorted({run.dataset.checksum[:12] for run in runs})
@@ -150,4 +151,4 @@ def pictures(tables: Sequence[Table], folder: Path) -> list[Path]:
 
 def picture_name(table: Table, column: str) -> str:
     """Name the file of a column's picture."""
-    return f"{table.grid.name}-{table.data}-{column}.png".replace(" ", "-").replace(",", "")
+    return file_name(f"{table.grid.name}-{table.data}-{column}".replace(",", "")) + ".png"

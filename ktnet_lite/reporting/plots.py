@@ -29,6 +29,7 @@ from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import Difference, Interval
 from ktnet_lite.model.network import Network
 from ktnet_lite.names import EMOTIONS, System
+from ktnet_lite.reporting.letters import Drawing, literal
 
 COLOURS = {
     "language": "#0072B2",
@@ -54,6 +55,7 @@ def figure(columns: int = 1, height: float = 3.2, rows: int = 1) -> tuple[Figure
         "axes.edgecolor": GREY,
         "axes.labelcolor": GREY,
         "text.color": GREY,
+        "text.usetex": False,
         "xtick.color": GREY,
         "ytick.color": GREY,
         "grid.color": GREY,
@@ -64,7 +66,7 @@ def figure(columns: int = 1, height: float = 3.2, rows: int = 1) -> tuple[Figure
         "legend.frameon": False,
     }
     with sns.axes_style("whitegrid", style), matplotlib.rc_context(style):
-        drawn = Figure(figsize=(8, height), layout="constrained")
+        drawn = Drawing(figsize=(8, height), layout="constrained")
         axes = drawn.subplots(rows, columns, squeeze=False).ravel()
     sns.despine(drawn)
     return drawn, axes
@@ -105,7 +107,7 @@ def describe(dataset: Dataset) -> str:
             steps = f"{int(np.median(stream.lengths))}, {stream.lengths.min()} to {stream.lengths.max()}"
             first = (name, str(len(split))) if i == 0 else ("", "")
             rows.append((*first, modality, str(stream.dim), steps))
-    return f"{header.name}: {header.task}, {kind}, {dataset.checksum[:12]}\n{text.table(rows)}"
+    return f"{text.printable(header.name)}: {header.task}, {kind}, {dataset.checksum[:12]}\n{text.table(rows)}"
 
 
 def metrics_table(systems: Mapping[str, Mapping[str, float | None]]) -> str:
@@ -204,12 +206,12 @@ def clip_attention(model: Network, split: Split, clip: int = 0) -> Figure | None
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True))
         if split.words is not None:
-            words = split.words[clip]
+            words = [literal(word) for word in split.words[clip]]
             if target == "language":
                 panel.set_yticks(range(len(words)), words, fontsize=8)
             if source == "language":
                 panel.set_xticks(range(len(words)), words, fontsize=8, rotation=90)
-    drawn.suptitle(f"clip {split.ids[clip]}", color=GREY)
+    drawn.suptitle(f"clip {literal(split.ids[clip])}", color=GREY)
     return drawn
 
 
@@ -232,10 +234,10 @@ def comparison(
     if floor is not None:
         axes.axvline(floor[1], color=GREY, linestyle=":")
         place = {"xycoords": axes.get_xaxis_transform(), "xytext": (0, 4), "textcoords": "offset points"}
-        axes.annotate(floor[0], (floor[1], 1), **place, ha="center", fontsize=9, color=GREY)
+        axes.annotate(literal(floor[0]), (floor[1], 1), **place, ha="center", fontsize=9, color=GREY)
     for y, (name, interval) in enumerate(rows.items()):
         interval_row(axes, y, interval, (colours or {}).get(name, "language"))
-    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_yticks(range(len(rows)), [literal(name) for name in rows])
     axes.set(xlabel=f"{METRICS[metric].label} ({METRICS[metric].direction})", ylim=(len(rows) - 0.5, -0.5))
     return drawn
 

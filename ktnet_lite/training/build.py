@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
+import msgspec
 import numpy as np
+import torch
+from torch import Tensor
 
 from ktnet_lite.baselines import BASELINES
 from ktnet_lite.baselines.ctc import CTCAligned
@@ -20,6 +23,15 @@ from ktnet_lite.model.losses import OUTPUTS, AudioTarget, Objective
 from ktnet_lite.model.network import Network
 from ktnet_lite.names import VARIANTS, Fill, Modality, Task
 from ktnet_lite.training import checkpoint
+
+
+class _Saved(msgspec.Struct):
+    """Content of a ``model.pt``."""
+
+    config: dict[str, str | int | float | bool]
+    task: Task
+    dims: dict[Modality, Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]]
+    model: dict[str, Tensor]
 
 
 def load_dataset(config: TrainConfig | str) -> Dataset:
@@ -130,15 +142,20 @@ def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
     CheckpointError
         The file is damaged, is not a model file, or comes from another version of the package.
     """
-    content = checkpoint.load(Path(path))
-    if "model" not in content:
+    path = Path(path)
+    content = checkpoint.load(path)
+    if "best" in content:
         raise CheckpointError(f"{path} is a training checkpoint; the model for prediction is model.pt beside it")
+    saved = checkpoint.checked(path, content, _Saved)
     try:
-        config = TrainConfig.build(content["config"])
-        model = build_model(config, content["task"], content["dims"])
-        model.load_state_dict(content["model"])
-    except (ConfigError, RuntimeError, KeyError) as error:
-        raise CheckpointError(f"{path} comes from another version of ktnet-lite: {error}") from error
+        config = TrainConfig.build(saved.config)
+        with torch.device("meta"):  # without memory, however large the parameters say that it is
+            described = build_model(config, saved.task, saved.dims)
+        checkpoint.check_weights(str(path), saved.model, described.state_dict())
+        model = build_model(config, saved.task, saved.dims)
+        model.load_state_dict(saved.model)
+    except (ConfigError, RuntimeError) as error:
+        raise CheckpointError(f"{path} comes from another version of ktnet-lite, or was altered: {error}") from error
     return model.eval(), config
 
 

@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, cast
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batches
 from ktnet_lite.data.schema import Dataset
-from ktnet_lite.errors import CheckpointError, ConfigError, KTNetError
+from ktnet_lite.errors import CheckpointError, ConfigError, KTNetError, shown
 from ktnet_lite.files import check_folder
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.model.ktnet import KTNet
@@ -26,7 +27,14 @@ from ktnet_lite.model.network import Network
 from ktnet_lite.training import checkpoint
 from ktnet_lite.training.build import build_objective, check_fits, load_model, save_model
 from ktnet_lite.training.evaluation import evaluate, transfer_quality
-from ktnet_lite.training.runtime import autocast, choose_device, deterministic, memory_advice, processes
+from ktnet_lite.training.runtime import (
+    autocast,
+    choose_device,
+    deterministic,
+    distributed,
+    memory_advice,
+    processes,
+)
 
 SELECT_BY = {"sentiment": "mae", "emotion": "f1_mean"}  # the validation metric that chooses the epoch
 
@@ -96,6 +104,32 @@ def fit(
         return Run(model.eval(), loop.history, loop.best["epoch"], objective.audio_target)
 
 
+class _Best(msgspec.Struct):
+    """The epoch that was best on the validation set so far."""
+
+    epoch: Annotated[int, msgspec.Meta(ge=0)]
+    score: float
+    model: dict[str, Tensor]
+
+
+class _Adam(msgspec.Struct):
+    """State of the optimizer; its settings are the config's."""
+
+    state: Annotated[dict[int, dict[str, Tensor]], msgspec.Meta(min_length=1)]  # by the number of the weight
+
+
+class _State(msgspec.Struct):
+    """Content of a ``last.pt``."""
+
+    config: dict[str, str | int | float | bool]
+    data: str  # checksum
+    objective: dict[str, Tensor]
+    optimizer: _Adam
+    scaler: dict[str, Annotated[int, msgspec.Meta(ge=0, le=2**31)] | checkpoint.Finite]
+    history: Annotated[list[dict[str, checkpoint.Finite]], msgspec.Meta(min_length=1)]
+    best: _Best
+
+
 class _Loop:
     """State of one training run: the content of a checkpoint, and one epoch of work."""
 
@@ -112,11 +146,7 @@ class _Loop:
         if config.compile:
             self.step_module = torch.compile(self.step_module, dynamic=True)
         if world > 1:
-            self.step_module = nn.parallel.DistributedDataParallel(
-                self.step_module,
-                device_ids=[device] if device.type == "cuda" else None,
-                broadcast_buffers=False,  # they are equal, but for position tables: these grow as needed
-            )
+            self.step_module = distributed(self.step_module, device)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
 
@@ -209,33 +239,53 @@ class _Loop:
         }
 
     def restore(self, path: Path) -> None:
-        state = checkpoint.load(path)
-        if missing := self.state().keys() - state.keys():
+        content = checkpoint.load(path)
+        if missing := self.state().keys() - content.keys():
             raise CheckpointError(
                 f"{path} is not a training checkpoint: it has no {', '.join(sorted(missing))}; delete it"
             )
-        now, saved = self.config.identity, state["config"]
+        state = checkpoint.checked(path, content, _State)
+        now, saved = self.config.identity, state.config
         differ = [name for name in now if name != "epochs" and now[name] != saved.get(name)]  # more epochs may follow
         if differ:
-            listed = ", ".join(f"{name}: {saved.get(name)!r} there, {now[name]!r} now" for name in differ)
+            listed = ", ".join(f"{name}: {shown(saved.get(name))} there, {now[name]!r} now" for name in differ)
             raise CheckpointError(f"{path} belongs to other parameters ({listed}); choose another folder or delete it")
-        if state["data"] != self.dataset.checksum:
+        if state.data != self.dataset.checksum:
             raise CheckpointError(f"{path} was trained on other data than {self.dataset.header.name!r} holds now")
-        if len(state["history"]) > self.config.epochs:
-            done, asked = len(state["history"]), self.config.epochs
+        if (done := len(state.history)) > self.config.epochs:
+            asked = self.config.epochs
             raise CheckpointError(f"{path} has {done} epochs already, and epochs = {asked}; choose another folder")
+        if state.best.epoch >= done or math.isnan(state.best.score):
+            raise CheckpointError(f"{path} was altered: its best epoch, {state.best.epoch}, is not one of its {done}")
+        for entry in state.history:
+            if not {"loss", "seconds"} <= entry.keys():
+                raise CheckpointError(f"{path} was altered: its history has an epoch without loss or seconds")
+        checkpoint.check_weights(f"{path}, objective", state.objective, self.objective.state_dict())
+        checkpoint.check_weights(f"{path}, best", state.best.model, self.objective.model.state_dict())
         target = self.objective.audio_target
+        if target is not None and target.frozen:
+            for name, tensor in target.state_dict(prefix="audio_target.").items():
+                if not torch.equal(tensor.cpu(), state.objective[name]):
+                    raise CheckpointError(f"{path} was trained with another teacher; choose another folder")
+        self.check_moments(path, state.optimizer.state)
         try:
-            if target is not None and target.frozen:
-                for name, tensor in target.state_dict(prefix="audio_target.").items():
-                    if not torch.equal(tensor.cpu(), state["objective"][name]):
-                        raise CheckpointError(f"{path} was trained with another teacher; choose another folder")
-            self.objective.load_state_dict(state["objective"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scaler.load_state_dict(state["scaler"])
-        except (RuntimeError, ValueError, KeyError) as error:
+            self.objective.load_state_dict(state.objective)
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state.optimizer.state})
+            self.scaler.load_state_dict(state.scaler)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} does not fit this model: {error}") from error
-        self.history, self.best = state["history"], state["best"]
+        self.history, self.best = state.history, msgspec.structs.asdict(state.best)
+
+    def check_moments(self, path: Path, moments: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Raise :class:`CheckpointError` unless Adam's moments fit the weights."""
+        for index, entry in moments.items():
+            where = f"{path}, optimizer, weight {index}"
+            if not 0 <= index < len(self.trained):
+                raise CheckpointError(f"{where}: the model has only {len(self.trained)}")
+            weight = self.trained[index]
+            checkpoint.check_weights(where, entry, {"step": torch.zeros(()), "exp_avg": weight, "exp_avg_sq": weight})
+            if entry["step"] < 0 or (entry["exp_avg_sq"] < 0).any():
+                raise CheckpointError(f"{where}: a count or a square is negative")
 
 
 def _check_grid(config: TrainConfig, dataset: Dataset) -> None:

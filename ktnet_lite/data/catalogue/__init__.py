@@ -14,12 +14,15 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from tqdm import tqdm
+
 from ktnet_lite.data import readers, store, synthetic
 from ktnet_lite.data.catalogue import download
-from ktnet_lite.data.catalogue.entries import ENTRIES, Entry
+from ktnet_lite.data.catalogue.entries import ENTRIES, MANY, Entry
 from ktnet_lite.data.readers import csd_folder
+from ktnet_lite.data.readers.folder import files_below
 from ktnet_lite.data.schema import Dataset
-from ktnet_lite.errors import ConfigError, DataError, did_you_mean
+from ktnet_lite.errors import ConfigError, DataError, UnreadableError, did_you_mean
 from ktnet_lite.files import locked, stamp
 
 
@@ -94,12 +97,13 @@ def fetch(name: str, folder: Path | str | None = None, local: Path | str | None 
     if local is None:
         if not entry.public:
             raise DataError(f"{name} has no public link\n{entry.remedy}")
-        for file in entry.files:
+        many = len(entry.files) > MANY  # small ones, with one bar for all
+        for file in tqdm(entry.files, desc=f"fetch {name}", unit="file", disable=None if many else True):
             target = raw / file.name
             if not _is_raw_file(file, target):
                 with locked(_lock(name, folder)):
                     if not _is_raw_file(file, target):
-                        download.download(file, target, entry.remedy)
+                        download.download(file, target, entry.remedy, quiet=many)
         return raw
     if not Path(local).is_dir():
         raise DataError(f"no folder {local}\n{entry.remedy}")
@@ -149,6 +153,8 @@ def load(name_or_path: str | Path, folder: Path | str | None = None, local: Path
         path = build(str(name_or_path), folder, local)
         try:
             return store.read(path)
+        except UnreadableError:
+            raise
         except DataError:
             return store.read(build(str(name_or_path), folder, local, verify=True))
     with readers.naming(name_or_path):
@@ -179,7 +185,7 @@ def fingerprint(name_or_path: str, folder: Path | str | None = None, local: Path
             raise DataError(f"{path} does not exist or is out of date; run `ktnet-lite data fetch {entry.name}` first")
     if store.is_store(path):
         return store.info(path).checksum
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    files = [path] if path.is_file() else files_below(path)
     return _bytes_of(path, tuple(files), max((file.stat().st_mtime_ns for file in files), default=0))
 
 
@@ -206,6 +212,8 @@ def _fault(entry: Entry, path: Path, folder: Path | str | None, local: Path | st
             return ""
         if verify:
             store.read(path, splits=(), verify=True)
+    except UnreadableError:  # it may be sound
+        raise
     except DataError as error:
         return str(error)
     return None
@@ -225,9 +233,11 @@ def _raw_provenance(entry: Entry, source: Path) -> dict[str, str]:
 
 
 def _known_hashes(entry: Entry) -> str:
-    """Return the SHA-256 of every raw file if all are known beforehand, else nothing."""
+    """Return the SHA-256 of every raw file, or of their list if it is long; nothing unless all are known beforehand."""
     hashes = [file.sha256 for file in entry.files]
-    return " ".join(hashes) if all(hashes) else ""
+    if not all(hashes):
+        return ""
+    return " ".join(hashes) if len(hashes) <= MANY else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
 def _hashes(entry: Entry, source: Path) -> str:

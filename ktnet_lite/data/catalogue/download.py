@@ -19,6 +19,7 @@ from ktnet_lite.files import explained, replacing, settle
 BLOCK = 1 << 20  # bytes
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds without a byte
 TRIES = 4
+SHOWN = 20  # missing files in a message
 PAUSE = 1.0  # seconds before the second try; doubled each time
 
 
@@ -68,7 +69,8 @@ def locate(files: Iterable[RawFile], folder: Path, remedy: str) -> dict[str, Pat
         raise DataError(f"no folder {folder}\n{remedy}")
     candidates = _candidates(files, folder)
     if missing := [file.name for file, paths in candidates.items() if not paths]:
-        raise DataError(f"not found below {folder}: {', '.join(missing)}\n{remedy}")
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        raise DataError(f"not found below {folder}: {', '.join(missing[:SHOWN])}{more}\n{remedy}")
     return {file.name: _matching(file, paths, remedy) for file, paths in candidates.items()}
 
 
@@ -88,7 +90,7 @@ def copy(source: Path, target: Path) -> None:
                 shutil.copyfile(source, partial)
 
 
-def download(file: RawFile, target: Path, remedy: str) -> None:
+def download(file: RawFile, target: Path, remedy: str, quiet: bool = False) -> None:
     """Download to ``<target>.partial``, resuming an earlier try, and rename it once its SHA-256 is right.
 
     Raises
@@ -104,7 +106,7 @@ def download(file: RawFile, target: Path, remedy: str) -> None:
             time.sleep(PAUSE * 2 ** (attempt - 1) if reason else 0)
             resumed = partial.exists()
             try:
-                _transfer(file, partial)
+                _transfer(file, partial, quiet)
             except requests.RequestException as error:
                 reason = _reason(error)
                 if _is_final(error):
@@ -121,7 +123,7 @@ def download(file: RawFile, target: Path, remedy: str) -> None:
     raise DataError(f"cannot download {file.url}\n{reason}\n{remedy}")
 
 
-def _transfer(file: RawFile, partial: Path) -> None:
+def _transfer(file: RawFile, partial: Path, quiet: bool) -> None:
     start = partial.stat().st_size if partial.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     with requests.get(file.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
@@ -129,7 +131,7 @@ def _transfer(file: RawFile, partial: Path) -> None:
             return  # already complete; its hash is checked next
         response.raise_for_status()
         resumes = response.status_code == requests.codes.partial_content
-        with open(partial, "ab" if resumes else "wb") as out, _bar(file.name, file.size, None) as bar:
+        with open(partial, "ab" if resumes else "wb") as out, _bar(file.name, file.size, quiet or None) as bar:
             bar.update(start if resumes else 0)
             for block in response.iter_content(1 << 16):
                 out.write(block)
@@ -142,11 +144,12 @@ def _transfer(file: RawFile, partial: Path) -> None:
 
 def _candidates(files: Iterable[RawFile], folder: Path) -> dict[RawFile, list[Path]]:
     """Find all paths below ``folder`` that have the name of each file."""
-    candidates: dict[RawFile, list[Path]] = {file: [] for file in files}
+    by_name = {file.name: file for file in files}
+    candidates: dict[RawFile, list[Path]] = {file: [] for file in by_name.values()}
     for parent, _, names in os.walk(folder):
-        for file, paths in candidates.items():
-            if file.name in names and Path(parent, file.name).is_file():
-                paths.append(Path(parent, file.name))
+        for name in by_name.keys() & names:
+            if Path(parent, name).is_file():
+                candidates[by_name[name]].append(Path(parent, name))
     return {file: sorted(paths) for file, paths in candidates.items()}
 
 

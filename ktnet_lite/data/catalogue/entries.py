@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ktnet_lite.data.catalogue.download import RawFile
+
+MANY = 20  # files; more are not listed one by one
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,9 @@ class Entry:
     @property
     def remedy(self) -> str:
         """Instructions for getting the raw files: source, licence, command."""
-        files = ", ".join(file.name for file in self.files) or "its .csd files"
+        names = [file.name for file in self.files]
+        files = f"{names[0]} and the other {len(names) - 1} files" if len(names) > MANY else ", ".join(names)
+        files = files or "its .csd files"
         return (
             f"source: {self.source}\nlicence: {self.licence}\n"
             f"then run, with {files} in FOLDER: ktnet-lite data fetch {self.name} --from FOLDER"
@@ -65,6 +70,11 @@ DECLARE = "github.com/declare-lab/multimodal-deep-learning"
 MIT = "MIT (the features); the videos: " + CMU
 MFN = "github.com/pliang279/MFN"
 MIT_MMMO = "MIT (MFN's repository); the videos: of their makers, for research; cite Wöllmer et al. 2013 (ICT-MMMO)"
+HAZUMI = "github.com/ouktlab (Hazumi), Osaka University"
+UNSTATED = (
+    "not stated; the owners publish features and transcripts openly and give the videos under contract with NII IDR: "
+    "use for research, pass nothing on; cite Komatani and Okada 2021 (Hazumi)"
+)
 IEMOCAP = "sign the agreement of sail.usc.edu/iemocap first; never pass the files on"
 
 WORDS = _github(
@@ -112,6 +122,11 @@ MMMO = _github(  # without text_train_emb.h5: its SHA-256 is unknown because it 
 )
 
 
+def _hazumi(year: int, commit: str) -> tuple[RawFile, ...]:
+    listing = Path(__file__).with_name("hazumi") / f"{year}.txt"  # SHA-256, size, path
+    return _github(f"ouktlab/Hazumi{year}", commit, listing.read_text(encoding="utf-8"))
+
+
 def _mult(name: str, about: str, file: str, licence: str = CMU) -> Entry:
     return Entry(name, f"{about} (MulT's file)", MULT, licence, "mult", (RawFile(file),))
 
@@ -133,6 +148,23 @@ ENTRIES = {
             UTTERANCE + LABELS,
         ),
         Entry("mmmo", "ICT-MMMO: 340 film reviews; no words in train", MFN, MIT_MMMO, "mfn", MMMO),
+        Entry(
+            "hazumi",
+            "Hazumi 2010 and 2012: 8,132 exchanges online; voice, face and words carry the score",
+            HAZUMI,
+            UNSTATED,
+            "hazumi",
+            _hazumi(2010, "a81b91527e109ec7d9e6657aefcd8491eb29acff")
+            + _hazumi(2012, "5785cb482e7469919020d71354c9f4e28e123c39"),
+        ),
+        Entry(
+            "hazumi-face",
+            "Hazumi 1902: 2,337 exchanges face to face",
+            HAZUMI,
+            UNSTATED,
+            "hazumi",
+            _hazumi(1902, "ec71365d439914f93459aa0ec0c6a32240844228"),
+        ),
         _mult("mosi", "MOSI, aligned, 147 MB", "mosi_data.pkl"),
         _mult("mosi-unaligned", "MOSI, unaligned, 326 MB", "mosi_data_noalign.pkl"),
         _mult("mosei", "MOSEI, aligned, 3.5 GB", "mosei_senti_data.pkl"),

@@ -15,6 +15,8 @@ from ktnet_lite.data.doctor import contents
 from ktnet_lite.data.doctor.contents import Content, note
 from ktnet_lite.data.doctor.findings import Finding, Report, place
 from ktnet_lite.data.doctor.measure import labels_of, measure
+from ktnet_lite.data.foreign import unreadable
+from ktnet_lite.data.readers import scales
 from ktnet_lite.data.readers.csd import is_csd
 from ktnet_lite.errors import DataError
 from ktnet_lite.names import SENTIMENT_RANGE, SPLITS
@@ -22,11 +24,13 @@ from ktnet_lite.names import SENTIMENT_RANGE, SPLITS
 KINDS = {
     "mult": "MulT's pickle",
     "mmsa": "MMSA's pickle",
+    "misa": "MISA's or MAG-BERT's tuples",
     "csd": "folder of CMU-MultimodalSDK's .csd files",
     "one csd": "one .csd file of CMU-MultimodalSDK; a data set is a folder of several",
     "store": "HDF5 file of ktnet-lite",
     "mosi-words": "raw files of mosi-words",
     "mosi-utterance": "raw files of mosi-utterance",
+    "hazumi": "raw files of hazumi or hazumi-face",
     "mfn": "folder of MFN's HDF5 files",
 }
 PUBLISHED = {  # clips in train, valid, test
@@ -35,6 +39,8 @@ PUBLISHED = {  # clips in train, valid, test
     (2717, 798, 938): "IEMOCAP as in MulT's files",
     (1193, 254, 752): "mosi-utterance, its own split",
     (220, 40, 80): "ICT-MMMO as in MFN's files",
+    (5757, 799, 1576): "Hazumi 2010 and 2012, our split by session",
+    (1635, 247, 455): "Hazumi 1902, our split by session",
 }
 CLOSE = 0.02  # sizes that differ by less are attributed to the same data set, with clips missing
 
@@ -51,19 +57,23 @@ def check(path: Path | str) -> Report:
     report.facts.append(("what", KINDS.get(kind, "unknown format")))
     if path.is_file():
         _add_file_facts(report, path)
+    names: dict[str, tuple[str, ...] | None] = {}
+    keys: dict[str, list[bytes | None]] = {}
+    for name, content in contents.EXAMINERS.get(kind, contents.from_reader)(report, path):
+        names[name], keys[name] = content.ids, _check_split(report, name, content)
+        del content
     ids: Seen = {}
     clips: Seen = {}
-    sizes: dict[str, int] = {}
-    for name, content in contents.EXAMINERS.get(kind, contents.from_reader)(report, path):
-        sizes[name] = _check_split(report, name, content, ids, clips)
-        del content
-    if sizes:
-        _check_sizes(report, sizes)
+    for name, of_split in names.items():  # last, since the examiner goes further only without errors
+        _check_unique(report, name, list(of_split or ()), ids, "id", of_split)
+        _check_unique(report, name, keys[name], clips, "content", of_split)
+    if keys:
+        _check_sizes(report, {name: len(of_split) for name, of_split in keys.items()})
     return report
 
 
-def _check_split(report: Report, name: str, content: Content, ids: Seen, clips: Seen) -> int:
-    """Report on one split; return its number of clips."""
+def _check_split(report: Report, name: str, content: Content) -> list[bytes | None]:
+    """Report on one split; return a digest of the content of each clip, None for an empty one."""
     counts: dict[str, int] = {modality: len(frames.clips) for modality, frames in content.fields.items()}
     if content.targets is not None:
         counts["labels"] = len(content.targets)
@@ -87,11 +97,7 @@ def _check_split(report: Report, name: str, content: Content, ids: Seen, clips: 
         if facts.constant:
             report.warn(where, f"{facts.constant} of {facts.dim} features are constant")
     _check_labels(report, name, content)
-    if content.ids is not None:
-        _check_unique(report, name, list(content.ids), ids, "id", content.ids)
-    keys = [digest.digest() if full else None for digest, full in zip(digests, occupied, strict=True)]
-    _check_unique(report, name, keys, clips, "content", content.ids)
-    return max(counts.values(), default=0)
+    return [digest.digest() if full else None for digest, full in zip(digests, occupied, strict=True)]
 
 
 def _check_labels(report: Report, name: str, content: Content) -> None:
@@ -101,16 +107,18 @@ def _check_labels(report: Report, name: str, content: Content) -> None:
     if content.targets.dtype.kind not in "fiub":
         return report.error(where, "the labels are not numbers")
     labels = labels_of(content.targets)
-    for first, others in report.labels[:1]:
+    for earlier, others in report.labels[:1]:
         if labels.shape[1:] != others.shape[1:]:
-            return report.error(where, f"{_task(labels)}, but {_task(others)} in {first}")
+            return report.error(where, f"{_task(labels)}, but {_task(others)} in {earlier}")
     report.labels.append((name, labels))
     low, high = SENTIMENT_RANGE if labels.ndim == 1 else (0, 1)
     wrong = {"not finite": ~np.isfinite(labels), f"outside [{low:g}, {high:g}]": (labels < low) | (labels > high)}
     for what, bad in wrong.items():
         if bad.any():
             i = int(np.argwhere(bad)[0][0])
-            report.error(where, f"{int(bad.sum())} are {what}; the first, {labels[i]}, at index {i}")
+            question = scales.question(labels) if what.startswith("outside") and labels.ndim == 1 else None
+            first = f"{int(bad.sum())} are {what}; the first, {labels[i]}, at index {i}"
+            report.error(where, f"{first}: {question}" if question else first)
     if len(labels) and (labels.reshape(len(labels), -1) > 0).all(axis=0).any() | (labels <= 0).all(axis=0).any():
         report.warn(where, "all labels are on one side of 0: accuracy and F1 mean nothing, and Corr may be undefined")
 
@@ -120,7 +128,7 @@ def _task(labels: np.ndarray) -> str:
 
 
 def _check_unique(report: Report, name: str, keys: list, seen: Seen, what: str, ids: tuple[str, ...] | None) -> None:
-    """Report ids or contents that occur twice, in this split or in an earlier one."""
+    """Report ids or contents that occur twice; in another split, they make a test result worthless."""
     repeated: dict[str, list[tuple[int, int]]] = {}
     for i, key in enumerate(keys):
         if key is not None:
@@ -130,27 +138,29 @@ def _check_unique(report: Report, name: str, keys: list, seen: Seen, what: str, 
     for split, pairs in repeated.items():
         first, i = pairs[0]
         text = f"{len(pairs)} clips repeat the {what} of clips in {split}, first {place(i, ids)}, that of index {first}"
-        inside_content = split == name and what == "content"
-        report.findings.append(Finding("warning" if inside_content else "error", name, text))
+        report.findings.append(Finding("warning" if split == name else "error", name, text))
 
 
 def _identify(report: Report) -> str:
     """Detect the format; return an empty string if no reader takes the file."""
-    if is_csd(report.path):
-        return "one csd"
     try:
+        if is_csd(report.path):
+            return "one csd"
         kind = readers.identify(report.path)
+        if kind == "store" and not store.is_store(report.path):
+            report.error("format", "HDF5, but neither a file of ktnet-lite nor a .csd file")
+            return ""
+        return kind
     except DataError as error:
         note(report, "format", error)
         return ""
-    if kind == "store" and not store.is_store(report.path):
-        report.error("format", "HDF5, but neither a file of ktnet-lite nor a .csd file")
-        return ""
-    return kind
 
 
 def _add_file_facts(report: Report, path: Path) -> None:
-    sha256 = sha256_of(path)
+    try:
+        sha256 = sha256_of(path)
+    except OSError as error:
+        return report.error("file", str(unreadable(path, error)).removeprefix(f"{path} "))
     matches = [f"{file.name} of {e.name}" for e in ENTRIES.values() for file in e.files if file.sha256 == sha256]
     report.facts += [("size", f"{path.stat().st_size:,} bytes"), ("SHA-256", sha256)]
     report.facts.append(("known as", matches[0] if matches else "no file of the catalogue has this SHA-256"))

@@ -8,18 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 
-from ktnet_lite.data import readers, store
+from ktnet_lite.data import hdf5, readers, store
 from ktnet_lite.data.doctor.findings import Report
 from ktnet_lite.data.doctor.measure import Frames
 from ktnet_lite.data.readers import pickles
 from ktnet_lite.data.readers.csd import Videos
-from ktnet_lite.data.readers.fields import FIELDS, ids_of, lengths_of, numbers
-from ktnet_lite.data.schema import Split, combined_digest, split_digest
-from ktnet_lite.errors import DataError
-from ktnet_lite.names import SPLITS, Modality, Task
+from ktnet_lite.data.readers.fields import FIELDS, OTHER_NAMES, clips_of, ids_of, lengths_of, listed, numeric
+from ktnet_lite.data.schema import Header, Split, Stream, check_split, combined_digest, split_digest
+from ktnet_lite.errors import DataError, UnreadableError
+from ktnet_lite.names import SPLITS, Modality
 
 PUBLISHED_CSD = {(93, 2199): "MOSI, all labels"}  # videos, segments
 
@@ -45,7 +44,8 @@ def from_store(report: Report, path: Path) -> Iterator[tuple[str, Content]]:
         note(report, "file", error)
         return
     report.facts.append(("data set", f"{about.header.name}, {about.header.task}"))
-    digests = {}
+    digests: dict[str, str] = {}
+    dims: dict[Modality, int] = {}
     for name in about.clips:
         try:
             split = store.read(path, splits=[name])[name]
@@ -53,30 +53,34 @@ def from_store(report: Report, path: Path) -> Iterator[tuple[str, Content]]:
             note(report, f"split {name}", error)
             continue
         digests[name] = split_digest(split)
-        yield name, _validated(report, name, split, about.header.task)
+        yield name, _checked(report, about.header, name, split, dims)
     if digests.keys() == about.clips.keys() and combined_digest(digests) != about.checksum:
         report.error("checksum", "the content does not match the checksum; the file was altered after it was written")
 
 
 def from_reader(report: Report, path: Path, form: str | None = None) -> Iterator[tuple[str, Content]]:
-    """Yield the splits that the reader yields, up to the first that it rejects; report its errors and warnings."""
+    """Yield the splits that the reader yields, up to the first that it rejects; report its errors and warnings.
+
+    It reads and checks exactly as converting and training do, so what has no errors here is taken there.
+    """
+    dims: dict[Modality, int] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             header, splits = readers.open_source(path, form)
             for name, split in splits:
-                yield name, _validated(report, name, split, header.task)
+                yield name, _checked(report, header, name, split, dims)
         except DataError as error:
             note(report, "reader", error)
     for warning in caught:
-        report.warn("reader", str(warning.message))
+        report.warn("reader", str(warning.message).removeprefix(str(path)).lstrip(":, /\\"))
 
 
-def _validated(report: Report, name: str, split: Split, task: Task) -> Content:
+def _checked(report: Report, header: Header, name: str, split: Split, dims: dict[Modality, int]) -> Content:
     try:
-        split.validate(f"split {name}", task)
+        check_split(header, name, split, dims)
     except DataError as error:
-        note(report, "reader", error)
+        report.error("reader", str(error).removeprefix(f"{header.name}, "))
     return Content(split.ids, split.targets, {m: Frames.of(stream) for m, stream in split.streams.items()})
 
 
@@ -88,6 +92,7 @@ def from_pickle(report: Report, path: Path, form: str) -> Iterator[tuple[str, Co
         note(report, "file", error)
         return
     if isinstance(content, dict):
+        content = {OTHER_NAMES.get(name, name): fields for name, fields in content.items()}
         for name in [name for name in SPLITS if isinstance(content.get(name), dict)]:
             yield name, _fields(report, name, content.pop(name))
     del content
@@ -107,10 +112,8 @@ def _fields(report: Report, name: str, fields: dict[str, Any]) -> Content:
 
     targets = fields.get("regression_labels", fields.get("labels"))
     if targets is not None:
-        try:
-            targets = np.atleast_1d(targets)
-        except ValueError:  # lists of different lengths
-            targets = np.array(["ragged"])
+        labels = numeric(targets)
+        targets = np.array(["no numbers"]) if labels is None else np.atleast_1d(labels)
     ids = fields.get("id")
     if ids is not None:
         ids = checked(ids_of, ids)
@@ -118,11 +121,14 @@ def _fields(report: Report, name: str, fields: dict[str, Any]) -> Content:
     for key, modality in FIELDS.items():
         if key not in fields:
             report.error(f"{name}, {key}", "the field is missing")
-        elif (array := checked(numbers, key, fields[key], 3)) is not None:
+        elif (clips := checked(clips_of, key, fields[key])) is not None:
             lengths = fields.get(f"{key}_lengths")
+            if isinstance(clips, Stream):
+                frames[modality] = Frames.of(clips)
+                continue
             if lengths is not None:
-                lengths = checked(lengths_of, f"{key}_lengths", lengths, array.shape[:2])
-            frames[modality] = Frames(array, lengths)
+                lengths = checked(lengths_of, f"{key}_lengths", lengths, clips.shape[:2])
+            frames[modality] = Frames(clips, lengths)
     return Content(ids, targets, frames)
 
 
@@ -157,24 +163,23 @@ def outline(report: Report, path: Path) -> Iterator[tuple[str, Content]]:
     if path.is_dir():
         names = sorted(file.name for file in path.iterdir())
         report.facts.append(("holds", ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")))
-    elif h5py.is_hdf5(path):
-        try:
-            with h5py.File(path, "r") as file:
-                file.visititems(lambda name, item: report.facts.append((name, _outline(item))))
-        except (OSError, RuntimeError) as error:
-            report.error("file", f"damaged: {error}")
-    else:
-        try:
-            report.facts.append(("pickle of", _outline(pickles.load(path))))
-        except DataError:
-            with open(path, "rb") as file:
-                report.facts.append(("begins with", repr(file.read(16))))
+        return
+    try:
+        if not hdf5.is_hdf5(path):
+            return report.facts.append(("pickle of", _outline(pickles.load(path))))
+        with hdf5.opened(path) as file:
+            file.visititems(lambda name, item: report.facts.append((name, _outline(item))))
+    except UnreadableError:
+        pass  # told already
+    except DataError:
+        with open(path, "rb") as file:
+            report.facts.append(("begins with", repr(file.read(16))))
     yield from ()
 
 
 def _outline(item: Any) -> str:
     if isinstance(item, dict):
-        return f"dict of {', '.join(map(str, list(item)[:10]))}"
+        return f"dict of {listed(item)}"
     if hasattr(item, "shape"):
         return f"{item.dtype} of shape {item.shape}"
     return type(item).__name__ + (f" of {len(item)}" if isinstance(item, Sized) else "")

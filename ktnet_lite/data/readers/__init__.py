@@ -9,15 +9,15 @@ import itertools
 import pickletools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-import h5py
-
-from ktnet_lite.data import store
-from ktnet_lite.data.readers import csd, csd_folder, mfn, mmsa, mosi_utterance, mosi_words, mult
+from ktnet_lite.data import hdf5, store
+from ktnet_lite.data.foreign import instead, unreadable
+from ktnet_lite.data.readers import csd, csd_folder, hazumi, mfn, misa, mmsa, mosi_utterance, mosi_words, mult
 from ktnet_lite.data.readers.fields import FIELDS
+from ktnet_lite.data.readers.folder import files_below
 from ktnet_lite.data.readers.repair import without_bad_clips, zero_nonfinite
+from ktnet_lite.data.readers.scales import Range, rescaled
 from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.errors import DataError
 
@@ -28,11 +28,14 @@ READERS: dict[str, Callable[[Path], Source]] = {
     "mmsa": mmsa.read,
     "mosi-words": mosi_words.read,
     "mosi-utterance": mosi_utterance.read,
+    "misa": misa.read,
+    "hazumi": hazumi.read,
     "csd": csd_folder.read,
     "mfn": mfn.read,
     "store": lambda path: ((data := store.read(path)).header, iter(data.splits.items())),
 }
 FORMATS = tuple(READERS)
+ASKED = ("mult", "mmsa", "misa", "csd")  # formats in which labels may have any scale
 LABELS = {"labels": "mult", "regression_labels": "mmsa"}  # the field by which pickles differ
 PEEK = 100_000  # opcodes of a pickle that are searched for names of fields
 LONGEST = 64  # characters of a name
@@ -53,8 +56,10 @@ def identify(path: Path | str) -> str:
         raise DataError(f"no file or folder at {path}")
     if csd.is_csd(path):
         raise DataError(f"{path} is one .csd file; give the folder that holds words, labels and the other files")
-    if h5py.is_hdf5(path):
+    if hdf5.is_hdf5(path):
         return "store"
+    if other := instead(path):
+        raise DataError(f"{path} is {other}; known formats: {', '.join(FORMATS)}")
     return _identify_pickle(path)
 
 
@@ -64,6 +69,7 @@ def open_source(
     replace_nonfinite: bool = False,
     drop_bad_clips: bool = False,
     unaligned: bool = False,
+    score_range: Range | None = None,
 ) -> Source:
     """Read header and splits of a file or folder, in the given format or in the detected one.
 
@@ -77,20 +83,27 @@ def open_source(
         rejecting them.
     unaligned : bool
         Keep each stream of a folder of .csd files on its own time line, instead of aligning it to the words.
+    score_range : (float, float), optional
+        The lowest and highest score that the labels can have; they are stretched to [-3, 3]. By default, labels that
+        look like classes or another scale are asked about (:mod:`ktnet_lite.data.readers.scales`).
 
     Raises
     ------
     DataError
-        The format is unknown, or the file is damaged or of another format; iterating over the splits raises it too.
+        The format is unknown, the file is damaged or of another format, or its labels may have another scale; iterating
+        over the splits raises it too.
     """
     path = Path(path)
+    if score_range and not score_range[0] < score_range[1]:
+        raise DataError(f"a range of scores from {score_range[0]:g} to {score_range[1]:g}; give the lowest one first")
     form = form or identify(path)
     if form not in READERS:
         raise DataError(f"unknown format {form!r}; known formats: {', '.join(FORMATS)}")
     if unaligned and form != "csd":
         raise DataError(f"{path} is of format {form}; only a folder of .csd files can be read as unaligned")
     header, splits = csd_folder.read(path, aligned=False) if unaligned else READERS[form](path)
-    header = replace(header, provenance=dict(header.provenance))  # a copy, to which repairs are added
+    if form in ASKED or score_range:
+        splits = rescaled(path, header, splits, score_range)
     splits = zero_nonfinite(path, header, splits, everything=replace_nonfinite or form == "csd")
     return header, without_bad_clips(path, header, splits) if drop_bad_clips else splits
 
@@ -107,7 +120,9 @@ def naming(path: Path | str) -> Iterator[None]:
 
 
 def _identify_folder(path: Path) -> str:
-    names = {file.name for file in path.rglob("*") if file.is_file()}
+    names = {file.name for file in files_below(path)}
+    if hazumi.is_folder(names):
+        return "hazumi"
     if {"text_train0.csv", "transcripts.csv"} <= names:
         return "mosi-utterance"
     if {mosi_words.WORDS, mosi_words.LABELS} == {name for name in names if name.endswith(".csd")}:
@@ -116,8 +131,11 @@ def _identify_folder(path: Path) -> str:
         return "csd"
     if {"y_train.h5", "audio_train.h5"} <= names:
         return "mfn"
+    if misa.is_folder(names):
+        return "misa"
     raise DataError(
-        f"folder {path} has neither .csd files, nor the csv files of mosi-utterance, nor y_train.h5 and audio_train.h5"
+        f"folder {path} has neither .csd files, nor the csv files of mosi-utterance, nor y_train.h5 and "
+        "audio_train.h5, nor train.pkl, dev.pkl and test.pkl"
     )
 
 
@@ -132,14 +150,18 @@ def _identify_pickle(path: Path) -> str:
                     texts[argument] = None
                     if len(FIELDS.keys() & texts) >= 2 and (labels := LABELS.keys() & texts):
                         return LABELS[labels.pop()]
+    except OSError as error:
+        raise unreadable(path, error) from error
     except Exception as error:  # pickletools raises ValueError and others
-        damage = f" ({error})"
+        damage = f" ({str(error)[:100]})"
     if FIELDS.keys() <= texts.keys():
         return "mult"
+    if not damage and misa.is_misa(path):
+        return "misa"
     if not texts:
         raise DataError(f"{path} is not of a known format{damage}; known formats: {', '.join(FORMATS)}")
     names = ", ".join(map(repr, itertools.islice(texts, 10)))
     raise DataError(
-        f"{path} is neither HDF5 nor a pickle of MulT or MMSA: the first names in it are {names}; known formats: "
+        f"{path} is neither HDF5 nor a pickle of MulT, MMSA or MISA: the first names in it are {names}; known formats: "
         f"{', '.join(FORMATS)}; if you know its format, give it with --format"
     )

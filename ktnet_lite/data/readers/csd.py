@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -11,7 +12,10 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from ktnet_lite.data import hdf5
 from ktnet_lite.errors import DataError
+
+LONGEST_WORD = 1000
 
 
 class Sequence(NamedTuple):
@@ -69,46 +73,47 @@ class Videos(Mapping[str, Sequence]):
 
     def _read(self, video: str) -> Sequence:
         with self._opened() as (_, data):
-            return _sequence(f"{self.path}, video {video}", data.get(video))
+            return _sequence(f"{self.path}, video {video}", hdf5.member(data, video))
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[str, h5py.Group]]:
-        try:
-            with h5py.File(self.path, "r") as file:
-                if len(roots := _roots(file)) != 1:
-                    groups = ", ".join(file) or "nothing"
-                    raise DataError(f"{self.path}: no /<root>/data as in a .csd file; it has {groups}")
-                yield roots[0], file[roots[0]]["data"]
-        except (OSError, RuntimeError) as error:
-            raise DataError(f"{self.path} is damaged or not a .csd file ({error}); fetch it again") from error
+        with hdf5.opened(self.path) as file:
+            if len(roots := _roots(file)) != 1:
+                groups = ", ".join(file) or "nothing"
+                raise DataError(f"{self.path}: no /<root>/data as in a .csd file; it has {groups}")
+            yield roots[0], file[roots[0]]["data"]
 
 
 def is_csd(path: Path | str) -> bool:
-    """Whether a file has the layout of a ``.csd`` file, whatever its name and even if its content is invalid."""
-    try:
-        with h5py.File(path, "r") as file:
-            return bool(_roots(file))
-    except (OSError, RuntimeError):
-        return False
+    """Whether a file has the layout of a ``.csd`` file, whatever its name and even if its content is invalid.
+
+    Raises
+    ------
+    UnreadableError
+        The file exists, but cannot be read now.
+    """
+    return hdf5.passes(path, lambda file: bool(_roots(file)))
 
 
 def _roots(file: h5py.File) -> list[str]:
     """List the groups that hold sequences; a ``.csd`` file has exactly one."""
-    groups = {name: file.get(name) for name in file}  # None for a dangling link
+    groups = {name: hdf5.member(file, name) for name in file}
     return [
         name
         for name, group in groups.items()
-        if isinstance(group, h5py.Group) and isinstance(group.get("data"), h5py.Group)
+        if isinstance(group, h5py.Group) and isinstance(hdf5.member(group, "data"), h5py.Group)
     ]
 
 
-def _sequence(where: str, group: h5py.Group | None) -> Sequence:
+def _sequence(where: str, group: h5py.Group | h5py.Dataset | None) -> Sequence:
     if not isinstance(group, h5py.Group):
         raise DataError(f"{where}: no group with features and intervals")
     for field in ("features", "intervals"):
         if field not in group:
             raise DataError(f"{where}: no {field!r}; it has {', '.join(group)}")
-    features, intervals = (_array(f"{where}, {field}", group.get(field)) for field in ("features", "intervals"))
+    features, intervals = (
+        _array(f"{where}, {field}", hdf5.member(group, field)) for field in ("features", "intervals")
+    )
     if intervals.dtype.kind == "U":
         raise DataError(f"{where}, intervals: words, expected numbers")
     if intervals.shape != (len(features), 2):
@@ -129,18 +134,35 @@ def _array(where: str, item: h5py.Dataset | h5py.Group | None) -> np.ndarray:
     is_text = h5py.check_string_dtype(item.dtype) is not None
     if not is_text and item.dtype.kind not in "fiub":
         raise DataError(f"{where}: {item.dtype}, expected numbers or words")
-    array = item.asstr("utf-8", "replace")[:].astype(str) if is_text else item[:]
+    hdf5.checked(item, "OSfiub")
+    array = _texts(where, item.asstr("utf-8", "replace")[:]) if is_text else item[:]
     return array.reshape(len(array), int(np.prod(array.shape[1:])))
 
 
+def _texts(where: str, texts: np.ndarray) -> np.ndarray:
+    longest = max(map(len, texts.flat), default=0)
+    if longest > LONGEST_WORD:  # an array has room for the longest at each step
+        raise DataError(f"{where}: a word of {longest} characters; the longest that is read has {LONGEST_WORD}")
+    return texts.astype(str)
+
+
+def video_of(key: str) -> str:
+    """Return the video of a segment's key, ``<video>[<k>]``; any other key is a video's."""
+    return re.sub(r"\[\d+\]$", "", key)
+
+
 def segments(labels: Videos) -> dict[str, Segment]:
-    """List the segments of a label file by clip id, ``<video>_<k>``, with ``k`` counted from 1."""
+    """List the segments of a label file by clip id, ``<video>_<k>``, with ``k`` counted from 1.
+
+    Files that the SDK aligned have a key for each segment already, ``<video>[<k>]``, which is then the id.
+    """
     clips = {}
     for video, (features, intervals) in labels.items():
         if features.dtype.kind == "U":
             raise DataError(f"{labels.path}, video {video}, features: words, expected scores")
         for k, ((start, end), score) in enumerate(zip(intervals, features[:, 0], strict=True), start=1):
-            clips[f"{video}_{k}"] = Segment(video, float(start), float(end), float(score))
+            clip = video if len(features) == 1 and video_of(video) != video else f"{video}_{k}"
+            clips[clip] = Segment(video, float(start), float(end), float(score))
     return clips
 
 

@@ -15,19 +15,21 @@ Pitfalls of the raw files, handled here:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
+from ktnet_lite.data import hdf5
 from ktnet_lite.data.readers.fields import numbers
+from ktnet_lite.data.readers.folder import files_below
 from ktnet_lite.data.readers.padding import pack_all
-from ktnet_lite.data.schema import Header, Split
-from ktnet_lite.data.store import read_array
+from ktnet_lite.data.readers.scales import stretched
+from ktnet_lite.data.schema import Header, Split, Stream
 from ktnet_lite.errors import DataError
-from ktnet_lite.names import SENTIMENT_RANGE, SPLITS, Modality
+from ktnet_lite.names import SPLITS, Modality
 
 FILES: dict[Modality, str] = {"language": "text_{}_emb.h5", "vision": "video_{}.h5", "audio": "audio_{}.h5"}
 LABELS = "y_{}.h5"
@@ -53,7 +55,7 @@ def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
     provenance = {"source": "MFN's HDF5 files", "licence": LICENCE}
     if lowest >= STARS[0]:
         provenance["scores"] = "labels from 1 to 5, stretched to [-3, 3]"
-        labels = {name: stretched(y) for name, y in labels.items()}
+        labels = {name: stretched(y, *STARS) for name, y in labels.items()}
     files: dict[str, dict[Modality, Path]] = {}
     for name in SPLITS:
         paths = {modality: _find(folder, file.format(name)) for modality, file in FILES.items()}
@@ -69,18 +71,14 @@ def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
     return Header(name, "sentiment", len(steps) == 1, provenance), _splits(files, labels, len(steps) == 1)
 
 
-def stretched(stars: np.ndarray) -> np.ndarray:
-    """Map labels from 1 to 5 to scores from -3 to 3, (N,); an invalid label stays out of range."""
-    low, high = SENTIMENT_RANGE
-    return ((stars - STARS[0]) / (STARS[1] - STARS[0]) * (high - low) + low).astype(np.float32)
-
-
 def _splits(
     files: dict[str, dict[Modality, Path]], labels: dict[str, np.ndarray], aligned: bool
 ) -> Iterator[tuple[str, Split]]:
     for name in SPLITS:
         scores = labels[name]
-        arrays = {modality: _array(path, name, 3) for modality, path in files[name].items()}
+        arrays: dict[Modality, np.ndarray | Stream] = {
+            modality: _array(path, name, 3) for modality, path in files[name].items()
+        }
         for modality, array in arrays.items():
             if len(array) != len(scores):
                 raise DataError(f"{files[name][modality]}: {len(array)} clips, but {len(scores)} labels")
@@ -105,30 +103,30 @@ def _labels(folder: Path, name: str) -> np.ndarray:
 
 
 def _array(path: Path, name: str, dimensions: int) -> np.ndarray:
-    return numbers(path, name, ARRAY, _opened(path, read_array), dimensions)
+    with _opened(path) as array:
+        return numbers(path, name, ARRAY, hdf5.read_array(array), dimensions)
 
 
 def _shape(path: Path) -> tuple[int, ...]:
-    shape = _opened(path, lambda array: array.shape)
+    with _opened(path) as array:
+        shape = array.shape
     if len(shape) < 1 + (not path.name.startswith("y_")):
         raise DataError(f"{path}: {ARRAY} of shape {shape}; expected (N, T, D) features or (N,) labels")
     return shape
 
 
-def _opened(path: Path, take: Callable[[h5py.Dataset], Any]) -> Any:
-    """Return what ``take`` gets from the array of a file; every failure becomes a :class:`DataError`."""
-    try:
-        with h5py.File(path, "r") as file:
-            if not isinstance(file.get(ARRAY), h5py.Dataset):
-                raise DataError(f"{path}: no array {ARRAY!r}; it has {', '.join(file) or 'nothing'}")
-            return take(file[ARRAY])
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
-        raise DataError(f"{path} is damaged or not HDF5: {error}") from error
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.Dataset]:
+    with hdf5.opened(path) as file:
+        array = hdf5.member(file, ARRAY)
+        if not isinstance(array, h5py.Dataset):
+            raise DataError(f"{path}: no array {ARRAY!r}; it has {', '.join(file) or 'nothing'}")
+        yield hdf5.checked(array)
 
 
 def _find(folder: Path, name: str) -> Path | None:
     """Find the only file of a name below a folder; None if there is no such file."""
-    paths = sorted(folder.rglob(name))
+    paths = [path for path in files_below(folder) if path.name == name]
     if len(paths) > 1:
         places = ", ".join(str(path.parent.relative_to(folder)) for path in paths)
         raise DataError(f"{folder}: {name} is in {places}; give the folder of one data set")

@@ -1,10 +1,11 @@
-"""Pickles of MMSA, ``aligned_50.pkl`` and ``unaligned_50.pkl``: MOSI and MOSEI.
+"""Pickles of MMSA, such as ``aligned_50.pkl`` and ``unaligned_50.pkl``: MOSI, MOSEI, SIMS and SIMS v2.
 
 ``d[train|valid|test]`` holds ``text`` (BERT features), ``audio``, ``vision``, ``id`` (``video$_$clip``),
 ``regression_labels`` and, if unaligned, ``audio_lengths`` and ``vision_lengths``. In hundreds of clips the frames past
 those lengths are not zero, so the lengths decide. They count from the side where they cover more frames that are not
 zero. The length of a text is that of BERT's attention mask, channel 1 of ``text_bert`` (N, 3, T), if the file has it.
-``raw_text`` does not list the tokens that ``text`` embeds.
+``raw_text`` does not list the tokens that ``text`` embeds. SIMS has three more labels a clip, one for each modality
+alone (``regression_labels_T``, ``_V``, ``_A``). Its scores are from -1 to 1, and are stretched to [-3, 3].
 """
 
 from __future__ import annotations
@@ -17,36 +18,61 @@ from typing import Any
 import numpy as np
 
 from ktnet_lite.data.readers import pickles
-from ktnet_lite.data.readers.fields import FIELDS, Content, check_clips, ids_of, lengths_of, numbers, take_splits
+from ktnet_lite.data.readers.fields import (
+    FIELDS,
+    Content,
+    check_clips,
+    clip_ids,
+    lengths_of,
+    numbers,
+    same_times,
+    scores_of,
+    shape_of,
+    take_splits,
+)
 from ktnet_lite.data.readers.padding import declared, occupied, pack_all
+from ktnet_lite.data.readers.scales import stretched
 from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.errors import DataError
-from ktnet_lite.names import SPLITS
+from ktnet_lite.names import SPLITS, Modality
 
+LABELS = "regression_labels"
+OWN_LABELS: dict[Modality, str] = {  # of SIMS: what the raters heard or saw alone
+    "language": f"{LABELS}_T",
+    "vision": f"{LABELS}_V",
+    "audio": f"{LABELS}_A",
+}
 KNOWN: dict[tuple[int, ...], str] = {(768, 20, 5): "mosi", (768, 35, 74): "mosei"}  # features of text, vision, audio
 
 
 def read(path: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
     """Read header and splits of a file of MMSA, like :func:`ktnet_lite.data.readers.mult.read`."""
-    content = take_splits(path, pickles.load(path), (*FIELDS, "id", "regression_labels"))
-    shapes = [content["train"][field].shape for field in FIELDS]
-    aligned = len({shape[1] for shape in shapes}) == 1
-    name = KNOWN.get(tuple(shape[2] for shape in shapes), Path(path).stem)
+    content = take_splits(path, pickles.load(path), (*FIELDS, LABELS))
+    aligned = same_times(content)
+    dims = tuple(shape_of(content["train"][field])[-1] for field in FIELDS)
+    name = "sims" if OWN_LABELS["language"] in content["train"] else KNOWN.get(dims, Path(path).stem)
     provenance = {"source": "MMSA's pickle", "file": Path(path).name, "licence": "of the data set's owners"}
+    if name == "sims":
+        provenance["scores"] = "labels from -1 to 1, stretched to [-3, 3]"
     return Header(name, "sentiment", aligned, provenance), _splits(path, content, aligned)
 
 
 def _splits(path: Path | str, content: Content, aligned: bool) -> Iterator[tuple[str, Split]]:
     for name in SPLITS:
         fields = content.pop(name)
-        scores = numbers(path, name, "regression_labels", fields["regression_labels"], 1).astype(np.float32)
+        scores = scores_of(path, name, LABELS, fields[LABELS])
         check_clips(path, name, fields, len(scores))
-        ids = ids_of(path, name, fields["id"], len(scores))
+        ids = clip_ids(path, name, fields.get("id"), len(scores))
+        own = {m: scores_of(path, name, field, fields[field]) for m, field in OWN_LABELS.items() if field in fields}
+        if own:
+            scores, own = stretched(scores, -1, 1), {m: stretched(targets, -1, 1) for m, targets in own.items()}
         arrays = {modality: fields.pop(field) for field, modality in FIELDS.items()}
         steps = {
-            modality: _valid(path, name, field, fields, arrays[modality], aligned) for field, modality in FIELDS.items()
+            modality: _valid(path, name, field, fields, arrays[modality], aligned)
+            for field, modality in FIELDS.items()
+            if isinstance(arrays[modality], np.ndarray)
         }
-        yield name, Split(pack_all(arrays, aligned, steps), scores, ids)
+        yield name, Split(pack_all(arrays, aligned, steps), scores, ids, own_targets=own)
 
 
 def _valid(

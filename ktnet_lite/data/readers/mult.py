@@ -7,7 +7,6 @@ detected from the shapes, not the file name. Labels of IEMOCAP are one-hot, (N, 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,18 @@ from typing import Any
 import numpy as np
 
 from ktnet_lite.data.readers import pickles
-from ktnet_lite.data.readers.fields import FIELDS, Content, check_clips, ids_of, numbers, take_splits
+from ktnet_lite.data.readers.fields import (
+    FIELDS,
+    Content,
+    check_clips,
+    clip_ids,
+    numbers,
+    numeric,
+    same_times,
+    scores_of,
+    shape_of,
+    take_splits,
+)
 from ktnet_lite.data.readers.padding import pack_all
 from ktnet_lite.data.schema import Header, Split
 from ktnet_lite.errors import DataError
@@ -36,11 +46,11 @@ def read(path: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
         A split or field is missing, or counts or shapes differ; the message names file, split, field and index.
     """
     content = take_splits(path, pickles.load(path), (*FIELDS, "labels"))
-    shapes = [content["train"][field].shape for field in FIELDS]
-    key = (*(shape[2] for shape in shapes), shapes[0][1])
-    aligned = len({shape[1] for shape in shapes}) == 1
-    labels = _labels(path, "train", content["train"]["labels"])
-    task: Task = "emotion" if labels.shape[1:] == (len(EMOTIONS), 2) else "sentiment"
+    shapes = [shape_of(content["train"][field]) for field in FIELDS]
+    key = (*(shape[-1] for shape in shapes), shapes[0][0])
+    aligned = same_times(content)
+    labels = numeric(content["train"]["labels"])
+    task: Task = "emotion" if labels is not None and labels.shape[1:] == (len(EMOTIONS), 2) else "sentiment"
     provenance = {"source": "MulT's pickle", "file": Path(path).name, "licence": "of the data set's owners"}
     header = Header(KNOWN.get(key, Path(path).stem), task, aligned, provenance)
     return header, _splits(path, content, header)
@@ -49,52 +59,24 @@ def read(path: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
 def _splits(path: Path | str, content: Content, header: Header) -> Iterator[tuple[str, Split]]:
     for name in SPLITS:
         fields = content.pop(name)
-        targets = (_emotions if header.task == "emotion" else _scores)(path, name, fields["labels"])
+        targets = (_emotions if header.task == "emotion" else scores_of)(path, name, "labels", fields["labels"])
         check_clips(path, name, fields, len(targets))
-        ids = _ids(path, name, fields.get("id"), len(targets))
+        ids = clip_ids(path, name, fields.get("id"), len(targets))
         arrays = {modality: fields.pop(field) for field, modality in FIELDS.items()}
         yield name, Split(pack_all(arrays, header.aligned), targets, ids)
 
 
-def _labels(path: Path | str, name: str, value: Any) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except ValueError as error:  # lists of different lengths
-        raise DataError(f"{path}, split {name}, field 'labels': rows of different shapes ({error})") from error
-
-
-def _scores(path: Path | str, name: str, value: Any) -> np.ndarray:
-    labels = _labels(path, name, value)
-    if labels.ndim == 0 or labels.dtype.kind not in "fiu" or labels.size != len(labels):
-        raise DataError(
-            f"{path}, split {name}, field 'labels': {labels.dtype} of shape {labels.shape}; expected (N, 1, 1) scores "
-            f"or, in every split, (N, {len(EMOTIONS)}, 2) one-hot emotions"
-        )
-    return labels.reshape(-1).astype(np.float32)
-
-
-def _emotions(path: Path | str, name: str, value: Any) -> np.ndarray:
-    labels = numbers(path, name, "labels", value, 3)
+def _emotions(path: Path | str, name: str, field: str, value: Any) -> np.ndarray:
+    labels = numbers(path, name, field, value, 3)
     if labels.shape[1:] != (len(EMOTIONS), 2):
         raise DataError(
-            f"{path}, split {name}, field 'labels': shape {labels.shape}, but (N, {len(EMOTIONS)}, 2) in train"
+            f"{path}, split {name}, field {field!r}: shape {labels.shape}, but (N, {len(EMOTIONS)}, 2) in train"
         )
     hot = np.isin(labels, (0, 1)).all(axis=(1, 2)) & (labels.sum(axis=2) == 1).all(axis=1)
     if not hot.all():
         i = int(np.argmin(hot))
         raise DataError(
-            f"{path}, split {name}, field 'labels': {labels[i].tolist()} at index {i} is not one-hot ({(~hot).sum()} "
+            f"{path}, split {name}, field {field!r}: {labels[i].tolist()} at index {i} is not one-hot ({(~hot).sum()} "
             "in total); correct these labels"
         )
     return labels.argmax(axis=2).astype(np.int64)
-
-
-def _ids(path: Path | str, name: str, value: Any, clips: int) -> tuple[str, ...]:
-    """Take the ids as text; number the clips if there are no ids or, with a warning, if they are not unique."""
-    ids = None if value is None else ids_of(path, name, value, clips)
-    if ids is not None and len(set(ids)) < clips:
-        warnings.warn(
-            f"{path}, split {name}: ids are not unique; clips are named {name}_0, {name}_1, ...", stacklevel=2
-        )
-        ids = None
-    return ids or tuple(f"{name}_{i}" for i in range(clips))

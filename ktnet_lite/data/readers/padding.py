@@ -62,7 +62,7 @@ def pack(array: np.ndarray, lengths: np.ndarray, where: Side) -> Stream:
 
 
 def pack_all(
-    arrays: dict[Modality, np.ndarray], aligned: bool, steps: Mapping[Modality, np.ndarray] | None = None
+    arrays: dict[Modality, np.ndarray | Stream], aligned: bool, steps: Mapping[Modality, np.ndarray] | None = None
 ) -> dict[Modality, Stream]:
     """Pack the streams of one split. The dict is emptied on the way, so that memory never holds an array twice.
 
@@ -71,16 +71,22 @@ def pack_all(
 
     Parameters
     ----------
-    arrays : dict of array (N, T, D)
+    arrays : dict of array (N, T, D) or Stream
+        A stream, which has no padding, stays as it is.
     steps : dict of bool array (N, T), optional
         Valid steps; by default those that are not all zeros.
     """
-    steps = steps or {name: occupied(array) for name, array in arrays.items()}
-    common = np.logical_or.reduce(list(steps.values())) if aligned else None
+    steps = steps or {name: occupied(array) for name, array in arrays.items() if isinstance(array, np.ndarray)}
+    common = np.logical_or.reduce(list(steps.values())) if aligned and steps else None
     streams = {}
     for name in list(arrays):
+        clips = arrays.pop(name)
+        if isinstance(clips, Stream):
+            streams[name] = clips
+            continue
         valid = steps[name] if common is None else common
         where = side(valid)
         lengths = np.where(steps[name].any(axis=1), extent(valid, where), 0)
-        streams[name] = pack(arrays.pop(name), lengths, where)
+        streams[name] = pack(clips, lengths, where)
+        del clips  # frees memory for the next
     return streams

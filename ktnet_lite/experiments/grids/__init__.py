@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
+import msgspec
 
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import ConfigError, did_you_mean
+from ktnet_lite.experiments import yaml_file
 from ktnet_lite.measures.metrics import METRICS
 
 FOLDER = Path(__file__).resolve().parent
-PARTS = ("title", "about", "paper", "metrics", "rows", "columns", "data", "without", "compare")
 
 Parameters = Mapping[str, Any]
+_SOME = msgspec.Meta(min_length=1)
+_Names = Annotated[list[str], _SOME]
+PARTS: dict[str, Any] = {  # of a file, and what they hold
+    "title": str,
+    "about": str,
+    "paper": str,
+    "metrics": _Names,
+    "rows": Annotated[dict[str, dict[str, Any] | None], _SOME],
+    "columns": Annotated[dict[str, Literal["all"] | _Names], _SOME],
+    "data": Annotated[dict[str, Annotated[dict[str, dict[str, Any]], _SOME]], _SOME],
+    "without": dict[str, list[str]],
+    "compare": list[tuple[str, str]],
+}
 
 
 class Cell(NamedTuple):
@@ -84,7 +98,11 @@ class Grid:
         for name, columns in self.data.items():
             known("column", columns, self.columns)
             for cell in self.cells(name):
-                cell.configs([0])
+                try:
+                    cell.configs([0])
+                except ConfigError as error:
+                    where = f"grid {self.name}, data {name}, column {cell.column!r}, row {cell.row!r}"
+                    raise ConfigError(f"{where}: {error}") from error
 
     def cells(self, data: str) -> list[Cell]:
         """List the cells of one data set, column by column. A row's parameters override its column's.
@@ -97,7 +115,7 @@ class Grid:
         if data not in self.data:
             raise ConfigError(f"{self.name} has no data set {data!r}; it has {', '.join(self.data)}")
         return [
-            Cell(row, column, {**parameters, **self.rows[row]})
+            Cell(row, column, {"dataset": TrainConfig.dataset, **parameters, **self.rows[row]})
             for column, parameters in self.data[data].items()
             for row in self.columns[column]
             if row not in self.without.get(data, ())
@@ -124,21 +142,28 @@ def load(name_or_path: str | Path) -> Grid:
     if not path.is_file():
         hint = did_you_mean(name, names())
         raise ConfigError(f"no grid {str(name_or_path)!r}{hint}\nthe grids are: {', '.join(names())}, or a .yaml file")
-    try:
-        parts = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
-    return _grid(path, parts)
+    return _grid(path, yaml_file.read(path))
 
 
 def _grid(path: Path, parts: Any) -> Grid:
-    needed = {"title", "about", "metrics", "rows", "columns", "data"}
-    if not isinstance(parts, dict) or not needed <= parts.keys() <= set(PARTS):
+    needed = PARTS.keys() - {"paper", "without", "compare"}
+    held: set[str] = set(parts) if isinstance(parts, dict) else set()
+    if wrong := (needed - held) | (held - PARTS.keys()):
         raise ConfigError(
-            f"{path}: a grid has the parts {', '.join(PARTS)} (paper, without and compare may be left out)"
+            f"{path}: {', '.join(sorted(wrong))[:100]} is missing or unknown; a grid has the parts {', '.join(PARTS)} "
+            "(paper, without and compare may be left out)"
         )
+    for name, part in parts.items():
+        entries = part.items() if isinstance(part, dict) else ()
+        for where, value in (*((f"{name}, {key}", {key: entry}) for key, entry in entries), (name, part)):
+            try:
+                msgspec.convert(value, PARTS[name])
+            except msgspec.ValidationError as error:
+                raise ConfigError(f"{path}, {where}: {_in_yaml(str(error))}") from None
     rows = {row: parameters or {} for row, parameters in parts["rows"].items()}  # "row:" is a row of defaults
-    columns = {column: list(rows) if which == "all" else which for column, which in parts["columns"].items()}
+    columns = {
+        column: list(rows if which == "all" else dict.fromkeys(which)) for column, which in parts["columns"].items()
+    }
     return Grid(
         path.stem,
         parts["title"],
@@ -151,3 +176,10 @@ def _grid(path: Path, parts: Any) -> Grid:
         tuple(map(tuple, parts.get("compare", ()))),
         parts.get("paper"),
     )
+
+
+def _in_yaml(message: str) -> str:
+    """Write a message about JSON in the words of YAML, without the place where it can name no part."""
+    words = {"object": "mapping", "array": "list", "null": "nothing", "str": "text", "int": "number", "float": "number"}
+    message = re.sub(r"\b(object|array|null|str|int|float)\b", lambda found: words[found[0]], message)
+    return re.sub(r" - at `\$(\[\.\.\.\])*`$", "", message).replace("`", "")
