@@ -85,7 +85,7 @@ def open_source(
         Keep each stream of a folder of .csd files on its own time line, instead of aligning it to the words.
     score_range : (float, float), optional
         The lowest and highest score that the labels can have; they are stretched to [-3, 3]. By default, labels that
-        look like classes or another scale are asked about (:mod:`ktnet_lite.data.readers.scales`).
+        look like classes or another scale are asked about.
 
     Raises
     ------
