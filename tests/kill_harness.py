@@ -328,6 +328,15 @@ def remove(folder: Path) -> None:
     folder.with_name(f"{folder.name}-said").unlink()
 
 
+def disturbed(folder: Path, expected: Expected) -> str:
+    """Say what differs from an undisturbed run, or is left over; nothing if all is as it should be."""
+    found, unfinished = snapshot(folder)
+    if other := differences(found, expected.after):
+        return f"{other} differ"
+    left = unfinished + sorted({*temporary(folder)} - {*expected.temporary})
+    return f"{left} are left over" if left else ""
+
+
 def kill(name: str, expected: Expected, folder: Path, seed: int) -> str:
     """Kill a command once, check, run it again, check; return what was wrong."""
     moment = killed(KINDS[name].now, expected.template, folder, expected.seconds, random.Random(seed))
@@ -339,11 +348,8 @@ def kill(name: str, expected: Expected, folder: Path, seed: int) -> str:
         if damaged := differences(seen, expected.before, expected.after):
             return f"after {moment:.2f} s {damaged} are neither old nor new"
         finish(KINDS[name].now, folder)
-        found, unfinished = snapshot(folder)
-        if other := differences(found, expected.after):
-            return f"killed after {moment:.2f} s and run again, {other} differ"
-        if left := unfinished + sorted({*temporary(folder)} - {*expected.temporary}):
-            return f"killed after {moment:.2f} s and run again, {left} are left over"
+        if fault := disturbed(folder, expected):
+            return f"killed after {moment:.2f} s and run again, {fault}"
     except Exception as error:
         return f"after {moment:.2f} s: {type(error).__name__}: {error}"
     remove(folder)
@@ -463,11 +469,8 @@ def pair(name: str, expected: Expected, folder: Path, seed: int) -> str:
         if any([end(number) for number in both]):
             said = folder.with_name(f"{folder.name}-said").read_text(encoding="utf-8", errors="replace")
             return f"a process failed: {said[-2000:]}"
-        found, unfinished = snapshot(folder)
-        if other := differences(found, expected.after):
-            return f"{other} differ"
-        if left := unfinished + sorted({*temporary(folder)} - {*expected.temporary}):
-            return f"{left} are left over"
+        if fault := disturbed(folder, expected):
+            return fault
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     remove(folder)

@@ -12,8 +12,8 @@ from ktnet_lite.errors import DataError, UnreadableError
 LOCKED = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOLCK, errno.ENOSYS, getattr(errno, "EOPNOTSUPP", errno.ENOSYS)}
 FORBIDDEN = {errno.EACCES, errno.EPERM}
 
+HDF5 = b"\x89HDF\r\n\x1a\n"
 SIGNATURES = {
-    b"": "an empty file",
     b"version https://git-lfs": "a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`",
     b"\x1f\x8b": "compressed with gzip; unpack it first (gunzip)",
     b"BZh": "compressed with bzip2; unpack it first (bunzip2)",
@@ -21,7 +21,7 @@ SIGNATURES = {
     b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it first (unzstd)",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it first",
     b"Rar!": "a RAR archive; unpack it first",
-    b"\x89HDF\r\n\x1a\n": "an HDF5 file",
+    HDF5: "an HDF5 file",
     b"\x93NUMPY": "an array of NumPy (.npy)",
     b"\x00\x05\x16\x07": "a companion file of macOS (._NAME), which holds no data",
     b"%PDF": "a PDF",
@@ -39,13 +39,15 @@ def instead(path: Path | str) -> str | None:
             start = file.read(512)
     except OSError:
         return None
+    if not start:
+        return "an empty file"
     if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(PAGE):
         return "a web page (HTML): the download was not what it seemed; open the address in a browser"
     if start.startswith(b"PK"):
         return _archive(path)
     if start[257:262] == b"ustar":
         return "a tar archive; unpack it first"
-    return next((about for sign, about in SIGNATURES.items() if start.startswith(sign) and (sign or not start)), None)
+    return next((about for sign, about in SIGNATURES.items() if start.startswith(sign)), None)
 
 
 def _archive(path: Path | str) -> str:

@@ -15,12 +15,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ktnet_lite.data.foreign import damaged, instead, unreadable
+from ktnet_lite.data.foreign import HDF5, damaged, instead, unreadable
 from ktnet_lite.errors import DataError, UnreadableError
 
 GREATEST_RATIO = 1100  # deflate shrinks at most 1032 : 1; a larger ratio shows a forged or damaged file
 SPARE = 1 << 20  # bytes that an array may have whatever the size of its file
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 DAMAGE = (RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, AssertionError)
 
 
@@ -37,7 +36,7 @@ def is_hdf5(path: Path | str) -> bool:
             size, offset = Path(path).stat().st_size, 0
             while offset < size:
                 file.seek(offset)
-                if file.read(len(SIGNATURE)) == SIGNATURE:
+                if file.read(len(HDF5)) == HDF5:
                     return True
                 offset = max(512, 2 * offset)
     except OSError as error:

@@ -66,10 +66,13 @@ class Source:
         return line[:-1]
 
     def integer(self) -> int:
-        text = self.line().removesuffix(b"L")
-        if len(text) > LONGEST_INT:
-            raise ValueError(f"a number of {len(text)} digits")
-        return int(text)
+        return _decimal(self.line().removesuffix(b"L"))
+
+
+def _decimal(text: bytes) -> int:
+    if len(text) > LONGEST_INT:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
 
 
 def _long(content: bytes) -> int:
@@ -90,11 +93,7 @@ def _utf8(content: bytes) -> str:
 
 def _truth_or_int(source: Source) -> int | bool:
     text = source.line()
-    if text in (b"00", b"01"):
-        return text == b"01"
-    if len(text) > LONGEST_INT:
-        raise ValueError(f"a number of {len(text)} digits")
-    return int(text)
+    return text == b"01" if text in (b"00", b"01") else _decimal(text)
 
 
 # Opcodes that push one plain value, by the function that reads it.

@@ -131,8 +131,7 @@ def _finished(config: TrainConfig, folder: Path) -> Path | None:
         except OSError:
             continue
         except DataError as error:
-            if path.name == "result.json":
-                warnings.warn(f"{error}; it is passed over", stacklevel=2)
+            warnings.warn(f"{error}; it is passed over", stacklevel=2)
             continue
         if found.package == __version__ and found.config.identity == config.identity and _same_data(found, config):
             return path.parent

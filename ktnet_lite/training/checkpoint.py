@@ -62,12 +62,13 @@ def load(path: Path) -> dict[str, Any]:
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            folder = _folder(archive, path.stat().st_size)
+            size = path.stat().st_size
+            folder = _folder(archive, size)
             if damaged := archive.testzip():
                 raise CheckpointError(
                     f"{path} is damaged (in its part {damaged}); delete it, or restore it from a copy"
                 )
-            content = _interpret(archive, folder)
+            content = _interpret(archive, folder, size)
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint at {path}") from None
     except OSError as error:
@@ -139,7 +140,7 @@ def _folder(archive: zipfile.ZipFile, size: int) -> str:
     return folders[0]
 
 
-def _interpret(archive: zipfile.ZipFile, folder: str) -> Any:
+def _interpret(archive: zipfile.ZipFile, folder: str, size: int) -> Any:
     """Interpret the pickle by which torch.save writes plain values, dicts, lists and dense tensors."""
     pickle = archive.read(f"{folder}/data.pkl")
     storages: dict[str, Tensor] = {}
@@ -158,7 +159,7 @@ def _interpret(archive: zipfile.ZipFile, folder: str) -> Any:
     builders = {"collections.OrderedDict": dict, "torch._utils._rebuild_tensor_v2": _tensor}
     machine = Machine(Source(io.BytesIO(pickle), len(pickle)), builders, set(DTYPES), _finished, storage)
     content = machine.run()
-    check_tree(content, archive.fp.seek(0, io.SEEK_END) if archive.fp else 0)
+    check_tree(content, size)
     return content
 
 

@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from ktnet_lite.data import readers, store, synthetic
 from ktnet_lite.data.catalogue import download
-from ktnet_lite.data.catalogue.entries import ENTRIES, MANY, Entry
+from ktnet_lite.data.catalogue.download import MANY
+from ktnet_lite.data.catalogue.entries import ENTRIES, Entry
 from ktnet_lite.data.readers import csd_folder
 from ktnet_lite.data.readers.folder import files_below
 from ktnet_lite.data.schema import Dataset

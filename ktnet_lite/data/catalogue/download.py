@@ -19,7 +19,7 @@ from ktnet_lite.files import explained, replacing, settle
 BLOCK = 1 << 20  # bytes
 TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds without a byte
 TRIES = 4
-SHOWN = 20  # missing files in a message
+MANY = 20  # files; more are not listed one by one
 PAUSE = 1.0  # seconds before the second try; doubled each time
 
 
@@ -69,8 +69,8 @@ def locate(files: Iterable[RawFile], folder: Path, remedy: str) -> dict[str, Pat
         raise DataError(f"no folder {folder}\n{remedy}")
     candidates = _candidates(files, folder)
     if missing := [file.name for file, paths in candidates.items() if not paths]:
-        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        raise DataError(f"not found below {folder}: {', '.join(missing[:SHOWN])}{more}\n{remedy}")
+        more = f" and {len(missing) - MANY} more" if len(missing) > MANY else ""
+        raise DataError(f"not found below {folder}: {', '.join(missing[:MANY])}{more}\n{remedy}")
     return {file.name: _matching(file, paths, remedy) for file, paths in candidates.items()}
 
 

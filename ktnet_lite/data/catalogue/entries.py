@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ktnet_lite.data.catalogue.download import RawFile
-
-MANY = 20  # files; more are not listed one by one
+from ktnet_lite.data.catalogue.download import MANY, RawFile
 
 
 @dataclass(frozen=True)

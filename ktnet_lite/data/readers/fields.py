@@ -61,13 +61,11 @@ def clips_of(path: Path | str, name: str, field: str, value: Any) -> Clips:
         return numbers(path, name, field, value, 3)
     except DataError:
         rows = value if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1) else ()
-        clips = [numeric(row) for row in rows]
-        dims = {clip.shape[1:] for clip in clips if clip is not None and clip.size}
-        empty = [clip is not None and clip.size == 0 for clip in clips]
-        if len(dims) != 1 or any(clip is None or (clip.ndim != 2 and clip.size) for clip in clips) or all(empty):
+        clips = [clip for row in rows if (clip := numeric(row)) is not None]
+        full = [clip for clip in clips if clip.size]
+        if len(clips) < len(rows) or {clip.ndim for clip in full} != {2} or len({len(clip[0]) for clip in full}) > 1:
             raise
-    (dim,) = dims.pop()
-    return Stream.from_clips([np.zeros((0, dim)) if clip.size == 0 else clip for clip in clips if clip is not None])
+    return Stream.from_clips([clip if clip.size else np.zeros((0, len(full[0][0]))) for clip in clips])
 
 
 def shape_of(clips: Clips) -> tuple[int, ...]:

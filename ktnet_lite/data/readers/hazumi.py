@@ -31,9 +31,10 @@ import numpy as np
 
 from ktnet_lite.data.foreign import unreadable
 from ktnet_lite.data.readers.folder import files_below
+from ktnet_lite.data.readers.padding import marked
 from ktnet_lite.data.schema import Header, Split, Stream
 from ktnet_lite.errors import DataError
-from ktnet_lite.names import Modality
+from ktnet_lite.names import SPLITS, Modality
 
 CONTEXT = 3  # exchanges before the clip's own
 MIDDLE = 4.0  # of the raters' scale
@@ -106,12 +107,13 @@ def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
         Files are missing, or one has another layout; the message names file, line and column.
     """
     folder = Path(folder)
-    tables = {path.stem: path for path in files_below(folder) if path.suffix == ".csv" and SESSION.fullmatch(path.stem)}
+    files = files_below(folder)
+    tables = {path.stem: path for path in files if path.suffix == ".csv" and SESSION.fullmatch(path.stem)}
     layouts = {LAYOUTS[name[:4]].columns for name in tables}
     if len(layouts) != 1:
         found = ", ".join(sorted({name[:4] for name in tables})) or "none"
         raise DataError(f"{folder}: expected files of Hazumi 2010 and 2012, or of 1902 alone; found those of {found}")
-    transcripts = {path.stem: path for path in files_below(folder) if path.suffix == ".eaf"}
+    transcripts = {path.stem: path for path in files if path.suffix == ".eaf"}
     if missing := sorted(tables.keys() - transcripts.keys()):
         raise DataError(f"{folder}: no transcript {missing[0]}.eaf ({len(missing)} are missing)")
     face = any(name.startswith("1902") for name in tables)
@@ -127,7 +129,7 @@ def read(folder: Path | str) -> tuple[Header, Iterator[tuple[str, Split]]]:
 
 def _splits(tables: dict[str, Path], transcripts: dict[str, Path]) -> Iterator[tuple[str, Split]]:
     places = split_of(list(tables))
-    for name in ("train", "valid", "test"):
+    for name in SPLITS:
         chosen = [session for session, split in places.items() if split == name]
         if not chosen:
             raise DataError(f"{len(tables)} sessions are too few to divide: there is none for {name}")
@@ -143,10 +145,9 @@ def _split(sessions: dict[str, Session]) -> Split:
             window = slice(max(i - CONTEXT, 0), i + 1)
             ids.append(f"{name}_{i + 1}")
             heard = window if session.spoken[i] else slice(0)
-            own = (np.arange(len(session.scores)) == i)[:, None].astype(np.float32)
             for modality, values in session.streams.items():
-                seen = heard if modality == "language" else window
-                steps[modality].append(np.concatenate([values[seen], own[seen]], axis=1))
+                seen = values[heard if modality == "language" else window]
+                steps[modality].append(marked(seen, len(seen) - 1))
             words.append(tuple(session.utterances[heard]))
     scores = np.concatenate([session.scores for session in sessions.values()])
     return Split({name: Stream.from_clips(clips) for name, clips in steps.items()}, scores, tuple(ids), tuple(words))
@@ -162,7 +163,7 @@ def _session(table: Path, transcript: Path) -> Session:
     return Session(
         (ratings.mean(axis=1) - MIDDLE).astype(np.float32),
         {modality: values.astype(np.float32) for modality, values in streams.items()},
-        np.any(_numbers(table, rows, (layout.spoken,)) != 0, axis=1, keepdims=False),
+        np.any(_numbers(table, rows, (layout.spoken,)), axis=1),
         [utterances.get(int(start), "") for start in starts],
     )
 

@@ -26,6 +26,7 @@ import numpy as np
 
 from ktnet_lite.data.readers.csd import Videos, segments
 from ktnet_lite.data.readers.folder import find
+from ktnet_lite.data.readers.padding import marked
 from ktnet_lite.data.schema import Header, Split, Stream
 from ktnet_lite.errors import DataError
 from ktnet_lite.names import Modality
@@ -118,8 +119,7 @@ def _split(clips: dict[str, dict[Modality, np.ndarray]], scores: dict[str, float
         sequences = []
         for window, place in windows:
             vectors = np.stack([clips[clip][modality] for clip in window])  # (T, D)
-            mark = (np.arange(len(window)) == place)[:, None]
-            sequences.append(np.concatenate([vectors, mark], axis=1))
+            sequences.append(marked(vectors, place))
         streams[modality] = Stream.from_clips(sequences)
     return Split(streams, np.array([scores[clip] for clip in order], dtype=np.float32), tuple(order))
 

@@ -14,6 +14,11 @@ Side = Literal["front", "back"]
 CHUNK = 256  # clips processed at once, so that temporary arrays stay small
 
 
+def marked(vectors: np.ndarray, own: int) -> np.ndarray:
+    """Add a feature to a sequence of vectors, (T, D) -> (T, D + 1): 1 at step ``own``, the clip's own, 0 elsewhere."""
+    return np.concatenate([vectors, (np.arange(len(vectors)) == own)[:, None]], axis=1)
+
+
 def occupied(array: np.ndarray) -> np.ndarray:
     """Mark the steps that are not all zeros, (N, T)."""
     steps = np.empty(array.shape[:2], dtype=bool)

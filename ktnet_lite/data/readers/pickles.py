@@ -100,13 +100,13 @@ def _dtype(name: Any, *_: Any) -> _Dtype:
 
 def _finished(value: Any, state: Any) -> Any:
     """Give an array its content, or a type its byte order."""
-    if isinstance(value, Unfinished) and not isinstance(value, _Dtype):
+    if not isinstance(value, Unfinished):
+        raise DataError(f"the pickle sets the attributes of an object; {ONLY}, and nothing in it was run")
+    if not isinstance(value, _Dtype):
         if not isinstance(state, tuple) or len(state) not in (4, 5):
             raise ValueError("the state of an array")
         shape, dtype, fortran, content = state[-4:]  # before them the version
         return _array(content, dtype, shape, "F" if fortran else "C")
-    if not isinstance(value, _Dtype):
-        raise DataError(f"the pickle sets the attributes of an object; {ONLY}, and nothing in it was run")
     if not isinstance(state, tuple) or len(state) < 5 or state[1] not in ("<", ">", "=", "|"):
         raise ValueError("the state of a type")
     if state[2:5] != (None, None, None):
@@ -119,7 +119,7 @@ def _array(content: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndarray
     """Build an array whose content has exactly the size that its shape and dtype say."""
     if not isinstance(dtype, _Dtype) or not isinstance(shape, tuple) or order not in ("C", "F"):
         raise ValueError("an array without type, shape or order")
-    plain, count = dtype.plain, 1
+    plain = dtype.plain
     if len(shape) > DIMENSIONS or not all(type(n) is int and 0 <= n <= LONGEST for n in shape):
         raise ValueError(f"an array of shape {str(shape)[:60]}")
     count = math.prod(shape)
