@@ -15,8 +15,10 @@ DATASET ?= synthetic
 VARIANTS ?= ours,language_vision,full
 DATA_FROM ?=
 SEEDS ?=
+EPOCHS ?=
+# Few clips with labels, many without: where the transfer pays. Beside ours, its control with the voices of other clips.
 ifeq ($(DATASET),synthetic)
-EPOCHS ?= 12
+OPTIONS ?= --aligned --clips 2200 --labelled 200 --unlabelled 2000 --pretrain 12 --voice own,other
 endif
 OPTIONS ?=
 

@@ -34,7 +34,8 @@ from ktnet_lite.data.batching import Batch, Batches, collate
 from ktnet_lite.data.schema import Split, Stream
 from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.ktnet import KTNet
-from ktnet_lite.model.losses import AudioTarget, Objective
+from ktnet_lite.model.losses import Objective
+from ktnet_lite.model.targets import AudioTarget
 from ktnet_lite.names import MODALITIES, Precision
 from ktnet_lite.training.runtime import PRECISIONS, autocast
 from plain import plain

@@ -19,7 +19,7 @@ import click
 import torch
 
 from ktnet_lite.baselines import BASELINES
-from ktnet_lite.config import TrainConfig
+from ktnet_lite.config import TrainConfig, preset
 from ktnet_lite.data.batching import Batch
 from ktnet_lite.model.losses import Objective
 from ktnet_lite.names import MODALITIES
@@ -43,11 +43,11 @@ def systems_for(shape: Shape) -> list[str]:
 
 
 def objective_of(name: str, shape: Shape) -> Objective:
-    """Build one of KTNet's variants, or another system, with default parameters."""
+    """Build one of KTNet's variants, or another system, with the parameters of the paper."""
     if name not in BASELINES:
         return build(shape, name)
     torch.manual_seed(0)
-    config = TrainConfig(model=name)
+    config = TrainConfig(model=name, **preset("paper"))
     dims = {modality: getattr(shape, modality)[1] for modality in MODALITIES}
     return Objective(build_model(config, "sentiment", dims))
 

@@ -23,16 +23,23 @@ from ktnet_lite.names import (
     Concat,
     Consistency,
     Device,
+    Level,
     Modality,
     Model,
     Pooling,
     Precision,
     SentimentLoss,
     System,
+    Target,
     Task,
-    Treatment,
     Variant,
+    Voice,
 )
+
+# The paper's own settings, where the defaults differ: 40 epochs, three layers, Eq. (5), and MulT's choices elsewhere.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {"epochs": 40, "patience": 0, "batch_size": 24, "task_loss": "auto", "heads": 8, "layers": 3, "kernel": 1},
+}
 
 Use = Callable[["TrainConfig"], bool]
 
@@ -43,8 +50,16 @@ def _ours(config: TrainConfig) -> bool:
     return config.variant == "ours"
 
 
+def _pretrains(config: TrainConfig) -> bool:
+    return _ours(config) and config.pretrain > 0
+
+
 def _attends(config: TrainConfig) -> bool:
     return config.model in ("ktnet", "mult")
+
+
+def _pools(config: TrainConfig) -> bool:
+    return _attends(config) or config.model == "linear"
 
 
 def _trains(config: TrainConfig) -> bool:
@@ -69,8 +84,9 @@ def parameter(
     identity: bool = True,
     used: Use | None = None,
     shared: bool = True,
+    automatic: bool = False,
 ) -> Any:
-    """Declare a field of :class:`TrainConfig`. A default of "auto" is resolved when the config is built.
+    """Declare a field of :class:`TrainConfig`.
 
     Parameters
     ----------
@@ -82,8 +98,11 @@ def parameter(
         Whether that run uses the parameter; by default every run does.
     shared : bool
         Whether a teacher has the same value as its student, where it uses the parameter at all.
+    automatic : bool
+        Whether it may also be "auto", which is resolved when the config is built.
     """
     metadata = {"about": about, "unit": unit, "low": low, "high": high, "identity": identity, "shared": shared}
+    metadata["automatic"] = automatic
     return dataclasses.field(default=default, metadata={**metadata, "used": used or (lambda config: True)})
 
 
@@ -103,34 +122,65 @@ class TrainConfig:
     )
     out: str = parameter("runs", "folder under which each run gets a folder of its own", identity=False)
     model: Model = parameter("ktnet", "the system")
-    variant: Variant = parameter("auto", "what the model observes; auto: ours for ktnet, else full")
+    variant: Variant = parameter("auto", "what the model observes; auto: ours for ktnet, else full", automatic=True)
     seed: int = parameter(0, "seed of weights, batch order and dropout", low=0, high=2**32 - 1)
 
     epochs: int = parameter(40, "passes over the training split (paper: 40)", low=1, high=10**6, used=_trains)
-    batch_size: int = parameter(24, "over all processes", unit="clips", low=1, high=10**6, used=_trains)
+    patience: int = parameter(
+        8, "stop after so many epochs without a better validation score; 0: never", low=0, high=10**6, used=_trains
+    )
+    batch_size: int = parameter(64, "over all processes", unit="clips", low=1, high=10**6, used=_trains)
     learning_rate: float = parameter(1e-3, "Adam's, constant (paper: 1e-3)", low=0.0, used=_trains)
     clip_norm: float = parameter(0.8, "largest norm of the gradient (MulT: 0.8)", low=1e-6, used=_trains)
     task_loss: SentimentLoss = parameter(
-        "auto", "Eq. (5), or MulT's regression; auto: cross_entropy for ktnet, else l1", used=_scores
+        "l1",
+        "MulT's regression, or Eq. (5); auto: cross_entropy for ktnet, as in the paper, else l1",
+        used=_scores,
+        automatic=True,
     )
 
-    treatment: Treatment = parameter("teacher", "how f_A is kept from collapsing", used=_ours)
+    treatment: Target = parameter("teacher", "how f_A is kept from collapsing, or what stands for it", used=_ours)
     teacher: str = parameter(
         "", "model.pt of a trained full variant; empty: train one first", identity=False, used=_ours
     )
     consistency: Consistency = parameter("l2", "distance of Eq. (1), Table V", used=_ours)
     lambda_vision: float = parameter(1.0, "lambda_1 of Eq. (6)", low=0.0, used=_ours)
     lambda_language: float = parameter(1.0, "lambda_2 of Eq. (6)", low=0.0, used=_ours)
+    level: Level = parameter("step", "what Eq. (1) compares: each step, or the mean over a clip", used=_ours)
+    pretrain: int = parameter(
+        0, "epochs of Eq. (1) alone, before any label is used", low=0, high=10**6, used=_ours, shared=False
+    )
+    unlabelled: int = parameter(
+        0,
+        "training clips without a label that Eq. (1) alone sees as well",
+        unit="clips",
+        low=0,
+        high=10**6,
+        used=_pretrains,
+        shared=False,
+    )
+    voice: Voice = parameter(
+        "own",
+        "whose voice Eq. (1) predicts; other, none: controls (another clip's; words and face each other)",
+        used=_ours,
+        shared=False,
+    )
 
     dim: int = parameter(40, "width d", low=1, high=2**16, used=_trains)
-    heads: int = parameter(8, "attention heads; divides the width", low=1, high=2**16, used=_attends)
-    layers: int = parameter(3, "layers in each set of transformer blocks (paper: 3)", low=1, high=100, used=_attends)
+    heads: int = parameter(4, "attention heads; divides the width (MulT: 8)", low=1, high=2**16, used=_attends)
+    layers: int = parameter(1, "layers in each set of transformer blocks (paper: 3)", low=1, high=100, used=_attends)
     dropout: float = parameter(0.1, "on embeddings and residual branches", low=0.0, high=0.99, used=_trains)
     targets: str = parameter(
         "all", "targets of cross-modal attention, comma-separated (Table IV)", used=_attends, shared=False
     )
     concat: Concat = parameter("time", "how delta joins the reconstructions, Eq. (2)", used=_ours)
-    pooling: Pooling = parameter("mean", "how a stream becomes one vector", used=_attends)
+    pooling: Pooling = parameter("mean", "how a stream becomes one vector", used=_pools)
+    kernel: int = parameter(
+        3, "steps that the temporal projection sees; odd", unit="steps", low=1, high=99, used=_attends
+    )
+    labelled: int = parameter(
+        0, "training clips whose labels are used, whole sessions first; 0: all", unit="clips", low=0, high=10**6
+    )
     grid: int = parameter(
         0, "average audio and vision onto this many steps; 0: leave them", unit="steps", low=0, high=10**6
     )
@@ -143,6 +193,9 @@ class TrainConfig:
     aligned: bool = parameter(False, "synthetic: one time line for all streams", used=_synthetic)
     task: Task = parameter("sentiment", "synthetic: what the labels are", used=_synthetic)
 
+    trials: int = parameter(
+        0, "how many trials of a search chose these settings; 0: chosen by hand", low=0, high=10**6, identity=False
+    )
     device: Device = parameter("auto", "auto, cpu, cuda or mps", identity=False)
     precision: Precision = parameter("float32", "autocast of the forward pass")
     compile: bool = parameter(False, "torch.compile; worth it on a GPU")
@@ -160,6 +213,10 @@ class TrainConfig:
             raise ConfigError(f"variant 'ours' exists for ktnet only; the variants of {self.model!r} are {others}")
         if _attends(self) and self.dim % self.heads:
             raise ConfigError(f"dim = {self.dim} is not a multiple of heads = {self.heads}")
+        if self.kernel % 2 == 0:
+            raise ConfigError(f"kernel = {self.kernel} has no middle step; give an odd number")
+        if self.unlabelled and not self.labelled:
+            raise ConfigError(f"unlabelled = {self.unlabelled}, but labelled = 0 uses every label; set both")
         self._check_targets()
 
     def _check_targets(self) -> None:
@@ -192,7 +249,8 @@ class TrainConfig:
     @property
     def needs_teacher(self) -> bool:
         """Whether this run learns from a full model that nobody has named yet."""
-        return self.variant == "ours" and self.treatment == "teacher" and not self.teacher
+        taught = self.treatment in ("teacher", "view") or self.voice == "none"
+        return self.variant == "ours" and taught and not self.teacher
 
     @property
     def taught_by(self) -> TrainConfig:
@@ -236,10 +294,24 @@ class TrainConfig:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
+def preset(name: str) -> dict[str, Any]:
+    """Return the parameters of a preset: ``paper``, the paper's own settings.
+
+    Raises
+    ------
+    ConfigError
+        There is no such preset.
+    """
+    if not isinstance(name, str) or name not in PRESETS:
+        hint = did_you_mean(shown(name), PRESETS)
+        raise ConfigError(f"preset = {shown(name)} is not one of {', '.join(PRESETS)}{hint}")
+    return dict(PRESETS[name])
+
+
 def choices(name: str) -> tuple[str, ...]:
     """List the values that a parameter may take; empty where its type alone limits them."""
     literals = typing.get_args(_types()[name])
-    automatic = TrainConfig.__dataclass_fields__[name].default == "auto"
+    automatic = TrainConfig.__dataclass_fields__[name].metadata["automatic"]
     return tuple(dict.fromkeys(("auto", *literals) if automatic else literals))
 
 

@@ -19,11 +19,14 @@ Model = Literal[
     "linear",
     "constant",
 ]
-Variant = Literal["full", "vision", "language", "language_vision", "ours"]
+Variant = Literal["full", "vision", "language", "language_vision", "ours", "audio", "language_audio", "vision_audio"]
 SentimentLoss = Literal["cross_entropy", "l1"]
 TaskLoss = Literal["cross_entropy", "l1", "emotion"]
 Consistency = Literal["l2", "l1"]
-Treatment = Literal["naive", "joint", "random", "teacher"]
+Treatment = Literal["naive", "joint", "random", "teacher"]  # of the audio encoder
+Target = Literal[Treatment, "descriptors", "view"]  # what Eq. (1) predicts: its features, or something else
+Level = Literal["step", "clip"]
+Voice = Literal["own", "other", "none"]
 Concat = Literal["time", "features"]
 Pooling = Literal["mean", "last"]
 Fill = Literal["zero", "mean", "inferred"]  # in place of missing audio: raw zeros, the training mean, the network's own
@@ -36,15 +39,19 @@ SPLITS = ("train", "valid", "test")
 SENTIMENT_RANGE = (-3.0, 3.0)
 EMOTIONS = ("neutral", "happy", "sad", "angry")  # the order of IEMOCAP's labels in MulT's files
 
-# The modalities that each variant of the paper's Tables I to III observes, in training and at test.
+# The modalities that each variant observes, in training and at test: the paper's five (Tables I to III), and the rest.
 VARIANTS: dict[Variant, tuple[Modality, ...]] = {
     "full": ("language", "vision", "audio"),
     "vision": ("vision",),
     "language": ("language",),
     "language_vision": ("language", "vision"),
     "ours": ("language", "vision"),  # and A', reconstructed from them
+    "audio": ("audio",),
+    "language_audio": ("language", "audio"),
+    "vision_audio": ("vision", "audio"),
 }
 FILLS = {"zero": "audio = 0", "mean": "audio = mean", "inferred": "audio inferred"}  # and how tables label them
+VOICES = {"other": ("others' voices",), "none": ("no voice",)}
 
 
 class System(NamedTuple):
@@ -53,15 +60,17 @@ class System(NamedTuple):
     model: Model
     variant: Variant
     fill: Fill | None = None
+    voice: Voice = "own"  # whose voice Eq. (1) predicted
 
     def __str__(self) -> str:
-        """Return KTNet's variant or the model's name, with its variant unless it observes everything, and the fill."""
+        """Return KTNet's variant or the model's name, its variant unless that observes everything, fill and control."""
         name = self.variant if self.model == "ktnet" else self.model
         if self.model != "ktnet" and self.variant != "full":
             name = f"{self.model}-{self.variant}"
-        return f"{name}, {FILLS[self.fill]}" if self.fill else name
+        return ", ".join([name, *([FILLS[self.fill]] if self.fill else []), *VOICES.get(self.voice, ())])
 
     @property
-    def order(self) -> tuple[int, int]:
+    def order(self) -> tuple[int, ...]:
         """Sort key of tables: KTNet's variants first, then the other models."""
-        return get_args(Model).index(self.model), get_args(Variant).index(self.variant)
+        places = (Model, self.model), (Variant, self.variant), (Voice, self.voice)
+        return tuple(get_args(names).index(name) for names, name in places)

@@ -80,7 +80,12 @@ def encoder(x: np.ndarray, w: Weights, heads: int) -> np.ndarray:
 
 
 def embedding(x: np.ndarray, w: Weights) -> np.ndarray:
-    projected = linear((x - w["standardise.mean"]) / w["standardise.scale"], part(w, "project"))
+    x = (x - w["standardise.mean"]) / w["standardise.scale"]
+    side = w["project.weight"].shape[1] // x.shape[1] // 2
+    outside = np.zeros((side, x.shape[1]))  # the training mean
+    padded = np.concatenate([outside, x, outside])
+    windows = np.array([padded[t : t + 2 * side + 1].flatten() for t in range(len(x))])
+    projected = linear(windows, part(w, "project"))
     dim = projected.shape[1]
     return projected * math.sqrt(dim) + positions(len(x), dim)
 

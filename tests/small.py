@@ -12,7 +12,8 @@ from ktnet_lite.data.batching import Batch, Padded, collate
 from ktnet_lite.data.schema import Split, Stream
 from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.ktnet import KTNet
-from ktnet_lite.model.losses import OUTPUTS, AudioTarget, Objective
+from ktnet_lite.model.losses import OUTPUTS, Objective
+from ktnet_lite.model.targets import AudioTarget
 
 DIMS = {"language": 5, "vision": 4, "audio": 3}
 UNALIGNED = {"language": [3, 1, 4, 2], "vision": [6, 5, 2, 7], "audio": [9, 4, 8, 3]}

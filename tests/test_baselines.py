@@ -1,5 +1,6 @@
 """Tests of every system: shapes, padding, gradients, learning, prediction without audio, the data that it takes."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 import torch
 
 from ktnet_lite.baselines import BASELINES, HEADINGS, capabilities
+from ktnet_lite.baselines.length import length_only
 from ktnet_lite.config import TrainConfig
+from ktnet_lite.data import synthetic
 from ktnet_lite.data.batching import collate
 from ktnet_lite.data.schema import Dataset, Header, Split, Stream
 from ktnet_lite.errors import ConfigError, DataError
@@ -164,6 +167,18 @@ def test_zeros_are_zeros_and_the_mean_is_the_training_mean(name):
         np.testing.assert_allclose(filled, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_the_linear_floor_reads_the_mean_or_the_last_valid_step(pooling):
+    model, split = make_model("linear", pooling=pooling), make_split(UNALIGNED)
+    pooled = model.pooled({name: extended(x, 2, 1e4) for name, x in make_batch(UNALIGNED).streams.items()})
+    for i in range(len(split)):
+        clips = {name: split.streams[name].clip(i) for name in model.observed}
+        steps = [x.mean(0) if pooling == "mean" else x[-1] for x in clips.values()]
+        layers = [model.inputs[name] for name in clips]
+        expected = [(x - layer.mean.numpy()) / layer.scale.numpy() for x, layer in zip(steps, layers, strict=True)]
+        np.testing.assert_allclose(pooled[i], np.concatenate(expected), atol=1e-5)
+
+
 def test_mctn_and_its_ctc_form_need_only_language():
     split = make_split(UNALIGNED)
     words = Split({"language": split.streams["language"]}, split.targets, split.ids)
@@ -299,3 +314,20 @@ def test_the_objective_adds_the_weighted_terms_to_the_task_loss():
     expected = task_loss(model(batch.streams).logits, batch.targets, "l1")
     total = expected + sum(0.1 * terms[name] for name in ("translation", "cycle", "second_translation"))
     torch.testing.assert_close((terms["task"], terms["loss"]), (expected, total))
+
+
+def test_the_length_floor_knows_how_much_was_said_and_nothing_else():
+    made = synthetic.make((60, 4, 40)).dataset
+    long = {name: split.streams["language"].lengths for name, split in made.splits.items()}
+    known = {name: dataclasses.replace(made[name], targets=long[name] / 4 - 2) for name in made}
+    assert np.abs(length_only(known["train"], known["test"]) - known["test"].targets).mean() < 0.05
+
+    def shuffled(stream):
+        return Stream(np.random.default_rng(0).permutation(stream.values), stream.lengths)
+
+    other = dataclasses.replace(
+        known["test"], streams={name: shuffled(stream) for name, stream in known["test"].streams.items()}
+    )
+    assert np.array_equal(length_only(known["train"], other), length_only(known["train"], known["test"]))
+    silent = length_only(known["train"], known["test"].without("language", "audio"))
+    assert np.isfinite(silent).all()

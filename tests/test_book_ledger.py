@@ -72,7 +72,7 @@ def test_source_is_taken_whole_with_its_decorators_and_its_lines():
     assert source.path == "tests/test_losses.py" and source.text.splitlines() == lines[first - 1 : last]
     assert source.text.startswith("@pytest.mark.parametrize(") and "def test_resampling_by_hand(" in source.text
     method = ledger.code("ktnet_lite.model.losses.Objective.forward")
-    assert method.text.startswith("def forward(self, batch: Batch)") and method.text.endswith(
+    assert method.text.startswith("def forward(self, batch: Batch, labels: bool = True)") and method.text.endswith(
         'return {"loss": total, **terms}'
     )
 

@@ -1,5 +1,6 @@
 """The results pages: what they say follows from the result files, also from few and from none."""
 
+import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -100,11 +101,11 @@ def comparison(metric: str, low: float, high: float, p: float) -> Comparison:
     ("metric", "low", "high", "p", "verdict"),
     [
         ("mae", -0.2, -0.1, 0.01, "holds"),
-        ("mae", 0.1, 0.2, 0.01, "reversed"),
-        ("mae", -0.2, -0.1, 0.05, "not shown"),
-        ("mae", 0.1, 0.2, 0.06, "not shown"),
+        ("mae", 0.1, 0.2, 0.01, "contradicted"),
+        ("mae", -0.2, -0.1, 0.05, "no difference detected"),
+        ("mae", 0.1, 0.2, 0.06, "no difference detected"),
         ("acc2_nonzero", 0.1, 0.2, 0.01, "holds"),
-        ("acc2_nonzero", -0.2, -0.1, 0.01, "reversed"),
+        ("acc2_nonzero", -0.2, -0.1, 0.01, "contradicted"),
     ],
 )
 def test_a_claim_to_be_better_goes_by_p_and_then_by_the_sign(metric, low, high, p, verdict):
@@ -114,14 +115,14 @@ def test_a_claim_to_be_better_goes_by_p_and_then_by_the_sign(metric, low, high, 
 @pytest.mark.parametrize(
     ("metric", "low", "high", "verdict"),
     [
-        ("mae", -0.2, 0.011, "holds"),
-        ("mae", 0.013, 0.2, "fails"),
-        ("mae", 0.011, 0.2, "not shown"),
-        ("acc2_nonzero", -0.005, 0.1, "holds"),
-        ("acc2_nonzero", -0.1, -0.007, "fails"),
-        ("acc2_nonzero", -0.1, 0.1, "not shown"),
-        ("accuracy_mean", -0.003, 0.1, "holds"),
-        ("accuracy_mean", -0.005, 0.1, "not shown"),
+        ("mae", -0.2, 0.011, "close"),
+        ("mae", 0.013, 0.2, "not close"),
+        ("mae", 0.011, 0.2, "undecided"),
+        ("acc2_nonzero", -0.005, 0.1, "close"),
+        ("acc2_nonzero", -0.1, -0.007, "not close"),
+        ("acc2_nonzero", -0.1, 0.1, "undecided"),
+        ("accuracy_mean", -0.003, 0.1, "close"),
+        ("accuracy_mean", -0.005, 0.1, "undecided"),
     ],
 )
 def test_a_claim_to_be_close_goes_by_the_papers_own_distance_and_not_by_p(metric, low, high, verdict):
@@ -145,15 +146,15 @@ def test_a_flipped_result_flips_the_verdict(tmp_path):
     rows = "Ours", "Language and vision"
     for folder, errors, verdict in (
         ("a", (0.5, 0.9), "holds"),
-        ("b", (0.9, 0.5), "reversed"),
-        ("c", (0.5, 0.5), "not shown"),
+        ("b", (0.9, 0.5), "contradicted"),
+        ("c", (0.5, 0.5), "no difference detected"),
     ):
         found = built("table_1", saved(tmp_path / folder, "table_1", dict(zip(rows, errors, strict=True))))
         line = next(x for x in result_claims.claims(found).splitlines() if x.startswith(f"| {BETTER.text} "))
         assert f"`{verdict}`" in line.split("|")[3].split("<br>")[0], line
         assert f"*{verdict}* on `synthetic`, word aligned" in result_claims.central(found)
-        told = {"holds": "1 is shown wherever", "reversed": "1 is contradicted", "not shown": "1 is neither shown nor"}
-        assert told[verdict] in result_claims.summary(found)
+        told = {"holds": "1 holds wherever", "contradicted": "1 is contradicted"}
+        assert told.get(verdict, "1 stays open") in result_claims.summary(found)
 
 
 def test_the_summary_counts_claims_by_what_was_shown(made_tables, empty):
@@ -161,8 +162,8 @@ def test_the_summary_counts_claims_by_what_was_shown(made_tables, empty):
     verdicts = [{x.verdict for x in claims.findings(claim, made_tables)} for claim in claims.CLAIMS]
     everywhere, untested = sum(x == {"holds"} for x in verdicts), sum(not x for x in verdicts)
     assert everywhere and untested
-    verb = "is" if everywhere == 1 else "are"
-    assert f"{everywhere} {verb} shown wherever" in told and f"{untested} are not tested yet" in told
+    assert f"{everywhere} hold{'s' if everywhere == 1 else ''} wherever" in told
+    assert f"{untested} are not tested yet" in told
     assert result_claims.summary(empty) == f"Of {len(claims.CLAIMS)} claims, {len(claims.CLAIMS)} are not tested yet."
 
 
@@ -190,9 +191,9 @@ def test_the_evidence_has_the_papers_numbers_and_says_when_one_speaks_against_it
     assert told.count(":::{dropdown}") == len(claims.CLAIMS) and "Not run yet: `ktnet-lite reproduce 5" in told
 
 
-def test_silence_is_compared_with_ours(made_tables):
+def test_silence_is_compared_with_ours(made_tables, paths):
     (_, table, *_) = made_tables["table_1"]
-    found = claims.controls(table)
+    found = claims.controls(table, frame.load(paths))
     assert [(x.ours, x.other, x.metric) for x in found] == [
         ("Ours", "full, audio = 0", "mae"),
         ("Ours", "full, audio = 0", "acc2_nonzero"),
@@ -203,16 +204,58 @@ def test_silence_is_compared_with_ours(made_tables):
         for run, heard in zip(ours, full, strict=True)
     ]
     assert found[0].difference.mean == pytest.approx(np.mean(gaps)) and found[0].verdict == "better"
-    assert str(found[0].difference) in result_claims.controls({"synthetic": found})
+    told = result_claims.controls({"synthetic": found})
+    assert str(found[0].difference) in told
+    missing = "“ours, lambda = 0” on `synthetic`, word aligned; “ours, other voices” on `synthetic`, word aligned."
+    assert told.rstrip().endswith(f"Not run yet: {missing}")
 
 
-def test_the_landing_table_keeps_the_papers_data_apart(made_tables):
+@pytest.mark.parametrize("name", claims.CONTROLS)
+def test_a_control_of_ours_is_found_among_all_results_by_what_was_changed(made_tables, paths, tmp_path, name):
+    (_, table, *_) = made_tables["table_1"]
+    runs = table.results("Ours", "word aligned")
+    for seed, run in enumerate(runs):
+        for place, changes in (("control", {}), ("further", {"epochs": 7})):
+            config = dataclasses.replace(run.config, **claims.CONTROLS[name], **changes)
+            result(config, 0.9).save(tmp_path / f"{place}{seed}.result.json")
+    results = frame.load([*paths, *sorted(tmp_path.iterdir())])
+    found = claims.controls_of(table, "word aligned", results)[name]
+    assert [path.name for path in found["path"]] == ["control0.result.json", "control1.result.json"]
+    (mae, _) = (x for x in claims.controls(table, results) if x.other == name)
+    assert mae.verdict == "better" and mae.difference.runs == 2
+    assert f"“{name}”" not in result_claims.controls({"synthetic": claims.controls(table, results)})
+    drawn = result_figures.comparison(made_tables["table_1"], results)
+    assert (
+        name in [label.get_text() for label in drawn.figure.axes[0].get_yticklabels()] and f"; {name} 0." in drawn.alt
+    )
+
+
+def test_the_landing_table_keeps_the_papers_data_apart_and_tests_the_claim(made_tables):
     told = result_claims.landing(made_tables)
-    head, row = told.splitlines()[0], next(x for x in told.splitlines() if x.startswith("| Ours"))
-    assert "here: `synthetic`" in head and "the paper: CMU-MOSI" in head
-    interval = made_tables["table_1"][1].values["Ours", "word aligned"]["mae"].interval
-    assert str(interval) in row and row.rstrip(" |").endswith("0.823")
-    assert "the mean of 2 trainings" in told and "different data" in told
+    ours, papers = told.split(":::{dropdown}")
+    head, row = ours.splitlines()[0], next(x for x in ours.splitlines() if x.startswith("| Ours"))
+    assert "MAE, word aligned" in head and "MAE, unaligned" in head
+    table = made_tables["table_1"][1]
+    assert str(table.values["Ours", "word aligned"]["mae"].interval) in row and "not run" in row
+    assert "0.823" in papers and "CMU-MOSI" in papers and "0.823" not in ours
+    assert "the mean of 2 runs" in told
+    (mae, *_) = (x for x in claims.findings(BETTER, made_tables))
+    last = next(x for x in ours.splitlines() if x.startswith("| **Ours minus language and vision**"))
+    assert f"{mae.comparison.difference}: *holds*" in last
+
+
+def test_the_base_compares_the_teacher_with_the_linear_model_and_counts_shared_runs_once(tmp_path):
+    errors = {"Full modality": 0.9, "linear": 0.5}
+    paths = saved(tmp_path, "table_1", errors) + saved(tmp_path, "transfer", errors, column="redundancy 0.7")
+    tables = {name: build(name, paths) for name in ("table_1", "table_2", "transfer")}
+    first, second = result_claims.bases(tables)
+    assert (first.settings, first.data, first.comparison.column) == ("the paper's", "`synthetic`", "word aligned")
+    assert (second.settings, second.comparison.column) == ("ours", "redundancy 0.7")
+    assert first.full > first.linear and first.comparison.verdict == "worse"
+    told = result_claims.weak_base(tables)
+    assert f"full modality has MAE {first.full:.3f} and the linear model {first.linear:.3f}" in told
+    assert str(first.comparison.difference) in told and "redundancy" not in told
+    assert result_claims.base(tables).count("| worse ") == 2
 
 
 # Tables and pictures
@@ -238,14 +281,15 @@ def test_a_picture_has_a_text_with_its_numbers(made_tables):
 
 
 def test_the_central_pictures_are_of_these_runs(made_tables, empty):
-    drawn = result_figures.comparison(made_tables["table_1"])
+    drawn = result_figures.comparison(made_tables["table_1"], frame.load([]))
     (panel,) = drawn.figure.axes
     names = [label.get_text() for label in panel.get_yticklabels()]
     assert names == ["full", "full, audio = 0", "language", "language_vision", "ours"]
     assert "ours " + str(made_tables["table_1"][1].values["Ours", "word aligned"]["mae"].interval) in drawn.alt
-    lines = result_figures.curves(made_tables["table_1"])
+    lines = result_figures.by_epoch(made_tables["table_1"])
     assert "ours from 0.60 to 0.50" in lines.alt and "language " not in lines.alt
-    assert result_figures.comparison(empty["table_1"]) is result_figures.curves(empty["table_1"]) is None
+    nothing = result_figures.comparison(empty["table_1"], frame.load([])), result_figures.by_epoch(empty["table_1"])
+    assert nothing == (None, None) and result_figures.by_claim(empty) is None
     assert result_figures.png(drawn.figure) == result_figures.png(drawn.figure)
 
 
@@ -265,6 +309,55 @@ def test_the_map_of_the_noise_waits_for_all_its_cells(empty):
     told = result_claims.boldest({"noise": [table._replace(comparisons=its)]})
     assert "better than full modality in 4 of 9 settings (redundancy 0, noise 0;" in told and "worse in" in told
     assert "It is better than language and vision in 4 of 9 settings" in told
+
+
+def test_the_claims_are_drawn_with_better_to_the_right_and_described_by_verdict(made_tables):
+    drawn = result_figures.by_claim(made_tables)
+    left, right = drawn.figure.axes
+    assert (left.get_xlabel(), right.get_xlabel()) == ("gain in MAE", "gain in accuracy")
+    (mae, accuracy, *_) = claims.findings(BETTER, made_tables)
+    assert list(left.lines[1].get_xdata()) == [-mae.comparison.difference.high, -mae.comparison.difference.low]
+    assert list(right.lines[1].get_xdata()) == [accuracy.comparison.difference.low, accuracy.comparison.difference.high]
+    assert f"{BETTER.text}: holds on synthetic, word aligned" in drawn.alt
+
+
+# Learning curves
+
+
+@pytest.fixture(scope="module")
+def curves(tmp_path_factory):
+    """The grid without most of its cells: one column whole, one with two rows."""
+    folder = tmp_path_factory.mktemp("curves")
+    errors = {"Language and vision": 0.9, "Ours": 0.5, "Ours, unlabelled clips": 0.9, "linear": 0.7}
+    paths = saved(folder, "curves", errors, column="redundancy 1, 100 clips")
+    paths += saved(folder, "curves", dict(list(errors.items())[:2]), column="redundancy 0.7, 3000 clips")
+    (table,) = build("curves", paths)
+    return table
+
+
+def test_the_map_shows_where_transfer_pays_and_leaves_gaps(curves, empty):
+    drawn = result_figures.where_it_pays(curves)
+    ours, unlabelled = drawn.figure.axes
+    texts = [text.get_text() for text in ours.texts]
+    assert texts.count("not run") == 6 and texts[4].startswith("-0.") and texts[3].startswith("-0.")
+    undetected = [text.get_text() for text in unlabelled.texts]
+    assert undetected.count("not run") == 7 and undetected[4].startswith("(")
+    assert ours.get_xlabel() == "labelled clips"
+    assert [label.get_text() for label in ours.get_xticklabels()] == ["100", "300", "1000", "3000"]
+    assert f"redundancy 1, 100 clips {texts[4]}" in drawn.alt and "clips +" not in drawn.alt.split("unlabelled")[0]
+    assert result_figures.where_it_pays(*empty["curves"]) is None
+
+
+def test_the_tables_of_the_curves_have_a_part_for_each_redundancy(curves, empty):
+    errors, differences = result_claims.by_labels(curves), result_claims.by_mae(curves)
+    for text in (errors, differences):
+        assert [x for x in text.splitlines() if x.startswith("**")] == ["**redundancy 0.7**", "**redundancy 1**"]
+    assert "100 clips" in errors and "not run" in errors and "Not run yet" in result_claims.by_labels(*empty["curves"])
+    value = curves.values["Ours", "redundancy 1, 100 clips"]["mae"].interval
+    assert f"{value}, 2" in errors
+    (x, *_) = (x for x in curves.comparisons if (x.column, x.metric) == ("redundancy 1, 100 clips", "mae"))
+    assert f"{x.difference}, 2 seeds: better" in differences and "single seed" not in differences
+    assert "Not run yet: `ktnet-lite reproduce curves" in result_claims.by_mae(*empty["curves"])
 
 
 # Choices
@@ -306,7 +399,10 @@ def test_the_valid_split_chooses_once_all_readings_have_been_run(tmp_path):
 
 def test_a_card_tells_what_was_trained_and_links_each_seed(paths):
     card = result_runs.cards(frame.load(paths), ADDRESS)
-    assert "settings of all: aligned True, epochs 12" in card and "clips: 600 train, 300 valid, 300 test" in card
+    (settings,) = re.findall("settings of all: (.*)", card)
+    paper = ["batch_size 24", "heads 8", "kernel 1", "layers 3", "patience 0", "task_loss cross_entropy"]
+    assert sorted(settings.split(", ")) == sorted(["aligned True", "epochs 12", *paper])
+    assert "clips: 600 train, 300 valid, 300 test" in card
     lines = [line for line in card.splitlines() if line.startswith("| ours")]
     assert len(lines) == 1
     for path in paths:
@@ -365,6 +461,7 @@ def test_without_results_every_page_is_there_and_says_so(cheap):
     made_files, told = extension.files(frame.load([]), ADDRESS)
     assert all(isinstance(text, str) and text.strip() for text in (*made_files.values(), *told.values()))
     assert result_text.NOTHING in made_files["claims.md"] and result_text.NOTHING in made_files["landing.md"]
+    assert all(made_files[f"{name}.md"].startswith("##") for name in grids.names()), "no other file has a grid's name"
     assert told["results_runs"] == "0" and "Nothing has been run on CMU-MOSI" in told["results_not_run"]
     assert "](/book" not in "".join(made_files.values()) and ":::{figure}" not in "".join(made_files.values())
 
@@ -434,5 +531,5 @@ def test_what_is_made_is_kept_until_a_source_changes(cheap, paths, monkeypatch):
 
 
 def test_an_interval_stays_in_one_piece():
-    text = result_text.unbroken(f"{Interval(0.5, 0.4, 0.6, 5)} p = 0.1 [a, b] MAE -0.1")
-    assert text.replace("\N{NO-BREAK SPACE}", "_") == "0.500 [0.400,_0.600] p_=_0.1 [a, b] MAE_-0.1"
+    text = result_text.unbroken(f"{Interval(0.5, 0.4, 0.6, 5)} p = 0.1 [a, b] MAE -0.1, 5 seeds")
+    assert text.replace("\N{NO-BREAK SPACE}", "_") == "0.500 [0.400,_0.600] p_=_0.1 [a, b] MAE_-0.1, 5_seeds"

@@ -8,17 +8,32 @@ from typing import get_args
 
 import pytest
 
-from ktnet_lite.config import TrainConfig, choices
+from ktnet_lite.config import TrainConfig, choices, preset
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.names import FILLS, MODALITIES, Fill, Model, System, Variant
 
 FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
 
 
-def test_the_papers_defaults():
-    config = TrainConfig()
+@pytest.mark.parametrize(("model", "task_loss"), [("ktnet", "cross_entropy"), ("mult", "l1"), ("raven", "l1")])
+def test_the_preset_of_the_paper(model, task_loss):
+    """Eq. (5) and 40 epochs of Adam at 1e-3 in three layers; MulT's regression for the baselines."""
+    config = TrainConfig(model=model, **preset("paper"))
     assert (config.epochs, config.learning_rate, config.batch_size, config.layers) == (40, 1e-3, 24, 3)
-    assert (config.dim, config.heads, config.task_loss, config.consistency) == (40, 8, "cross_entropy", "l2")
+    assert (config.dim, config.heads, config.task_loss, config.consistency) == (40, 8, task_loss, "l2")
+    assert (config.patience, config.kernel, config.level, config.pretrain, config.labelled) == (0, 1, "step", 0, 0)
+
+
+def test_the_defaults_are_smaller_than_the_paper_and_stop_early():
+    config = TrainConfig()
+    assert {name: getattr(config, name) for name in preset("paper")} == {
+        **{"epochs": 40, "patience": 8, "batch_size": 64, "heads": 4, "layers": 1, "kernel": 3, "task_loss": "l1"}
+    }
+
+
+def test_no_such_preset():
+    with pytest.raises(ConfigError, match="preset = 'papr' is not one of paper; did you mean 'paper'"):
+        preset("papr")
 
 
 def test_there_and_back():
@@ -150,7 +165,7 @@ def test_out_of_range(name, value):
 @pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if field.metadata["low"] is not None])
 def test_the_ends_of_a_range_are_allowed(name):
     about, kind = FIELDS[name].metadata, type(FIELDS[name].default)
-    fitting = {"dim": {"heads": 1}, "heads": {"dim": 2**16}}.get(name, {})
+    fitting = {"dim": {"heads": 1}, "heads": {"dim": 2**16}, "unlabelled": {"labelled": 1}}.get(name, {})
     for end in (about["low"], about["high"]):
         if end is not None:
             assert getattr(TrainConfig(**{name: kind(end)}, **fitting), name) == end
@@ -177,9 +192,11 @@ def test_choices_are_those_of_the_type_after_auto():
 @pytest.mark.parametrize(
     ("given", "variant", "task_loss", "system"),
     [
-        ({}, "ours", "cross_entropy", "ours"),
-        ({"variant": "full"}, "full", "cross_entropy", "full"),
+        ({}, "ours", "l1", "ours"),
+        ({"variant": "full"}, "full", "l1", "full"),
         ({"model": "mult"}, "full", "l1", "mult"),
+        ({"task_loss": "auto"}, "ours", "cross_entropy", "ours"),
+        ({"task_loss": "auto", "model": "mult"}, "full", "l1", "mult"),
         (
             {"model": "mult", "variant": "language", "task_loss": "cross_entropy"},
             *("language", "cross_entropy"),
@@ -229,7 +246,7 @@ def test_targets():
 
 @pytest.mark.parametrize("model", ["ktnet", "mult"])
 def test_heads_divide_the_width(model):
-    with pytest.raises(ConfigError, match="dim = 42 is not a multiple of heads = 8"):
+    with pytest.raises(ConfigError, match="dim = 42 is not a multiple of heads = 4"):
         TrainConfig(model=model, dim=42)
 
 
@@ -258,6 +275,7 @@ USES = {
     "variant": ("vision", FULL, None),
     "seed": (1, LINEAR, None),
     "epochs": (2, MCTN, LINEAR),
+    "patience": (2, MCTN, LINEAR),
     "batch_size": (8, MCTN, LINEAR),
     "learning_rate": (0.1, FULL, LINEAR),
     "clip_norm": (0.1, FULL, LINEAR),
@@ -267,19 +285,26 @@ USES = {
     "consistency": ("l1", OURS, FULL),
     "lambda_vision": (0.5, OURS, FULL),
     "lambda_language": (0.5, OURS, {"variant": "language_vision"}),
+    "level": ("clip", OURS, FULL),
+    "pretrain": (2, OURS, FULL),
+    "unlabelled": (8, OURS | {"pretrain": 1, "labelled": 8}, OURS | {"labelled": 8}),
+    "voice": ("other", OURS, FULL),
     "dim": (16, MCTN, LINEAR),
-    "heads": (4, MULT, MCTN),
+    "heads": (8, MULT, MCTN),
     "layers": (2, FULL, MCTN),
     "dropout": (0.5, MCTN, LINEAR),
     "targets": ("language", MULT, MCTN),
     "concat": ("features", OURS, FULL),
-    "pooling": ("last", FULL, MCTN),
+    "pooling": ("last", LINEAR, MCTN),
+    "kernel": (5, MULT, LINEAR),
+    "labelled": (8, LINEAR, None),
     "grid": (50, LINEAR, None),
     "clips": (24, OURS, FILE),
     "redundancy": (0.5, LINEAR, FILE),
     "audio_noise": (0.1, OURS, FILE),
     "aligned": (True, MULT, FILE),
     "task": ("emotion", OURS, FILE),
+    "trials": (12, None, OURS),
     "device": ("cpu", None, FULL),
     "precision": ("bf16", FULL, None),
     "compile": (True, FULL, None),
@@ -300,14 +325,17 @@ def test_a_run_is_known_by_the_parameters_that_it_uses():
 
 def test_settings_are_what_a_runs_name_does_not_show():
     assert TrainConfig().settings == TrainConfig(model="mult", variant="language", seed=3).settings == {}
-    config = TrainConfig(variant="full", dim=16, lambda_vision=0.5, out="elsewhere", task_loss="l1")
-    assert config.settings == {"dim": 16, "task_loss": "l1"}
+    config = TrainConfig(variant="full", dim=16, lambda_vision=0.5, out="elsewhere", task_loss="cross_entropy")
+    assert config.settings == {"dim": 16, "task_loss": "cross_entropy"}
     assert TrainConfig(dataset="own.h5", clips=24).settings == {}
 
 
 def test_who_needs_a_teacher():
     assert TrainConfig().needs_teacher
+    assert TrainConfig(treatment="view").needs_teacher
+    assert TrainConfig(treatment="random", voice="none").needs_teacher, "it predicts what a full model encodes"
     others = {"teacher": "model.pt"}, {"treatment": "joint"}, {"variant": "full"}, {"model": "mult"}
+    others += {"treatment": "descriptors"}, {"treatment": "descriptors", "voice": "other"}
     assert not any(TrainConfig(**other).needs_teacher for other in others)
 
 
@@ -316,9 +344,11 @@ def test_a_teacher_is_the_full_model_that_would_be_trained_directly(task):
     shared = {
         **{"seed": 3, "epochs": 2, "batch_size": 8, "learning_rate": 0.1, "clip_norm": 0.1, "task_loss": "l1"},
         **{"dim": 16, "heads": 4, "layers": 2, "dropout": 0.5, "pooling": "last", "grid": 50, "clips": 24},
+        **{"patience": 3, "kernel": 5, "labelled": 12},
         **{"redundancy": 0.5, "audio_noise": 0.1, "aligned": True, "task": task, "precision": "bf16", "compile": True},
     }
     own = {"consistency": "l1", "lambda_vision": 0.5, "lambda_language": 0.5, "concat": "features"}
+    own |= {"level": "clip", "pretrain": 2, "unlabelled": 6, "voice": "other"}
     student = TrainConfig(**shared, **own, targets="language", out="elsewhere", device="cpu", data_from="raw")
     teacher = student.taught_by
     assert teacher.identity == TrainConfig(variant="full", **shared).identity
@@ -335,7 +365,22 @@ def test_students_that_differ_in_their_own_parameters_share_a_teacher():
         TrainConfig(lambda_vision=0.1),
         TrainConfig(targets="language"),
         TrainConfig(concat="features"),
+        TrainConfig(pretrain=3),
+        TrainConfig(treatment="view"),
+        TrainConfig(voice="none"),
     ]
     for one, other in pairwise(students):
         assert one.key != other.key and one.taught_by == other.taught_by
-    assert TrainConfig(dim=16).taught_by.key != TrainConfig().taught_by.key
+    for shared in ({"dim": 16}, {"kernel": 5}, {"labelled": 8}, {"patience": 2}):
+        assert TrainConfig(**shared).taught_by.key != TrainConfig().taught_by.key
+
+
+def test_the_temporal_projection_has_a_middle_step():
+    with pytest.raises(ConfigError, match="kernel = 4 has no middle step; give an odd number"):
+        TrainConfig(kernel=4)
+
+
+def test_clips_without_labels_are_those_beyond_the_labelled_ones():
+    with pytest.raises(ConfigError, match="unlabelled = 5, but labelled = 0 uses every label; set both"):
+        TrainConfig(pretrain=1, unlabelled=5)
+    assert TrainConfig(pretrain=1, labelled=3, unlabelled=5).unlabelled == 5

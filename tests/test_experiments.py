@@ -88,7 +88,7 @@ def test_a_parameter_changes_the_folder_of_the_runs_that_use_it(own_file):
         return run_folder(config) != run_folder(dataclasses.replace(config, **{name: value}))
 
     assert changes("lambda_vision", 0.5) and not changes("lambda_vision", 0.5, variant="full")
-    assert changes("heads", 4, model="mult") and not changes("heads", 4, model="mctn")
+    assert changes("heads", 8, model="mult") and not changes("heads", 8, model="mctn")
     assert changes("clips", 24) and not changes("clips", 24, dataset=str(own_file))
     assert changes("epochs", 2) and not changes("epochs", 2, model="linear")
     assert changes("seed", 1) and changes("grid", 50, dataset=str(own_file))

@@ -266,7 +266,8 @@ def read_parameters(path: Path) -> None:
 # Checkpoints
 
 TINY = {"dim": 4, "heads": 2, "layers": 1, "epochs": 1, "batch_size": 8, "device": "cpu"}
-SYSTEMS = [{"variant": "language"}, {"variant": "ours", "treatment": "random"}, {"model": "mult"}, {"model": "linear"}]
+PRETRAINED = {"variant": "ours", "treatment": "descriptors", "pretrain": 1}
+SYSTEMS = [{"variant": "language"}, PRETRAINED, {"model": "mult"}, {"model": "linear"}]
 
 
 @functools.cache

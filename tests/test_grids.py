@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from ktnet_lite.config import preset
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.experiments import grids
 from ktnet_lite.reporting import paper
@@ -107,6 +108,23 @@ def test_a_users_own_grid(tmp_path):
 def test_what_is_wrong_in_a_grid_is_named(changes, message, tmp_path):
     with pytest.raises(ConfigError, match=message):
         grids.load(written(tmp_path, **changes))
+
+
+def test_a_preset_is_spelled_out_and_what_stands_beside_it_comes_first(tmp_path):
+    data = {"small": {"all clips": {"preset": "paper", "dataset": "synthetic", "epochs": 1}}}
+    grid = grids.load(written(tmp_path, rows={"narrow": None, "wide": {"model": "mult", "heads": 2}}, data=data))
+    narrow, wide = grid.cells("small")
+    assert narrow.parameters == preset("paper") | {"dataset": "synthetic", "epochs": 1}
+    assert wide.parameters == narrow.parameters | {"model": "mult", "heads": 2}
+    losses = [cell.configs([0])[0].task_loss for cell in (narrow, wide)]
+    assert losses == ["cross_entropy", "l1"]
+
+
+@pytest.mark.parametrize("value", ["papers", 3, None, ["paper"], {"paper": 1}])
+def test_no_such_preset_is_an_error_in_words(value, tmp_path):
+    data = {"small": {"all clips": {"preset": value}}}
+    with pytest.raises(ConfigError, match=r"preset = .* is not one of paper"):
+        grids.load(written(tmp_path, data=data))
 
 
 def test_a_number_that_yaml_reads_as_text_is_a_number(tmp_path):

@@ -108,9 +108,9 @@ def test_a_module_is_no_longer_than_350_lines(module):
     assert len(lines(MODULES[module])) <= 350
 
 
-def test_the_package_is_no_longer_than_6000_lines_without_course_and_data():
+def test_the_package_is_no_longer_than_6500_lines_without_course_and_data():
     """It had less than 5,000 before the walls against bad files, machines that fail, and kills."""
-    assert core() <= 6000
+    assert core() <= 6500
 
 
 def test_book_and_benchmarks_import_the_package_and_never_the_other_way():

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from ktnet_lite.errors import KTNetError
-from ktnet_lite.measures.metrics import METRICS, constant_baselines, emotion_metrics, sentiment_metrics
+from ktnet_lite.measures.metrics import (
+    METRICS,
+    acc2_median,
+    constant_baselines,
+    emotion_metrics,
+    sentiment_metrics,
+)
 from ktnet_lite.names import EMOTIONS
 
 TARGETS = np.array([-3.0, -1.0, 0.0, 0.0, 1.0, 2.6])
@@ -198,7 +204,7 @@ def test_invalid_input_is_named(call, message):
 def test_every_metric_has_a_label_and_a_direction():
     sentiment = sentiment_metrics(SCORES, TARGETS, classes=np.zeros(6)).values
     emotion = emotion_metrics(np.eye(4), np.eye(4)).values
-    assert set(METRICS) == set(sentiment) | set(emotion)
+    assert set(METRICS) == set(sentiment) | set(emotion) | {"acc2_median"}
     assert [name for name, metric in METRICS.items() if not metric.higher_is_better] == ["mae"]
     for name, better, worse in (("mae", 0.5, 0.9), ("corr", 0.9, 0.5)):
         metric = METRICS[name]
@@ -207,3 +213,16 @@ def test_every_metric_has_a_label_and_a_direction():
         assert metric.arrow == {"mae": "↓", "corr": "↑"}[name]
     assert METRICS["acc2_nonzero"].label == "Acc2 (non-zero)"
     assert len({metric.label for metric in METRICS.values()}) == len(METRICS)
+
+
+def test_acc2_at_the_median_leaves_out_the_clips_that_lie_on_it():
+    targets = np.array([-1.0, 0.0, 0.5, 0.5, 2.0])
+    assert acc2_median(np.array([0.4, 0.6, 9.0, -9.0, 0.6]), targets, 0.5) == pytest.approx(2 / 3)
+    assert acc2_median(np.full(5, 0.5), targets, 0.5) == pytest.approx(2 / 3)  # a constant is above nothing
+    assert acc2_median(targets, targets, 2.0) is None
+
+
+def test_acc2_at_the_median_needs_labels_of_training_and_no_convention():
+    targets = np.array([1.0, 2.0, 2.5, 3.0])  # all positive: a constant is always right by the sign
+    assert sentiment_metrics(np.ones(4), targets).values["acc2_has_zero"] is None
+    assert acc2_median(np.ones(4), targets, 2.25) == 0.5

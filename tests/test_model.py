@@ -5,17 +5,20 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import conv1d
 
 import numpy_ktnet as reference
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batches, Padded, collate
 from ktnet_lite.data.schema import Split, Stream
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.model.encoder import ModalityEncoder
+from ktnet_lite.model.encoder import Embedding, ModalityEncoder
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.layers import Positions
 from ktnet_lite.model.losses import OUTPUTS, predictions
 from ktnet_lite.model.transfer import Combine
 from ktnet_lite.names import TREATMENTS, VARIANTS
+from ktnet_lite.training.build import build_model
 from small import ALIGNED, DIMS, SIZE, UNALIGNED, extended, make_batch, make_model, make_objective, make_split, shaken
 
 FORMS = [(variant, "time") for variant in VARIANTS] + [("ours", "features")]
@@ -42,6 +45,12 @@ def check_against_numpy(model, split: Split, atol: float) -> None:
 def test_every_variant_against_numpy(variant, concat, pooling):
     model = make_model(variant, concat=concat, pooling=pooling)
     check_against_numpy(model, make_split(ALIGNED if concat == "features" else UNALIGNED), 1e-5)
+
+
+@pytest.mark.parametrize("kernel", [3, 9])  # 9 exceeds the clips
+@pytest.mark.parametrize("variant", ["full", "ours"])
+def test_the_temporal_projection_against_numpy(variant, kernel):
+    check_against_numpy(make_model(variant, kernel=kernel), make_split(UNALIGNED), 1e-5)
 
 
 @pytest.mark.parametrize(("variant", "concat"), FORMS)
@@ -248,6 +257,9 @@ def test_parameter_counts_by_hand():
         "language": encoders["language"] + transformer(8) + tail(8),
         "language_vision": encoders["language"] + encoders["vision"] + 2 * pair + 2 * transformer(8) + tail(16),
         "full": sum(encoders.values()) + 6 * pair + 3 * transformer(16) + tail(48),
+        "audio": encoders["audio"] + transformer(8) + tail(8),
+        "language_audio": encoders["language"] + encoders["audio"] + 2 * pair + 2 * transformer(8) + tail(16),
+        "vision_audio": encoders["vision"] + encoders["audio"] + 2 * pair + 2 * transformer(8) + tail(16),
     }
     delta = transformer(8) + 2 * 8
     expected["ours"] = expected["full"] - encoders["audio"] + 2 * theta + delta
@@ -313,6 +325,53 @@ def test_an_encoder_standardises_with_the_training_set():
     assert torch.equal(
         again.encoders["audio"].embedding.standardise.mean, moved.encoders["audio"].embedding.standardise.mean
     )  # saved with the weights
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_the_temporal_projection_is_torchs_convolution(kernel):
+    embedding = shaken(Embedding(3, 8, 0.0, kernel))
+    x = make_batch(UNALIGNED).streams["audio"]
+    projected = embedding.project(embedding.windows(x))  # (B, T, d)
+    weight = embedding.project.weight.unflatten(1, (kernel, 3)).transpose(1, 2)  # (d, D, kernel)
+    for i, length in enumerate(UNALIGNED["audio"]):
+        clip = x.values[i, :length].T[None]  # (1, D, T)
+        expected = conv1d(clip, weight, padding=kernel // 2)[0].T
+        torch.testing.assert_close(projected[i, :length], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_padding_never_leaks_into_the_valid_steps_of_an_embedding(kernel):
+    embedding = shaken(Embedding(3, 8, 0.0, kernel))
+    x = make_batch(UNALIGNED).streams["audio"]
+    valid, expected = x.full_mask(), embedding(x).values
+    for steps in (0, 1, 4):
+        poisoned = extended(x, steps, torch.nan)
+        found = embedding(poisoned).values[:, : valid.shape[1]]
+        torch.testing.assert_close(found[valid], expected[valid], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", ["full", "ours"])
+def test_padding_changes_no_prediction_where_steps_see_their_neighbours(variant):
+    model, batch = make_model(variant, kernel=3), make_batch(UNALIGNED)
+    expected = model(batch.streams).logits
+    for steps in (0, 5):
+        streams = {name: extended(padded, steps, 1e4) for name, padded in batch.streams.items()}
+        torch.testing.assert_close(model(streams).logits, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("variant", "observed", "fills"),
+    [
+        ("audio", ("audio",), ()),
+        ("language_audio", ("language", "audio"), ("zero", "mean")),
+        ("vision_audio", ("vision", "audio"), ("zero", "mean")),
+    ],
+)
+def test_a_variant_with_audio_observes_what_its_name_says(variant, observed, fills):
+    for model in (make_model(variant), build_model(TrainConfig(model="mult", variant=variant), "sentiment", DIMS)):
+        assert (model.observed, model.trained_on, model.fills) == (observed, observed, fills)
+        streams = {name: make_batch(UNALIGNED).streams[name] for name in observed}
+        assert model(streams).logits.isfinite().all()
 
 
 def test_an_encoder_projects_each_step_independently():

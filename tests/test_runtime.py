@@ -75,7 +75,7 @@ def test_determinism_is_for_cuda_and_is_restored():
 )
 def test_running_out_of_memory_says_what_to_lower(error):
     advice = pytest.raises(KTNetError, match="out of memory at batch_size = 24: lower batch_size, set grid")
-    with advice, runtime.memory_advice(TrainConfig()):
+    with advice, runtime.memory_advice(TrainConfig(batch_size=24)):
         raise error
 
 

@@ -21,6 +21,7 @@ from ktnet_lite.measures.metrics import OF_TASK
 from ktnet_lite.measures.statistics import Difference, Interval, mean_interval, paired_difference
 from ktnet_lite.names import System
 from ktnet_lite.reporting import compare, frame, markdown, reproduce, tables
+from ktnet_lite.reporting.plots import COLOURS
 from made import make_result
 
 ERROR = {"L1": 0.9, "L2": 0.5}  # typical error of a row of Table V
@@ -125,7 +126,7 @@ def test_a_failed_write_keeps_the_previous_result(tmp_path, monkeypatch):
         ({"dataset": {"name": "d", "task": "speech", "checksum": "", "clips": {}, "provenance": {}}}, r"dataset\.task"),
         ({"parameters": {"epochs": 0}}, "epochs = 0 is outside"),
         ({"parameters": {"width": 40}}, "unknown parameter 'width'"),
-        ({"format": 99}, "is not a result file of ktnet-lite, format 2"),
+        ({"format": 99}, "is not a result file of ktnet-lite, format 3"),
         ({"predictions": "!"}, "cannot be read as a result file"),
         ({"predictions": packed(b'{"ids": ')}, "cannot be read as a result file"),
         ({"predictions": packed(b"")[:-8]}, "a compressed part is torn"),
@@ -331,7 +332,7 @@ def test_a_bad_file_among_many_is_named_and_passed_over(folder, tmp_path):
     arguments = ["report", "V", "--seeds", "3", "--results", str(folder)]
     alone, beside = (CliRunner().invoke(main, [*arguments, *more]) for more in ([], ["--results", str(tmp_path)]))
     assert beside.exit_code == 0 and beside.stdout == alone.stdout
-    assert f"Note: {bad[0]} is not a result file of ktnet-lite, format 2; it is passed over" in beside.stderr
+    assert f"Note: {bad[0]} is not a result file of ktnet-lite, format 3; it is passed over" in beside.stderr
     one = CliRunner().invoke(main, ["compare", str(sound[0]), str(bad[1])])
     assert one.exit_code == 1 and f"Error: {bad[1]}: cannot be read as a result file" in one.output
 
@@ -415,11 +416,11 @@ def test_two_results_are_compared_metric_by_metric_and_clip_by_clip(folder):
 @pytest.mark.parametrize(
     ("metric", "mean", "p", "printed", "verdict"),
     [
-        ("mae", -0.1, 0.2, -0.004, "not shown"),
-        ("mae", -0.1, 0.05, -0.004, "not shown"),
-        ("mae", -0.1, 0.001, -0.004, "holds"),
-        ("mae", 0.1, 0.001, -0.004, "reversed"),
-        ("acc2_nonzero", 0.1, 0.001, 0.003, "holds"),
+        ("mae", -0.1, 0.2, -0.004, "no difference detected"),
+        ("mae", -0.1, 0.05, -0.004, "no difference detected"),
+        ("mae", -0.1, 0.001, -0.004, "same sign as the paper"),
+        ("mae", 0.1, 0.001, -0.004, "opposite sign"),
+        ("acc2_nonzero", 0.1, 0.001, 0.003, "same sign as the paper"),
         ("mae", -0.1, 0.001, None, "better"),
         ("acc2_nonzero", -0.1, 0.001, None, "worse"),
         ("mae", -0.1, 0.001, 0.0, "better"),
@@ -427,7 +428,8 @@ def test_two_results_are_compared_metric_by_metric_and_clip_by_clip(folder):
 )
 def test_verdict_on_a_comparison(metric, mean, p, printed, verdict):
     difference = Difference(mean, mean - 0.01, mean + 0.01, 5, p)
-    assert compare.Comparison("c", "a", "b", metric, difference, p, printed).verdict == verdict
+    comparison = compare.Comparison("c", "a", "b", metric, difference, p, printed)
+    assert comparison.verdict == verdict and comparison.detected == (p < 0.05)
 
 
 # Tables
@@ -504,7 +506,7 @@ def test_comparisons_are_paired_and_corrected(results):
     assert mae.difference.mean == pytest.approx(errors[1] - errors[0])
     raw = [found.difference.p for found in ours.comparisons]
     assert [found.p for found in ours.comparisons] == pytest.approx(false_discovery_control(raw).tolist())
-    assert mae.paper == pytest.approx(0.635 - 0.639) and mae.verdict == "holds"
+    assert mae.paper == pytest.approx(0.635 - 0.639) and mae.verdict == "same sign as the paper"
     assert synthetic.comparisons[0].paper == mae.paper, "the sign of a claim is compared on other data too"
 
 
@@ -527,7 +529,7 @@ def test_the_page_shows_what_is_here_and_how_to_get_the_rest(results):
         "needs mosei: get it by `ktnet-lite data fetch mosei --from FOLDER`, then `ktnet-lite reproduce table_5" in page
     )
     assert "needs mosi-words: get it by `ktnet-lite data fetch mosi-words`, then" in page
-    synthetic = page[page.index("## On synthetic") : page.index("## On mosi-utterance")]
+    synthetic = page[page.index("## On synthetic") : page.index("## On hazumi")]
     value = built[1].values["L2", "word aligned"]["mae"].interval
     assert str(value) in synthetic and "needs" not in synthetic and "6 runs on x86_64 CPU" in synthetic
     assert f"ktnet-lite {__version__}, torch 2.13.0; data cccccccccccc; median training 30 s, all 3 min" in synthetic
@@ -589,3 +591,22 @@ def test_the_report_command(folder, tmp_path):
     (tmp_path / "result.json").write_text("{}", encoding="utf-8")
     damaged = report("--results", tmp_path)
     assert damaged.exit_code == 1 and "result.json is not a result file" in damaged.output
+
+
+def test_a_picture_has_the_controls_of_ours_in_grey(tmp_path):
+    rows = {
+        "full": {"variant": "full"},
+        "ours": {"variant": "ours"},
+        "lambda 0": {"variant": "ours", "lambda_vision": 0.0, "lambda_language": 0.0},
+        "first, lambda 0 afterwards": {"lambda_vision": 0.0, "lambda_language": 0.0, "pretrain": 2},
+        "other": {"variant": "ours", "voice": "other"},
+        "mult": {"model": "mult"},
+    }
+    parts = {"title": "Own", "about": "", "metrics": ["mae"], "rows": rows, "columns": {"c": "all"}}
+    (tmp_path / "own.yaml").write_text(json.dumps(parts | {"data": {"d": {"c": {}}}}), encoding="utf-8")
+    grid = grids.load(tmp_path / "own.yaml")
+    made = frame.frame(make_result(config) for cell in grid.cells("d") for config in cell.configs([0]))
+    (axes,) = markdown.picture(tables.build(grid, "d", made, [0]), "c").axes
+    names = {colour: name for name, colour in COLOURS.items()}
+    expected = ["audio", "reconstructed", "missing", "reconstructed", "missing", "missing"]
+    assert [names[line.get_color()] for line in axes.lines] == expected

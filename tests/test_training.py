@@ -92,7 +92,8 @@ def test_the_naive_reading_of_eq_1_shrinks_f_a_and_the_treatments_do_not(data):
     """With gradients through both sides f_A loses its spread, and the error falls with it: a low error means little."""
     last = {}
     for treatment in ("naive", "joint", "random"):
-        config = TrainConfig(**SMALL | {"epochs": 15, "learning_rate": 3e-3}, treatment=treatment)
+        options = {"epochs": 15, "learning_rate": 3e-3, "kernel": 1, "task_loss": "cross_entropy"}
+        config = TrainConfig(**SMALL | options, treatment=treatment)
         last[treatment] = fit(config, data, progress=False).history[-1]
     for key, share in (("valid_audio_std", 0.5), ("valid_vision_error", 0.25)):
         assert last["naive"][key] < share * min(last["joint"][key], last["random"][key]), key
@@ -358,7 +359,7 @@ WEIGHT = "encoders.language.embedding.project.weight"
         (f"model/{WEIGHT}", KeyError, f"lacks '{WEIGHT}'"),
         ("model/more", torch.ones(1), "has an unknown 'more'"),
         (f"model/{WEIGHT}", 5, "Expected `Tensor`, got `int`"),
-        (f"model/{WEIGHT}", lambda x: x.double(), r"has shape \(8, 6\) and type torch.float64; the model expects"),
+        (f"model/{WEIGHT}", lambda x: x.double(), r"has shape \(8, 18\) and type torch.float64; the model expects"),
         (f"model/{WEIGHT}", lambda x: x * np.inf, f"{WEIGHT} has a value that is not a number"),
     ],
 )
@@ -376,7 +377,10 @@ def test_what_is_wrong_in_a_model_file_is_named(language, tmp_path, place, value
         ("config", None, r"Expected `object`, got `null` - at `\$\.config`"),
         ("config/learning_rate", 10**400, "a number of 167 bytes"),
         ("data", 5, r"Expected `str`, got `int` - at `\$\.data`"),
-        ("history", [], r"Expected `array` of length >= 1 - at `\$\.history`"),
+        ("history", [], "was altered: it has 0 epochs, and not the best of them"),
+        ("best", None, "was altered: it has 3 epochs, and not the best of them"),
+        ("pretraining", KeyError, "is not a training checkpoint: it has no pretraining"),
+        ("pretraining", [{"loss": 1.0}], "its history has an epoch without loss or seconds"),
         ("history/0/loss", float("nan"), r"Expected `float` .* at `\$\.history"),
         ("history/1/loss", KeyError, "its history has an epoch without loss or seconds"),
         ("best", {}, r"Object missing required field `epoch` - at `\$\.best`"),
@@ -384,14 +388,14 @@ def test_what_is_wrong_in_a_model_file_is_named(language, tmp_path, place, value
         ("best/epoch", 1.0, r"Expected `int`, got `float` - at `\$\.best\.epoch`"),
         ("best/score", float("nan"), "its best epoch"),
         ("best/score", None, r"Expected `float`, got `null` - at `\$\.best\.score`"),
-        (f"best/model/{WEIGHT}", lambda x: x[:1], r"best: .* has shape \(1, 6\)"),
+        (f"best/model/{WEIGHT}", lambda x: x[:1], r"best: .* has shape \(1, 18\)"),
         (f"objective/model.{WEIGHT}", KeyError, "objective lacks 'model.encoders"),
         (f"objective/model.{WEIGHT}", lambda x: x + np.nan, "objective: .* has a value that is not a number"),
         ("optimizer", {}, r"Object missing required field `state` - at `\$\.optimizer`"),
         ("optimizer/state", {}, r"Expected `object` of length >= 1 - at `\$\.optimizer\.state`"),
         ("optimizer/state", torch.ones(1), "or was altered"),
         ("optimizer/state/99", {}, "weight 99: the model has only"),
-        ("optimizer/state/0/exp_avg", lambda x: x.T, r"weight 0: exp_avg has shape \(6, 8\)"),
+        ("optimizer/state/0/exp_avg", lambda x: x.T, r"weight 0: exp_avg has shape \(18, 8\)"),
         ("optimizer/state/0/exp_avg_sq", lambda x: -x - 1, "weight 0: a count or a square is negative"),
         ("optimizer/state/0/step", KeyError, "weight 0 lacks 'step'"),
         ("scaler", {"scale": "x"}, r"Expected `int \| float`, got `str` - at `\$\.scaler"),
@@ -478,7 +482,7 @@ def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
             config = TrainConfig(**SMALL | {{"epochs": 1, "dropout": 0.0, "batch_size": 7}}, treatment="joint")
             with processes(torch.device("cpu")):
                 fit(config, make_dataset(longest=200), sys.argv[1], progress=False)
-                config = dataclasses.replace(config, treatment="teacher")
+                config = dataclasses.replace(config, treatment="teacher", pretrain=1)
                 fit(config, make_dataset(longest=300), sys.argv[1] + "-taught", progress=False)
             """
         ),
@@ -487,8 +491,10 @@ def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
     subprocess.run([sys.executable, script, tmp_path / "one"], check=True)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run([*torchrun, script, tmp_path / "two"], check=True, timeout=300)
-    taught = [checkpoint.load(tmp_path / f"{name}-taught" / "last.pt")["history"][0] for name in ("one", "two")]
-    assert taught[0]["loss"] == pytest.approx(taught[1]["loss"], rel=1e-4)
+    taught = [checkpoint.load(tmp_path / f"{name}-taught" / "last.pt") for name in ("one", "two")]
+    for stage in ("pretraining", "history"):
+        losses = [content[stage][0]["loss"] for content in taught]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4), stage
     one, two = (checkpoint.load(tmp_path / name / "last.pt") for name in ("one", "two"))
     for term in ("loss", "task", "vision_to_audio", "language_to_audio", "audio_task"):
         assert two["history"][0][term] == pytest.approx(one["history"][0][term], rel=1e-4), term

@@ -38,6 +38,7 @@ REFERENCE = Path(__file__).with_name("reference.json")
 PICTURE = BOOK / "images" / "explorer.svg"
 PARAMETERS = {"clips": 3200, "redundancy": 0.9, "audio_noise": 0.5, "dim": 16, "heads": 4, "layers": 1}
 PARAMETERS |= {"epochs": 20, "batch_size": 60, "learning_rate": 3e-3, "task_loss": "l1", "device": "cpu", "seed": 0}
+PARAMETERS |= {"patience": 0, "kernel": 1}
 VARIANTS = ("full", "language_vision", "ours")
 CLIPS = 10
 PAIR = "audio_to_language"  # attention of "ours" in the figure, and on the page at first

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from ktnet_lite.experiments import grids
 from ktnet_lite.measures.metrics import METRICS
-from ktnet_lite.measures.statistics import TESTED
+from ktnet_lite.measures.statistics import TESTED, Interval
 from ktnet_lite.names import System
-from ktnet_lite.reporting import paper
-from ktnet_lite.reporting.compare import SURE, Comparison, corrected, paired
+from ktnet_lite.reporting import paper, verdicts
+from ktnet_lite.reporting.compare import Comparison, corrected, paired
 from ktnet_lite.reporting.tables import Table
 
 SILENCED = System("ktnet", "full", "zero"), System("ktnet", "full", "mean")
+CONTROLS = {  # what is changed in ours
+    "ours, lambda = 0": {"lambda_vision": 0.0, "lambda_language": 0.0},
+    "ours, other voices": {"voice": "other"},
+}
 
 
 class Claim(NamedTuple):
@@ -154,14 +161,17 @@ class Finding(NamedTuple):
     @property
     def verdict(self) -> str:
         """Whether the claim holds: "better" by p and the difference's sign, "close" by its interval and the margin."""
-        difference, gain = self.comparison.difference, METRICS[self.comparison.metric].gain
+        metric, difference = self.comparison.metric, self.comparison.difference
         if self.claim.close:
-            allowed = margin(self.claim, self.comparison.metric)
-            low, high = sorted((gain(difference.low), gain(difference.high)))
-            return "holds" if low >= -allowed else "fails" if high < -allowed else "not shown"
-        if self.comparison.p >= SURE:
-            return "not shown"
-        return "holds" if gain(difference.mean) > 0 else "reversed"
+            return verdicts.of_closeness(self.gain.low, self.gain.high, margin(self.claim, metric))
+        return verdicts.of_claim(metric, difference.mean, self.comparison.p)
+
+    @property
+    def gain(self) -> Interval:
+        """How much better the first row is, with its interval; negative where it is worse."""
+        gain, difference = METRICS[self.comparison.metric].gain, self.comparison.difference
+        low, high = sorted((gain(difference.low), gain(difference.high)))
+        return Interval(gain(difference.mean), low, high, difference.runs)
 
 
 def findings(claim: Claim, tables: Mapping[str, Sequence[Table]]) -> list[Finding]:
@@ -176,12 +186,24 @@ def findings(claim: Claim, tables: Mapping[str, Sequence[Table]]) -> list[Findin
     return list(by_place.values())
 
 
-def controls(table: Table) -> list[Comparison]:
-    """Compare ours with the cheapest alternatives: a full model whose missing audio is filled in."""
-    compared = []
-    for column in table.columns:
-        ours = table.tests("Ours", column)
-        for system in SILENCED:
-            for metric, difference in paired(ours, table.tests("Full modality", column, system.fill)).items():
-                compared.append(Comparison(column, "Ours", str(system), metric, difference, difference.p))
-    return corrected(compared)
+def changed(runs: pd.DataFrame, results: pd.DataFrame, changes: Mapping[str, Any]) -> pd.DataFrame:
+    """Find the runs that differ from some others in these parameters alone, wherever they stand among all results."""
+    keys = {dataclasses.replace(run.config, **changes).key for run in runs["result"]}
+    return results[results["key"].isin(keys) & (results["fill"] == "")]
+
+
+def controls_of(table: Table, column: str, results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Collect the controls of ours in a column: the full model without its audio, and ours without the transfer."""
+    ours = table.tests("Ours", column)
+    silenced = {str(system): table.tests("Full modality", column, system.fill) for system in SILENCED}
+    return silenced | {name: changed(ours, results, changes) for name, changes in CONTROLS.items()}
+
+
+def controls(table: Table, results: pd.DataFrame) -> list[Comparison]:
+    """Compare ours with each of its controls, in every column."""
+    return corrected(
+        Comparison(column, "Ours", name, metric, difference, difference.p)
+        for column in table.columns
+        for name, other in controls_of(table, column, results).items()
+        for metric, difference in paired(table.tests("Ours", column), other).items()
+    )

@@ -22,6 +22,22 @@ class Choice(NamedTuple):
 
 
 CHOICES = {
+    "base": Choice(
+        "base",
+        "Defaults",
+        (
+            "Kernel 1",
+            "Three layers",
+            "Eight heads",
+            "Cross entropy",
+            "Batch of 24",
+            "Last step",
+            "The paper's settings",
+        ),
+    ),
+    "target": Choice(
+        "transfer", "Teacher's features", ("Teacher's features, per clip", "Teacher's view", "Descriptors")
+    ),
     "treatment": Choice("treatments", "teacher", ("joint", "random", "naive")),
     "lambda": Choice("lambda", "1", ("0", "0.1", "10")),
     "task_loss": Choice("task_loss", "Ours, cross entropy", ("Ours, L1",)),
@@ -72,9 +88,8 @@ def measured(choice: Choice, tables: Sequence[Table]) -> str:
             best.setdefault(name, []).append(f"`{table.data}`")
     text = f"The default is “{choice.default}”."
     if best:
-        text += (
-            f" The valid split would choose {enumerated(f'“{x}” on {enumerated(data)}' for x, data in best.items())}."
-        )
+        names = enumerated(f"“{name}” on {enumerated(data)}" for name, data in best.items())
+        text += f" The validation set would choose {names}."
     if missing:
         text += f" Not measured yet: {', '.join(missing)}."
     return "\n\n".join([*([markdown(rows)] if len(rows) > 1 else []), text]) + "\n"

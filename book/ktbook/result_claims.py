@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
 
-from ktbook.claims import BOLDEST, CLAIMS, Claim, Finding, findings, margin, printed
+from ktbook.claims import BOLDEST, CLAIMS, CONTROLS, Claim, Finding, findings, margin, printed
 from ktbook.result_text import CHIEF, NOTHING, Tables, command, short
+from ktnet_lite.config import PRESETS, TrainConfig
+from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.metrics import METRICS
-from ktnet_lite.reporting import paper
-from ktnet_lite.reporting.compare import Comparison
-from ktnet_lite.text import enumerated, markdown
+from ktnet_lite.reporting import learning, paper
+from ktnet_lite.reporting.compare import Comparison, corrected, paired
+from ktnet_lite.reporting.tables import Table
+from ktnet_lite.reporting.verdicts import AGAINST, CONTRADICTED, FOR, HOLDS, NEITHER, UNDETECTED
+from ktnet_lite.text import count, enumerated, markdown
 
-COLOURS = {"holds": "success", "reversed": "danger", "fails": "danger", "not shown": "muted-line"}
-AGAINST = {"reversed", "fails"}
+COLOURS = dict.fromkeys(FOR, "success") | dict.fromkeys(AGAINST, "danger") | dict.fromkeys(NEITHER, "muted-line")
 
 
-def _setting(finding: Finding) -> str:
+def setting(finding: Finding) -> str:
+    """Name the data and the column of a finding."""
     emotions = finding.data == "synthetic" and finding.comparison.metric.startswith("accuracy")  # or sentiment
     return f"`{finding.data}`, {'emotions, ' if emotions else ''}{finding.comparison.column}"
 
 
 def _badge(finding: Finding) -> str:
-    badge = f"{{bdg-{COLOURS[finding.verdict]}}}`{finding.verdict}`"
-    return f"{short(finding.comparison.metric)} {finding.comparison.difference.mean:+.3f} {badge}"
+    return f"{{bdg-{COLOURS[finding.verdict]}}}`{finding.verdict}`"
 
 
 def _paper_ranges(claim: Claim) -> str:
@@ -42,14 +47,21 @@ def _paper_ranges(claim: Claim) -> str:
 def claims(tables: Tables) -> str:
     """Write each claim with the verdict of the runs in each setting, next to the paper's own differences."""
     by_claim = {claim: findings(claim, tables) for claim in CLAIMS}
-    settings = list(dict.fromkeys(_setting(finding) for group in by_claim.values() for finding in group))
+    settings = list(dict.fromkeys(setting(finding) for group in by_claim.values() for finding in group))
     if not settings:
         return NOTHING + "\n"
-    columns = Counter(setting.split(",")[0] for setting in settings)
-    labels = (setting.split(",")[0] if columns[setting.split(",")[0]] == 1 else setting for setting in settings)
+    columns = Counter(place.split(",")[0] for place in settings)
+    labels = (place.split(",")[0] if columns[place.split(",")[0]] == 1 else place for place in settings)
     rows = [("claim", "the paper's difference", *labels)]
     for claim, group in by_claim.items():
-        cells = ["<br>".join(_badge(x) for x in group if _setting(x) == setting) for setting in settings]
+        cells = [
+            "<br>".join(
+                f"{short(x.comparison.metric)} {x.comparison.difference.mean:+.3f} {_badge(x)}"
+                for x in group
+                if setting(x) == place
+            )
+            for place in settings
+        ]
         rows.append((claim.text, _paper_ranges(claim) or "none", *(cell or "not run" for cell in cells)))
     return markdown(rows) + "\n"
 
@@ -74,14 +86,14 @@ def evidence(tables: Tables) -> str:
             margins = {short(metric): margin(claim, metric) for metric in ("mae", "acc2_nonzero", "accuracy_mean")}
             allowed = enumerated(f"{value:.3f} of {name}" for name, value in margins.items())
             parts.append(
-                f"Close is what the paper itself calls so: it is behind by up to {allowed}. The claim holds where our "
-                "whole interval is no further behind, and fails where the whole interval is."
+                f"Close is what the paper itself calls so: it is behind by up to {allowed}. Ours is *close* where our "
+                "whole interval is no further behind, and *not close* where the whole interval is."
             )
         rows = [("data", "metric", "difference [95%]", "p", "seeds", "verdict")]
         for finding in findings(claim, tables):
             x = finding.comparison
             cells = METRICS[x.metric].label, str(x.difference), f"{x.p:.3f}", str(x.difference.runs)
-            rows.append((_setting(finding), *cells, finding.verdict))
+            rows.append((setting(finding), *cells, finding.verdict))
         parts += [markdown(rows) if len(rows) > 1 else f"Not run yet: {command(claim.grids[0])}.", ":::"]
     return "\n\n".join(parts) + "\n"
 
@@ -91,25 +103,30 @@ def by_verdict(group: Sequence[Finding]) -> str:
     places: dict[str, list[str]] = {}
     for finding in group:
         if finding.comparison.metric in CHIEF:
-            places.setdefault(finding.verdict, []).append(_setting(finding))
+            places.setdefault(finding.verdict, []).append(setting(finding))
     return "; ".join(f"*{verdict}* on {enumerated(places[verdict])}" for verdict in COLOURS if verdict in places)
 
 
 def summary(tables: Tables) -> str:
     """Say how many claims hold."""
     verdicts = [{finding.verdict for finding in findings(claim, tables)} for claim in CLAIMS]
+    good, bad, neither = ({*group} for group in (FOR, AGAINST, NEITHER))
     counts = {
-        "shown wherever we could test them": sum(group == {"holds"} for group in verdicts),
-        "shown by some metric or on some data and not on others": sum(
-            "holds" in group and group != {"holds"} for group in verdicts
+        ("holds", "hold", "wherever tested"): sum(bool(x) and x <= good for x in verdicts),
+        ("holds", "hold", "by some metric or on some data and not on others"): sum(
+            bool(x & good) and not x <= good for x in verdicts
         ),
-        "contradicted somewhere and shown nowhere": sum(
-            bool(group & AGAINST) and "holds" not in group for group in verdicts
+        ("is", "are", "contradicted somewhere and confirmed nowhere"): sum(
+            bool(x & bad) and not x & good for x in verdicts
         ),
-        "neither shown nor contradicted": sum(group == {"not shown"} for group in verdicts),
-        "not tested yet": sum(not group for group in verdicts),
+        ("stays", "stay", "open, with no difference detected anywhere"): sum(
+            bool(x) and x <= neither for x in verdicts
+        ),
+        ("is", "are", "not tested yet"): sum(not x for x in verdicts),
     }
-    parts = enumerated(f"{count} {'is' if count == 1 else 'are'} {what}" for what, count in counts.items() if count)
+    parts = enumerated(
+        f"{number} {one if number == 1 else many} {what}" for (one, many, what), number in counts.items() if number
+    )
     return f"Of {len(CLAIMS)} claims, {parts}."
 
 
@@ -121,46 +138,154 @@ def boldest(tables: Tables) -> str:
         if not group:
             return "This has not been run yet."
         places = {verdict: [x.comparison.column for x in group if x.verdict == verdict] for verdict in COLOURS}
-        count = f"{subject} is better than {other.lower()} in {len(places['holds'])} of {len(group)} settings"
-        where = f" ({'; '.join(places['holds'])})" if places["holds"] else ""
-        sentences.append(
-            f"{count}{where}, worse in {len(places['reversed'])}, and in {len(places['not shown'])} neither is shown."
-        )
+        better = f"{subject} is better than {other.lower()} in {len(places[HOLDS])} of {len(group)} settings"
+        where = f" ({'; '.join(places[HOLDS])})" if places[HOLDS] else ""
+        rest = f"worse in {len(places[CONTRADICTED])}, and no difference was detected in {len(places[UNDETECTED])}"
+        sentences.append(f"{better}{where}, {rest}.")
     return " ".join(sentences)
 
 
+def _paired(x: Comparison) -> str:
+    return f"{short(x.metric)} {x.difference} p = {x.p:.3f}: {x.verdict}"
+
+
 def controls(by_data: Mapping[str, Sequence[Comparison]]) -> str:
-    """Write the comparisons of ours with a full model that was given zeros or means, by data set."""
+    """Write the comparisons of ours with its controls, by data set, and name the controls that have not been run."""
     rows: dict[tuple[str, str], list[str]] = {}
     for data, comparisons in by_data.items():
         for x in comparisons:
-            line = f"{short(x.metric)} {x.difference} p = {x.p:.3f}: {x.verdict}"
-            rows.setdefault((f"`{data}`, {x.column}", x.other), []).append(line)
-    lines = [(*place, "<br>".join(cell)) for place, cell in rows.items()]
-    return (markdown([("data", "ours minus", "difference [95%]"), *lines]) if lines else NOTHING) + "\n"
+            rows.setdefault((f"`{data}`, {x.column}", x.other), []).append(_paired(x))
+    if not rows:
+        return NOTHING + "\n"
+    lines = [("data", "ours minus", "difference [95%]"), *((*place, "<br>".join(cell)) for place, cell in rows.items())]
+    missing = []
+    for name in CONTROLS:
+        without = [place for place in dict.fromkeys(place for place, _ in rows) if (place, name) not in rows]
+        if without:
+            missing.append(f"“{name}” on {enumerated(without)}")
+    note = f"\n\nNot run yet: {'; '.join(missing)}." if missing else ""
+    return markdown(lines) + note + "\n"
+
+
+def _is_of_paper(run: Result) -> bool:
+    """Whether a run has the paper's settings, apart from the number of epochs."""
+    papers = TrainConfig.build(run.parameters | PRESETS["paper"] | {"epochs": run.config.epochs})
+    return papers.key == run.key
+
+
+class Base(NamedTuple):
+    """Full modality, the teacher of ours, beside a linear model on averages, by MAE."""
+
+    settings: str  # the paper's or ours
+    data: str
+    full: float
+    linear: float
+    comparison: Comparison
+
+
+def bases(tables: Tables) -> list[Base]:
+    """Compare full modality with the linear model in every column that has both; runs that grids share count once."""
+    found: dict[tuple[str, ...], Base] = {}
+    for table in (table for group in tables.values() for table in group):
+        for column in table.columns:
+            full, linear = (table.tests(row, column) for row in ("Full modality", "linear"))
+            if difference := paired(full, linear).get("mae"):
+                settings = "the paper's" if _is_of_paper(full["result"].iloc[0]) else "ours"
+                comparison = Comparison(column, "Full modality", "linear", "mae", difference, difference.p)
+                base = Base(settings, f"`{table.data}`", full["mae"].mean(), linear["mae"].mean(), comparison)
+                found.setdefault(tuple(sorted(full["key"])), base)
+    tested = corrected(base.comparison for base in found.values())
+    return [base._replace(comparison=x) for base, x in zip(found.values(), tested, strict=True)]
+
+
+def base(tables: Tables) -> str:
+    """Write a table of the comparisons of full modality with the linear model."""
+    rows = [("settings", "data", "column", "full", "linear", "full minus linear [95%]", "verdict", "seeds")]
+    for x in bases(tables):
+        numbers = f"{x.full:.3f}", f"{x.linear:.3f}", str(x.comparison.difference)
+        seeds = str(x.comparison.difference.runs)
+        rows.append((x.settings, x.data, x.comparison.column, *numbers, x.comparison.verdict, seeds))
+    return (markdown(rows) if len(rows) > 1 else NOTHING) + "\n"
+
+
+def weak_base(tables: Tables) -> str:
+    """Say how full modality compares with the linear model under the paper's settings, on synthetic clips."""
+    found = [x for x in bases(tables) if (x.settings, x.data) == ("the paper's", "`synthetic`")]
+    parts = [
+        f"{x.comparison.column}, full modality has MAE {x.full:.3f} and the linear model {x.linear:.3f} "
+        f"(difference {x.comparison.difference}: {x.comparison.verdict})"
+        for x in found
+    ]
+    return f"On `synthetic`, {enumerated(parts)}." if parts else NOTHING
+
+
+def _seeded(x: Comparison) -> str:
+    return f"{x.difference}, {count(x.difference.runs, 'seed')}: {x.verdict}"
+
+
+def by_mae(table: Table) -> str:
+    """Write the paired differences of MAE of a table with their verdicts, one table for each curve of columns."""
+    found = {(x.ours, x.other, x.column): x for x in table.comparisons if x.metric == "mae"}
+    if not found:
+        return f"Not run yet: {command(table.grid.name, table.data)}.\n"
+    parts = []
+    for setting, columns in groupby(table.columns, lambda column: learning.setting_of(table, column)):
+        names = list(columns)
+        rows = [("difference of MAE [95%]", *(name.removeprefix(f"{setting}, ") for name in names))]
+        for ours, other in table.grid.compare:
+            cells = (found.get((ours, other, name)) for name in names)
+            rows.append((f"{ours} - {other}", *(_seeded(x) if x else "not run" for x in cells)))
+        parts += [*([f"**{setting}**"] if len(names) > 1 else []), markdown(rows)]
+    if any(x.difference.runs == 1 for x in found.values()):
+        parts.append("The interval of a single seed covers the choice of test clips only, not the choice of the seed.")
+    return "\n\n".join(parts) + "\n"
+
+
+def by_labels(table: Table) -> str:
+    """Write the MAE of each row with its interval by the number of labelled clips, and the number of seeds."""
+    if not table.results():
+        return f"Not run yet: {command(table.grid.name, table.data)}.\n"
+    parts = []
+    for setting, columns in groupby(table.columns, lambda column: learning.setting_of(table, column)):
+        names = list(columns)
+        rows = [("MAE [95%]", *(name.removeprefix(f"{setting}, ") for name in names))]
+        for row in table.grid.rows:
+            values = (table.values.get((row, name), {}).get("mae") for name in names)
+            rows.append((row, *(f"{x.interval}, {x.interval.runs}" if x else "not run" for x in values)))
+        parts += [f"**{setting}**", markdown(rows)]
+    note = "Behind each mean and interval stands the number of seeds."
+    return "\n\n".join([*parts, note]) + "\n"
 
 
 def landing(tables: Tables) -> str:
-    """Write the central rows on synthetic clips, next to the paper's on other data."""
-    column, metrics = "word aligned", ("mae", "acc2_nonzero")
+    """Write the central rows on synthetic clips with the paired difference, and the paper's on other data."""
+    metrics, rows = ("mae", "acc2_nonzero"), ("Full modality", "Ours", "Language and vision", "Language only")
     table = next(table for table in tables["table_1"] if table.data == "synthetic")
+    places = [(column, metric) for metric in metrics for column in table.columns]
+    heading = ("", *(f"{short(metric)}, {column}" for column, metric in places))
+    lines: list[tuple[str, ...]] = [heading]
+    for row in rows:
+        values = (table.values.get((row, column), {}).get(metric) for column, metric in places)
+        lines.append((row, *("not run" if value is None else str(value.interval) for value in values)))
+    baselines = {column: run.baselines for column in table.columns for run in table.results(column=column)}
+    if not baselines:
+        return NOTHING + "\n"
+    known = (baselines.get(column, {}).get("training median", {}).get(metric) for column, metric in places)
+    lines.append(("no model: the training median", *("not run" if x is None else f"{x:.3f}" for x in known)))
+    claim = CLAIMS[0]._replace(grids=("table_1",))
+    tested = {(x.comparison.column, x.comparison.metric): x for x in findings(claim, {"table_1": [table]})}
+    cells = (tested.get(place) for place in places)
+    numbers = (f"{x.comparison.difference}: *{x.verdict}*" if x else "not run" for x in cells)
+    lines.append(("**Ours minus language and vision**", *numbers))
     original = paper.table("I")
-    labels = [short(metric) for metric in metrics]
-    rows = [("", *(f"{x}, here: `synthetic`" for x in labels), *(f"{x}, the paper: {original.data}" for x in labels))]
-    for row in ("Full modality", "Ours", "Language and vision", "Language only"):
-        values = table.values.get((row, column), {})
-        ours = (str(values[metric].interval) if metric in values else "not run" for metric in metrics)
-        rows.append((row, *ours, *(f"{original.values[row, column][metric]:.3f}" for metric in metrics)))
-    baselines = next((run.baselines for run in table.results(column=column)), {})
-    if baselines:
-        constant = (f"{baselines['training median'][metric]:.3f}" for metric in metrics)
-        rows.append(("no model: the training median", *constant, "not given", "not given"))
-    trained = max(len(table.results(*place)) for place in table.needs if place[1] == column)
+    printed = [(row, *(f"{original.values[row, column][metric]:.3f}" for column, metric in places)) for row in rows]
+    trained = max(len(table.results(*place)) for place in table.needs)
     note = (
-        f"Here: synthetic clips, {column}, the mean of {trained} trainings, its 95% interval. The paper: one number, "
-        f"on {original.data}. They are different data: compare the order of the rows, not the numbers."
+        f"Synthetic clips: the mean of {trained} runs and its 95% interval. The last row tests the paper's claim: it "
+        "is paired on runs and clips, so its interval is narrower than those of the two rows suggest."
     )
-    return "\n\n".join((markdown(rows), *([note] if trained else []), central(tables))) + "\n"
+    theirs = f":::{{dropdown}} The paper, on {original.data}: other data, so compare the order of the rows only"
+    return "\n\n".join((markdown(lines), note, theirs, markdown([heading, *printed]), ":::")) + "\n"
 
 
 def central(tables: Tables) -> str:

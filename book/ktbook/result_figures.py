@@ -10,25 +10,43 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ktbook import claims
-from ktbook.result_plots import STYLES, learning_curves, panels
+from ktbook import claims, result_claims
+from ktbook.result_plots import STYLES, Mark, epochs, forest, panels
+from ktbook.result_text import Tables, short
 from ktnet_lite.course.claim import heat_maps
-from ktnet_lite.measures.statistics import Interval
+from ktnet_lite.measures.statistics import Interval, mean_interval
 from ktnet_lite.names import System
+from ktnet_lite.reporting import learning
 from ktnet_lite.reporting.compare import intervals
+from ktnet_lite.reporting.plots import colour_of
 from ktnet_lite.reporting.tables import Table
 
 CENTRAL_CAPTION = """\
-MAE on the test split, lower is better: mean over seeds and 95% interval. Grey: a model that was trained with all three
-streams and gets zeros, or the mean of the training clips, in place of the voice. Dotted: the median of the training
-labels, for every clip. Each panel has a scale of its own."""
-CURVES_CAPTION = """\
-Error on the valid split after each epoch: mean over seeds, with its 95% interval as a band. A training keeps the
-weights of its best epoch."""
+MAE on the test set, lower is better: mean over seeds and 95% interval. Grey: controls, and a linear model. The first
+two were trained with all three streams and get zeros, or the mean of the training clips, in place of the voice. Dotted:
+the median of the training labels, for every clip. Each panel has a scale of its own."""
+EPOCHS_CAPTION = """\
+Error on the validation set after each epoch: mean over seeds, with its 95% interval as a band. A run keeps the weights
+of its best epoch."""
 NOISE_CAPTION = """\
-Difference of MAE over redundancy and noise; below zero ours is better. Hatched and in brackets: not shown."""
+Difference of MAE over redundancy and noise; below zero ours is better. Hatched and in brackets: no difference
+detected."""
+LABELS_CAPTION = """\
+MAE on the test set against the number of labelled clips, lower is better: mean over seeds; the band reaches from the
+best to the worst seed. Broken lines in the colour of a method are its controls."""
+CEILING_CAPTION = """\
+Dashed horizontal lines: no model can do better with these streams; where words and face determine the voice, both lines
+coincide."""
+PAYS_CAPTION = """\
+Difference of MAE over redundancy and labelled clips; below zero the transfer pays. Hatched and in brackets: no
+difference detected."""
+FOREST_CAPTION = """\
+What our runs show about each claim, with 95% intervals. Right of zero, the claim's first system is better. A grey bar
+marks how far behind still counts as close."""
 FULL = System("ktnet", "full")
-CENTRAL = ("Full modality", "Ours", "Language and vision", "Language only")
+CENTRAL = ("Full modality", "Ours", "Language and vision", "Language only", "linear")
+ORDER = FULL, *claims.SILENCED, *(System("ktnet", name) for name in ("language", "language_vision", "ours"))
+LINEAR = System("linear", "full")
 
 
 class Picture(NamedTuple):
@@ -56,23 +74,28 @@ def settings(tables: Iterable[Table]) -> dict[str, tuple[Table, str]]:
     return places
 
 
-def comparison(tables: Iterable[Table]) -> Picture | None:
-    """Draw the MAE of the central systems, with and without audio."""
-    rows: dict[str, dict[System, Interval]] = {}
+def comparison(tables: Iterable[Table], results: pd.DataFrame) -> Picture | None:
+    """Draw the MAE of the central systems, with and without audio, and of the controls of ours."""
+    rows: dict[str, dict[str, Interval]] = {}
     floors = {}
     for setting, (table, column) in settings(tables).items():
         tests = pd.concat(table.tests(row, column, fill) for row in CENTRAL for fill in (None, "zero", "mean"))
         known = intervals(tests, "mae")
-        order = FULL, *claims.SILENCED, *(System("ktnet", name) for name in ("language", "language_vision", "ours"))
-        rows[setting] = {system: known[system] for system in order if system in known}
+        rows[setting] = {str(system): known[system] for system in (*ORDER, LINEAR) if system in known}
+        for name in claims.CONTROLS:
+            if len(runs := claims.controls_of(table, column, results)[name]):
+                rows[setting][name] = mean_interval(list(runs["mae"]))
         floors[setting] = tests["result"].iloc[0].baselines["training median"]["mae"]
     if not rows:
         return None
+    colours = {str(system): colour_of(system) for system in ORDER}
+    colours |= dict.fromkeys((*claims.CONTROLS, str(LINEAR)), "missing")
     parts = (f"{setting}: {'; '.join(f'{name} {x}' for name, x in row.items())}" for setting, row in rows.items())
-    return Picture(panels(rows, "mae", floors), f"MAE, mean and 95% interval. {'. '.join(parts)}.", CENTRAL_CAPTION)
+    alt = f"MAE, mean and 95% interval. {'. '.join(parts)}."
+    return Picture(panels(rows, "mae", floors, colours), alt, CENTRAL_CAPTION)
 
 
-def curves(tables: Iterable[Table]) -> Picture | None:
+def by_epoch(tables: Iterable[Table]) -> Picture | None:
     """Draw the MAE of the central systems on the validation set, by epoch."""
     runs: dict[str, dict[str, list[list[float]]]] = {}
     for setting, (table, column) in settings(tables).items():
@@ -88,8 +111,8 @@ def curves(tables: Iterable[Table]) -> Picture | None:
             name: [np.mean([curve[epoch] for curve in group]) for epoch in (0, -1)] for name, group in groups.items()
         }
         parts.append(f"{setting}: {'; '.join(f'{name} from {a:.2f} to {b:.2f}' for name, (a, b) in ends.items())}")
-    alt = f"Mean MAE on the valid split, first to last epoch. {'. '.join(parts)}."
-    return Picture(learning_curves(runs, "MAE on the valid split"), alt, CURVES_CAPTION)
+    alt = f"Mean MAE on the validation set, first to last epoch. {'. '.join(parts)}."
+    return Picture(epochs(runs, "MAE on the validation set"), alt, EPOCHS_CAPTION)
 
 
 def noise(table: Table) -> Picture | None:
@@ -103,10 +126,65 @@ def noise(table: Table) -> Picture | None:
             return None
         grid = [[by_levels[redundancy, level] for level in levels[1]] for redundancy in levels[0]]
         values = np.array([[x.difference.mean for x in row] for row in grid])
-        sure = np.array([[x.verdict != "not shown" for x in row] for row in grid])
+        sure = np.array([[x.detected for x in row] for row in grid])
         title = f"ours minus {other[0].lower()}{other[1:]}"
         maps[title] = values, sure
         descriptions.append(
             f"{title}: {', '.join(f'{x.column} {x.difference.mean:+.2f}' for row in grid for x in row)}"
         )
     return Picture(heat_maps(maps, *levels), f"Differences of MAE. {'. '.join(descriptions)}.", NOISE_CAPTION)
+
+
+def by_labels(table: Table) -> Picture | None:
+    """Draw the error against the number of labelled clips."""
+    drawn = learning.learning_curves(table)
+    if drawn is None:
+        return None
+    best = f" {CEILING_CAPTION}" if table.data == "synthetic" else ""
+    return Picture(drawn, learning.in_words(table), f"{LABELS_CAPTION}{best} {learning.seeds(table)}")
+
+
+def where_it_pays(table: Table) -> Picture | None:
+    """Draw what the transfer gains over language and vision, by redundancy and labelled clips; gaps are left empty."""
+    configs = {cell.column: cell.configs([0])[0] for cell in table.grid.cells(table.data)}
+    levels_of = {column: (config.redundancy, config.labelled) for column, config in configs.items()}
+    levels = [sorted(set(values)) for values in zip(*levels_of.values(), strict=True)]
+    maps, descriptions = {}, []
+    for ours in ("Ours", "Ours, unlabelled clips"):
+        values = np.full([len(x) for x in levels], np.nan)
+        sure = np.zeros(values.shape, dtype=bool)
+        told = []
+        for x in table.comparisons:
+            if (x.ours, x.other, x.metric) == (ours, "Language and vision", "mae"):
+                place = tuple(x.index(y) for x, y in zip(levels, levels_of[x.column], strict=True))
+                values[place], sure[place] = x.difference.mean, x.detected
+                told.append(f"{x.column} {x.difference.mean:+.2f}{'' if x.detected else ' (not detected)'}")
+        if told:
+            maps[f"{ours[0].lower()}{ours[1:]}, minus language and vision"] = values, sure
+            descriptions.append(f"{ours}: {', '.join(told)}")
+    if not maps:
+        return None
+    drawn = heat_maps(maps, *levels)
+    for panel in drawn.axes:
+        panel.set_xlabel("labelled clips")
+    return Picture(drawn, f"Differences of MAE from language and vision. {'. '.join(descriptions)}.", PAYS_CAPTION)
+
+
+def by_claim(tables: Tables) -> Picture | None:
+    """Draw every claim in every setting: how much better its first system is, coloured by the verdict."""
+    rows: dict[str, dict[str, dict[str, Mark]]] = {}
+    told = []
+    for claim in claims.CLAIMS:
+        group = claims.findings(claim, tables)
+        for x in group:
+            metric = x.comparison.metric
+            margin = claims.margin(claim, metric) if claim.close else None
+            name = "accuracy" if metric.startswith("acc") else short(metric)
+            setting = result_claims.setting(x).replace("`", "")
+            rows.setdefault(claim.text, {}).setdefault(setting, {})[name] = Mark(x.gain, x.verdict, margin)
+        if group:
+            told.append(f"{claim.text}: {result_claims.by_verdict(group)}".translate(str.maketrans("", "", "*`")))
+    if not rows:
+        return None
+    alt = f"Gain of each claim's first system in MAE and accuracy, with intervals. By MAE: {'. '.join(told)}."
+    return Picture(forest(rows), alt, FOREST_CAPTION)

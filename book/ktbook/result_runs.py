@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ktbook import generated
-from ktnet_lite.config import TrainConfig
+from ktnet_lite.config import TrainConfig, preset
 from ktnet_lite.data.doctor import PUBLISHED
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.text import duration, markdown, size
@@ -137,7 +137,7 @@ def times(results: pd.DataFrame) -> str:
 
 
 class Cost(NamedTuple):
-    """The counted cost of a run of 40 epochs."""
+    """The counted cost of a run of 40 epochs with the paper's settings."""
 
     data: str
     steps: int
@@ -153,7 +153,7 @@ def costs(variants: Sequence[str] = ("full", "ours")) -> list[Cost]:
     sys.path.insert(0, str(generated.ROOT / "benchmarks"))
     from step import SHAPES, build, full_batch, training_flops
 
-    defaults = TrainConfig()
+    defaults = TrainConfig(**preset("paper"))
     batch = defaults.batch_size
     mosei = SHAPES["mosei-unaligned"]._replace(batch=batch)
     steps = mosei.language[0]

@@ -16,9 +16,10 @@ NOTHING = "No result files yet; `ktnet-lite reproduce 1 --data synthetic` makes 
 
 
 def unbroken(text: str) -> str:
-    """Keep intervals, differences and p-values in Markdown on one line, by spaces that do not break."""
+    """Keep intervals, differences, p-values and numbers of seeds on one line, by spaces that do not break."""
     text = re.sub(r"\[([-+]?[\d.]+), ([-+]?[\d.]+)\]", "[\\1,\N{NO-BREAK SPACE}\\2]", text)
     text = re.sub(r"\b(MAE|Acc2?) (?=[-+]\d)", "\\1\N{NO-BREAK SPACE}", text)
+    text = re.sub(r"\b(\d+) (seeds?)\b", "\\1\N{NO-BREAK SPACE}\\2", text)
     return text.replace("p = ", "p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from ktbook import (
     claims,
     generated,
+    headlines,
     result_choices,
     result_claims,
     result_figures,
@@ -31,6 +32,8 @@ from ktnet_lite.reporting import reproduce as reproduction
 from ktnet_lite.text import duration, enumerated
 
 SEEDS = 5
+MOST = 4  # columns of a table that has a figure for each; grids with more have a figure of the whole
+ALONE = "curves", "hazumi"  # grids of our own that have a page for themselves
 STATE = "results/state.json"
 
 
@@ -46,9 +49,9 @@ def numbers(tables: result_text.Tables, results: pd.DataFrame) -> dict[str, str]
     """Return the text for each ``{{ name }}`` in the book's pages."""
     runs = [result for _, result in result_runs.runs(results)]
     ran: dict[str, bool] = {}
-    for table in (table for group in tables.values() if group[0].grid.paper for table in group):
+    for table in (table for group in tables.values() for table in group):
         ran[table.data] = ran.get(table.data, False) or bool(table.results())
-    missing = [name for name, done in ran.items() if not done]
+    missing = [name for name in headlines.of_the_paper(tables) if not ran[name]]
     not_run = f"**Nothing has been run on {enumerated(missing)}**, which are" if missing else "They hold all"
     timed = any(run.hardware.gpu for run in runs)
     versions = {f"ktnet-lite {run.package} with torch {run.libraries['torch']}" for run in runs}
@@ -61,6 +64,7 @@ def numbers(tables: result_text.Tables, results: pd.DataFrame) -> dict[str, str]
         "results_not_run": not_run,
         "results_claims": result_claims.summary(tables),
         "results_central": result_claims.central(tables),
+        "results_base": result_claims.weak_base(tables),
         "results_boldest": result_claims.boldest(tables),
         "results_collapse": result_choices.collapse(next(x for x in tables["treatments"] if x.data == "synthetic")),
         "cost_gpu": "Times on a GPU stand above." if timed else "**On a GPU nothing has been timed.**",
@@ -77,17 +81,24 @@ def files(results: pd.DataFrame, address: str) -> tuple[dict[str, str | bytes], 
     content: dict[str, str | bytes] = {}
     for name, group in tables.items():
         for table in group:
-            for column in table.columns if name != "noise" else ():
+            for column in table.columns if len(table.columns) <= MOST else ():
                 if drawn := pages.picture(table, column):
                     content[pages.picture_name(table, column)] = result_figures.png(drawn)
-        content[f"{name}.md"] = result_tables.grid_page(group, content, level=2 if group[0].grid.paper else 3)
+        level = 2 if group[0].grid.paper or name in ALONE else 3
+        content[f"{name}.md"] = result_tables.grid_page(group, content, level)
     central = tables["table_1"]
+    labels = next(table for table in tables["curves"] if table.data == "synthetic")
     for name, picture, grid in (
-        ("central", result_figures.comparison(central), "table_1"),
-        ("curves", result_figures.curves(central), "table_1"),
+        ("central", result_figures.comparison(central, results), "table_1"),
+        ("epochs", result_figures.by_epoch(central), "table_1"),
         ("noise-map", result_figures.noise(*tables["noise"]), "noise"),
+        ("labels", result_figures.by_labels(labels), "curves"),
+        ("hazumi-labels", result_figures.by_labels(tables["hazumi"][0]), "hazumi"),
+        ("where-it-pays", result_figures.where_it_pays(labels), "curves"),
+        ("forest", result_figures.by_claim(tables), "table_1"),
     ):
-        content[f"{name}.md"] = f"Not drawn yet; it needs {result_text.command(grid)}.\n"
+        data = tables[grid][0].data if grid in ALONE else "synthetic"
+        content[f"{name}.md"] = f"Not drawn yet; it needs {result_text.command(grid, data)}.\n"
         if picture:
             content[f"{name}.png"] = result_figures.png(picture.figure)
             content[f"{name}.md"] = result_text.figure(f"{name}.png", picture.alt, picture.caption) + "\n"
@@ -95,7 +106,13 @@ def files(results: pd.DataFrame, address: str) -> tuple[dict[str, str | bytes], 
         "rules.md": pages.RULES + "\n",
         "claims.md": result_claims.claims(tables),
         "evidence.md": result_claims.evidence(tables),
-        "controls.md": result_claims.controls({table.data: claims.controls(table) for table in central}),
+        "controls.md": result_claims.controls({table.data: claims.controls(table, results) for table in central}),
+        "teacher.md": result_claims.base(tables),
+        "labels-table.md": result_claims.by_labels(labels),
+        "labels-differences.md": result_claims.by_mae(labels),
+        "hazumi-differences.md": result_claims.by_mae(tables["hazumi"][0]),
+        "transfer-differences.md": result_claims.by_mae(tables["transfer"][0]),
+        "headlines.md": headlines.markdown(tables),
         "landing.md": result_claims.landing(tables),
         "runs.md": result_runs.cards(results, address),
         "times.md": result_runs.times(results),
@@ -111,7 +128,7 @@ def digest(paths: Iterable[Path], address: str) -> str:
     """Compute the digest of everything that the files depend on: results, package, benchmarks, this extension."""
     folders = generated.ROOT / "ktnet_lite", generated.ROOT / "benchmarks"
     sources = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".yaml")]
-    sources += Path(__file__).parent.glob("*.py")
+    sources += [*Path(__file__).parent.glob("*.py"), headlines.PATH]
     sha256 = hashlib.sha256(address.encode())
     for path in (*paths, *sorted(sources)):
         sha256.update("/".join(path.parts[-3:]).encode() + b"\0" + path.read_bytes())

@@ -19,7 +19,7 @@ from ktnet_lite.data.batching import Batches, Padded
 from ktnet_lite.data.schema import Split
 from ktnet_lite.model.losses import sentiment_classes, task_loss
 from ktnet_lite.model.network import Output
-from ktnet_lite.names import Fill, Modality, TaskLoss
+from ktnet_lite.names import Fill, Modality, Pooling, TaskLoss
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4)  # of the penalty on the weights
 ABSENT = -30.0  # logit of a class without training clips
@@ -64,20 +64,24 @@ def log_frequencies(classes: Tensor, count: int) -> Tensor:
 
 
 class Linear(Baseline):
-    """Ridge regression (L1 loss) or logistic regression on each modality's mean over its steps, by scikit-learn.
+    """Ridge regression (L1 loss) or logistic regression on one vector per modality, by scikit-learn.
+
+    The vector is the mean over the steps, or the last step (``pooling``).
 
     The strength of the penalty minimises the loss on the validation set.
     """
 
     closed_form = True
 
-    def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], **_: object):
+    def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], pooling: Pooling = "mean", **_: object):
         super().__init__(dims, outputs)
+        self.pooling = pooling
         self.linear = nn.Linear(sum(dims.values()), int(np.prod(outputs)))
 
     def pooled(self, streams: Mapping[Modality, Padded]) -> Tensor:
-        """Average each standardised stream over its steps and concatenate: (B, sum of D_m)."""
-        return torch.cat([self.standardised(streams, name).mean() for name in self.observed], dim=-1)
+        """Reduce each standardised stream to one vector and concatenate: (B, sum of D_m)."""
+        reduced = [self.standardised(streams, name) for name in self.observed]
+        return torch.cat([x.mean() if self.pooling == "mean" else x.last() for x in reduced], dim=-1)
 
     def forward(self, streams: Mapping[Modality, Padded]) -> Output:
         return Output(self.linear(self.pooled(streams)).unflatten(-1, self.outputs))
@@ -96,7 +100,7 @@ class Linear(Baseline):
                 self.linear.bias.copy_(torch.from_numpy(bias))
 
     def _table(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
-        """Return averaged features (N, sum of D_m) and targets of a split."""
+        """Return one vector per clip, (N, sum of D_m), and the targets of a split."""
         device = self.linear.weight.device
         pooled = torch.empty(len(split), self.linear.in_features)
         for batch in Batches(split, 256, self.observed, device):

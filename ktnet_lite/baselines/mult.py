@@ -41,11 +41,20 @@ class MulT(Network):
     """Cross-modal transformers for every ordered pair of modalities. ``fusion`` are options of CrossModalFusion."""
 
     def __init__(
-        self, dims: Mapping[Modality, int], outputs: tuple[int, ...], *, dim: int, dropout: float, **fusion: Any
+        self,
+        dims: Mapping[Modality, int],
+        outputs: tuple[int, ...],
+        *,
+        dim: int,
+        dropout: float,
+        kernel: int = 1,
+        **fusion: Any,
     ):
         super().__init__()
         self.observed, self.outputs = tuple(dims), outputs
-        self.embeddings = nn.ModuleDict({name: Embedding(features, dim, dropout) for name, features in dims.items()})
+        self.embeddings = nn.ModuleDict(
+            {name: Embedding(features, dim, dropout, kernel) for name, features in dims.items()}
+        )
         self.fusion = CrossModalFusion(self.observed, outputs, dim=dim, dropout=dropout, **fusion)
 
     @property

@@ -6,23 +6,41 @@ import contextlib
 import csv
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
 import click
 
-from ktnet_lite.config import TrainConfig, choices
+from ktnet_lite.config import PRESETS, TrainConfig, choices, preset
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.files import check_folder, replacing
 from ktnet_lite.names import EMOTIONS, Fill
 from ktnet_lite.text import file_name, listed, table
 
-LISTS = ("model", "variant", "seed")  # parameters that take several values on a command line
+LISTS = ("model", "variant", "voice", "seed")  # parameters that take several values on a command line
 
 
-def _options(command: Any) -> Any:
-    """Add one option for each field of TrainConfig, in its order."""
+def _settings(context: click.Context, _: click.Parameter, name: str | None) -> None:
+    """Take the parameters of a preset or of a YAML file as defaults of the other options."""
+    if name is None:
+        return
+    if name in PRESETS:
+        values: Any = preset(name)
+    else:
+        from ktnet_lite.experiments import yaml_file
+
+        values = yaml_file.read(Path(name))
+        if not isinstance(values, dict):
+            raise ConfigError(f"{name} is no mapping of parameters to values")
+        TrainConfig.build(values)  # says which name or value is wrong
+    context.default_map = {key: str(value) for key, value in values.items()}
+
+
+def options(command: Any) -> Any:
+    """Add one option for each field of TrainConfig, in its order, and ``--settings``, which sets their defaults."""
+    about = f"take other defaults: {', '.join(PRESETS)}, or a YAML file, such as one of ktnet-lite search"
+    command = click.option("--settings", callback=_settings, is_eager=True, expose_value=False, help=about)(command)
     for field in reversed(dataclasses.fields(TrainConfig)):
         known, several = choices(field.name), field.name in LISTS
         about = field.metadata["about"] + (f": {', '.join(known)}" if known else "") + "; several: a,b,c" * several
@@ -36,8 +54,8 @@ def _options(command: Any) -> Any:
 
 
 @click.command()
-@_options
-def train(model: str, variant: str, seed: str, **parameters: Any) -> None:
+@options
+def train(**parameters: Any) -> None:
     """Train by running the training notebook, and compare the runs.
 
     The notebook notebooks/experiments/train.ipynb runs once for each model, variant and seed. Several variants are for
@@ -48,33 +66,33 @@ def train(model: str, variant: str, seed: str, **parameters: Any) -> None:
 
     Under torchrun the processes share each batch, and the first one writes the result, without notebook and pictures.
     """
-    configs = _configs(listed(model), listed(variant), _seeds(seed), parameters)
-    check_folder(Path(configs[0].out))
+    chosen = configs(**parameters)
+    check_folder(Path(chosen[0].out))
     from ktnet_lite.training.runtime import choose_device, launched, processes
 
     if launched().world > 1:
         from ktnet_lite.experiments.runs import train_here
 
-        with processes(choose_device(configs[0].device)):  # once: a second group of the same processes may not meet
-            for config in configs:
+        with processes(choose_device(chosen[0].device)):  # once: a second group of the same processes may not meet
+            for config in chosen:
                 train_here(config)
         return
     from ktnet_lite.experiments import notebook, plan, result, runs
     from ktnet_lite.reporting import compare, frame
 
-    runs.obtain(configs[0])
-    jobs = plan.only(configs)
+    runs.obtain(chosen[0])
+    jobs = plan.only(chosen)
     finished = []
     for job in jobs:
         click.echo(f"{job.config.system}, seed {job.config.seed} -> {job.folder}", err=True)
         finished.append(result.load(notebook.run(job.config)))
     results = frame.comparable(finished)
-    click.echo(f"\nTest split of {configs[0].dataset}, {finished[0].dataset.clips['test']} clips\n")
+    click.echo(f"\nTest split of {chosen[0].dataset}, {finished[0].dataset.clips['test']} clips\n")
     click.echo(compare.table(results))
     for sentence in compare.differences(results):
         click.echo(f"\n{sentence}")
     if results["label"].nunique() > 1:
-        click.echo(f"\nPicture: {_draw(results, Path(configs[0].out))}")
+        click.echo(f"\nPicture: {_draw(results, Path(chosen[0].out))}")
     click.echo("Notebooks, pictures, models and results:")
     for job in jobs:
         click.echo(f"  {job.folder}")
@@ -142,16 +160,23 @@ def experiments() -> None:
     click.echo(f"{table(rows)}\n\npapermill {path} OUTPUT.ipynb -p NAME VALUE, or -f PARAMETERS.yaml")
 
 
-def _configs(
-    models: Sequence[str], variants: Sequence[str], seeds: Sequence[int], parameters: dict[str, Any]
-) -> list[TrainConfig]:
-    configs = [
-        TrainConfig.build({**parameters, "model": m, "variant": v, "seed": s})
+def configs(model: str, variant: str, voice: str, seed: str, **parameters: Any) -> list[TrainConfig]:
+    """Build the configs of a command line: each model, variant, voice and seed that it lists.
+
+    Raises
+    ------
+    ConfigError
+        A value is invalid, a list is empty, or a system cannot take the data.
+    """
+    models, variants, seeds = listed(model), listed(variant), _seeds(seed)
+    built = [
+        TrainConfig.build({**parameters, "model": m, "variant": v, "voice": x, "seed": s})
         for m in models
         for v in (variants if m == "ktnet" or len(variants) == 1 else ["auto"])
+        for x in (listed(voice) if v in ("ours", "auto") and m == "ktnet" else ["own"])
         for s in seeds
     ]
-    if not configs:
+    if not built:
         raise ConfigError("name at least one --model, one --variant and one --seed")
     from ktnet_lite.baselines import BASELINES
 
@@ -163,7 +188,7 @@ def _configs(
     teacher = parameters["teacher"]
     if teacher and not Path(teacher).is_file():
         raise ConfigError(f"--teacher {teacher}: no such file; name the model.pt of a trained full variant")
-    return list(dict.fromkeys(configs))  # "auto" may name a variant a second time
+    return list(dict.fromkeys(built))  # "auto" may name a variant a second time
 
 
 def _seeds(text: str) -> list[int]:

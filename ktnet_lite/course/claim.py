@@ -40,10 +40,10 @@ def heat_maps(
     ----------
     panels : dict of (values, sure)
         Title -> differences, (redundancies, noises), and whether each one differs from zero; None if all do. Cells
-        without a detected difference are hatched, with the number in grey brackets.
+        without a detected difference are hatched, with the number in grey brackets. A value of NaN has not been run.
     """
     drawn, axes = figure(len(panels), height=0.9 + 0.5 * len(redundancies))
-    widest = max(np.abs(values).max() for values, _ in panels.values())
+    widest = max(np.nanmax(np.abs(values)) for values, _ in panels.values())
     norm = TwoSlopeNorm(0.0, -widest, widest)
     for panel, (title, (values, sure)) in zip(axes, panels.items(), strict=True):
         panel.pcolormesh(values, norm=norm, cmap=WHO_WINS, edgecolors="white", linewidth=1)
@@ -52,7 +52,7 @@ def heat_maps(
             if not certain:
                 panel.fill_between([column, column + 1], row, row + 1, facecolor="none", edgecolor="0.75", hatch="///")
             number = f"{value:+.2f}" if round(value, 2) else "0.00"
-            text = number if certain else f"({number})"
+            text = "not run" if np.isnan(value) else number if certain else f"({number})"
             style = {"color": "black" if certain else "0.35", "fontsize": 9, "ha": "center", "va": "center"}
             panel.text(column + 0.5, row + 0.5, text, **style)
         panel.set_xticks(np.arange(len(noises)) + 0.5, [f"{noise:g}" for noise in noises])

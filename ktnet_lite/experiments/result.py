@@ -23,20 +23,22 @@ import numpy as np
 import torch
 
 from ktnet_lite import __version__
+from ktnet_lite.baselines.length import length_only
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.foreign import instead
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.experiments.agreement import contradictions
 from ktnet_lite.files import write
-from ktnet_lite.measures.metrics import constant_baselines
+from ktnet_lite.measures.metrics import acc2_median, constant_baselines, sentiment_metrics
 from ktnet_lite.names import EMOTIONS, Fill, System, Task
+from ktnet_lite.training.build import training_clips
 from ktnet_lite.training.checkpoint import Finite
 from ktnet_lite.training.evaluation import evaluate
 from ktnet_lite.training.loop import Run
 
-FORMAT = 2
-PACKED = ("predictions", "without_audio", "curves")  # compressed in published files
+FORMAT = 3
+PACKED = ("predictions", "without_audio", "curves", "pretraining")  # compressed in published files
 LARGEST = 2**24  # bytes of a compressed part, unpacked; the test set of MOSEI has some 200 KB
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
 
@@ -101,6 +103,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknow
     seconds: Seconds  # of training
     peak_memory: Count | None = None  # bytes
     model_parameters: Count
+    pretraining: list[dict[str, Finite]] = []  # per epoch of Eq. (1) alone, as in Run.pretraining
     curves: Annotated[list[dict[str, Finite]], msgspec.Meta(min_length=1)]  # per epoch, as in Run.history
     best_epoch: Count
     metrics: dict[str, Metrics]  # by split
@@ -138,6 +141,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknow
     def tests(self) -> dict[System, tuple[dict[str, float | None], np.ndarray]]:
         """Metrics and scores on the test set, with audio and with each fill."""
         system = self.config.system
+        if self.config.variant == "ours":
+            system = system._replace(voice=self.config.voice)
         tests = {system: (self.metrics["test"], self.scores)}
         for fill, filled in self.without_audio.items():
             tests[system._replace(fill=fill)] = filled.metrics, np.array(filled.scores)
@@ -169,9 +174,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknow
         plain = msgspec.to_builtins(self)
         fields = TrainConfig.__dataclass_fields__
         for name, field in fields.items():
-            if not field.metadata["identity"] and name != "device":
+            if not field.metadata["identity"] and name not in ("device", "trials"):
                 plain["parameters"][name] = field.default
-        plain["curves"] = [{name: float(f"{x:.6g}") for name, x in epoch.items()} for epoch in self.curves]
+        for name in ("pretraining", "curves"):
+            plain[name] = [{term: float(f"{x:.6g}") for term, x in epoch.items()} for epoch in plain[name]]
         for part in (plain["predictions"], *plain["without_audio"].values()):
             part["scores"] = np.round(part["scores"], 4).tolist()
         target = folder / run.parent.name / f"{run.name}.result.json"
@@ -228,12 +234,20 @@ def measure(config: TrainConfig, dataset: Dataset, run: Run) -> Result:
     """Evaluate a trained model and put everything about its run into a result.
 
     The model predicts the validation and the test set, and the test set again with each of its ways to do without
-    audio; constant predictions on the same test clips stand beside it.
+    audio; constant predictions, and those from the clips' lengths alone, stand beside it.
     """
     options = config.batch_size, config.precision
     evaluations = {split: evaluate(run.model, dataset[split], None, *options) for split in ("valid", "test")}
+    labelled, test = training_clips(config, dataset["train"])[0], dataset["test"]
+    labels, floors = labelled.targets, constant_baselines(labelled.targets, test.targets)
+    if dataset.header.task == "sentiment":
+        floors["length only"] = sentiment_metrics(length_only(labelled, test), test.targets).values
+        for split, evaluation in evaluations.items():
+            found = acc2_median(evaluation.predictions, dataset[split].targets, float(np.median(labels)))
+            evaluation.metrics["acc2_median"] = found
+            if found is None:
+                evaluation.undefined["acc2_median"] = "every target is on one side of the training median"
     filled = {fill: evaluate(run.model, dataset["test"], fill, *options) for fill in run.model.fills}
-    test = dataset["test"]
     device = next(run.model.parameters()).device
     return Result(
         format=FORMAT,
@@ -249,14 +263,15 @@ def measure(config: TrainConfig, dataset: Dataset, run: Run) -> Result:
         package=__version__,
         libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
         hardware=hardware(device),
-        seconds=sum(entry["seconds"] for entry in run.history),
+        seconds=sum(entry["seconds"] for entry in (*run.pretraining, *run.history)),
         peak_memory=peak_memory(device),
         model_parameters=sum(parameter.numel() for parameter in run.model.parameters()),
+        pretraining=run.pretraining,
         curves=run.history,
         best_epoch=run.best_epoch,
         metrics={split: evaluation.metrics for split, evaluation in evaluations.items()},
         undefined={split: evaluation.undefined for split, evaluation in evaluations.items()},
-        baselines=constant_baselines(dataset["train"].targets, test.targets),
+        baselines=floors,
         predictions=Predictions(list(test.ids), _rounded(test.targets), _rounded(evaluations["test"].predictions)),
         without_audio={fill: Filled(x.metrics, x.undefined, _rounded(x.predictions)) for fill, x in filled.items()},
     )

@@ -47,8 +47,9 @@ class KTNet(Network):
         and residual branches. Attention weights have no dropout: it would force torch's slow kernel.
     targets : sequence of str, optional
         Target modalities of the cross-modal attention (Table IV); all streams by default.
-    concat, pooling
-        Options of :class:`~ktnet_lite.model.transfer.Combine` and :class:`~ktnet_lite.model.fusion.CrossModalFusion`.
+    concat, pooling, kernel
+        Options of :class:`~ktnet_lite.model.transfer.Combine`, :class:`~ktnet_lite.model.fusion.CrossModalFusion` and
+        :class:`~ktnet_lite.model.encoder.Embedding`.
 
     Raises
     ------
@@ -69,6 +70,7 @@ class KTNet(Network):
         targets: Sequence[Modality] | None = None,
         concat: Concat = "time",
         pooling: Pooling = "mean",
+        kernel: int = 1,
     ):
         super().__init__()
         if variant not in VARIANTS:
@@ -79,7 +81,7 @@ class KTNet(Network):
             raise ConfigError(f"variant {variant!r} observes {needs}, but the data has only {has}; choose another")
         self.variant, self.outputs, self.reconstructs = variant, outputs, variant == "ours"
         self.encoders = nn.ModuleDict(
-            {name: ModalityEncoder(dims[name], dim, heads, layers, dropout) for name in self.observed}
+            {name: ModalityEncoder(dims[name], dim, heads, layers, dropout, kernel) for name in self.observed}
         )
         streams = self.observed
         if variant == "ours":
@@ -108,12 +110,16 @@ class KTNet(Network):
 
     def encode(self, streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Padded], dict[Modality, Padded]]:
         """Return the features f_m of every stream, A' as audio, each (B, T, d), and the reconstructions of Eq. (1)."""
-        features = {name: self.encoders[name](streams[name]) for name in self.observed}
-        reconstructed: dict[Modality, Padded] = {}
-        if self.variant == "ours":
-            reconstructed = {name: self.transfer[name](features[name]) for name in self.observed}
-            features["audio"] = self.combine(reconstructed)
+        features, reconstructed = self.reconstruct(streams)
+        if reconstructed:
+            features["audio"] = self.combine(reconstructed)  # Eq. (2)
         return features, reconstructed
+
+    def reconstruct(self, streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Padded], dict[Modality, Padded]]:
+        """Return the features f_m of the observed streams, and the reconstructions of Eq. (1), each (B, T_m, d)."""
+        features = {name: self.encoders[name](streams[name]) for name in self.observed}
+        transfer = self.transfer if self.variant == "ours" else ()
+        return features, {name: self.transfer[name](features[name]) for name in self.observed if name in transfer}
 
     def attention_maps(self, streams: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:
         with torch.no_grad():

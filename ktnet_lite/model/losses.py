@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ktnet_lite.data.batching import Batch, Padded
-from ktnet_lite.model.encoder import ModalityEncoder
-from ktnet_lite.model.ktnet import KTNetOutput
+from ktnet_lite.model.ktnet import KTNet, KTNetOutput
 from ktnet_lite.model.network import OUTPUTS as OUTPUTS
 from ktnet_lite.model.network import Network
-from ktnet_lite.names import Consistency, Modality, TaskLoss, Treatment
+from ktnet_lite.model.targets import AudioTarget
+from ktnet_lite.names import Consistency, Level, Modality, TaskLoss
 
 
 def process_mean(value: Tensor) -> Tensor:
@@ -59,14 +59,21 @@ def resample(features: Tensor, lengths: Tensor, new_lengths: Tensor, steps: int)
 
 
 def consistency_loss(
-    reconstructed: Padded, audio: Padded, present: Tensor | None = None, kind: Consistency = "l2"
+    reconstructed: Padded,
+    audio: Padded,
+    present: Tensor | None = None,
+    kind: Consistency = "l2",
+    level: Level = "step",
 ) -> Tensor:
     """l_c of Eq. (1): the mean squared (l2) or absolute (l1) difference over valid steps and dimensions, a scalar.
 
     The reconstruction (B, T_m, d) lies on the time line of its source; the audio features (B, T_A, d) are resampled
     to that time line. Clips without audio (``present`` False) do not count. "l2" is the squared Euclidean distance
-    divided by d, so that its size does not depend on the width.
+    divided by d, so that its size does not depend on the width. At the level "clip", the means over the valid steps of
+    both are compared.
     """
+    if level == "clip":
+        reconstructed, audio = Padded(reconstructed.mean()[:, None]), Padded(audio.mean()[:, None])  # (B, 1, d)
     target = resample(audio.values, audio.lengths, reconstructed.lengths, reconstructed.values.shape[1])
     difference = reconstructed.values.float() - target.float()  # (B, T_m, d)
     distance = difference.square() if kind == "l2" else difference.abs()
@@ -118,42 +125,6 @@ def predictions(logits: Tensor, kind: TaskLoss) -> Tensor:
     return probabilities @ torch.arange(-3.0, 4.0, device=logits.device)
 
 
-class AudioTarget(nn.Module):
-    """The audio encoder that provides f_A of Eq. (1) in training, under one of four treatments of the collapse.
-
-    The prediction does not depend on f_A, so a constant audio encoder minimises Eq. (1). The treatments:
-
-    - ``naive``: Eq. (1) trains both sides; the encoder collapses.
-    - ``joint``: f_A is detached in Eq. (1), and an auxiliary sentiment head keeps the encoder informative.
-    - ``random``: a frozen copy of an untrained encoder.
-    - ``teacher``: a frozen copy of a trained full-modality model's audio encoder (knowledge transfer proper).
-
-    ``outputs`` is the shape of one clip's logits, for the head of ``joint``. The paper does not name a treatment.
-    """
-
-    def __init__(self, encoder: ModalityEncoder, treatment: Treatment, outputs: tuple[int, ...]):
-        super().__init__()
-        self.treatment, self.outputs = treatment, outputs
-        self.frozen = treatment in ("random", "teacher")
-        self.encoder = copy.deepcopy(encoder).requires_grad_(False).eval() if self.frozen else encoder
-        if treatment == "joint":
-            self.head = nn.Linear(encoder.embedding.project.out_features, int(torch.tensor(outputs).prod()))
-
-    def train(self, mode: bool = True) -> AudioTarget:
-        super().train(mode)
-        if self.frozen:
-            self.encoder.eval()  # a frozen target has no dropout
-        return self
-
-    def forward(self, audio: Padded) -> tuple[Padded, Tensor | None]:
-        """Map audio (B, T_A, D_A) to target features (B, T_A, d), and for ``joint`` to auxiliary logits."""
-        features = self.encoder(audio)
-        if self.treatment == "naive":
-            return features, None
-        logits = self.head(features.mean()).unflatten(-1, self.outputs) if self.treatment == "joint" else None
-        return Padded(features.values.detach(), features.mask), logits
-
-
 class Objective(nn.Module):
     """Eq. (6), L = L_e + lambda_1 L_V->A + lambda_2 L_L->A, as one module that maps a batch to the terms by name.
 
@@ -171,6 +142,8 @@ class Objective(nn.Module):
         lambda_1 for vision, lambda_2 for language.
     consistency : {"l2", "l1"}
         Distance of Eq. (1) (Table V).
+    level : {"step", "clip"}
+        What Eq. (1) compares: each step of a source, or the means over the clip.
 
     Raises
     ------
@@ -184,6 +157,7 @@ class Objective(nn.Module):
         audio_target: AudioTarget | None = None,
         weights: Mapping[Modality, float] | None = None,
         consistency: Consistency = "l2",
+        level: Level = "step",
     ):
         super().__init__()
         if model.reconstructs != (audio_target is not None):
@@ -191,14 +165,18 @@ class Objective(nn.Module):
         self.model, self.audio_target = model, audio_target
         if audio_target is not None and (missing := set(model.observed) - set(weights or {})):
             raise ValueError(f"weights has no lambda for {', '.join(sorted(missing))}; add it")
-        self.weights, self.consistency = dict(weights or {}), consistency
+        self.weights, self.consistency, self.level = dict(weights or {}), consistency, level
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """Modalities that a training batch must hold; a test batch needs only ``model.observed``."""
         return self.model.trained_on if self.audio_target is None else (*self.model.trained_on, "audio")
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, labels: bool = True) -> dict[str, Tensor]:
+        """Return the terms; without ``labels``, those of Eq. (1) alone, which need neither score nor fusion."""
+        if not labels:
+            terms, _ = self._consistency(cast("KTNet", self.model).reconstruct(batch.streams)[1], batch)
+            return {"loss": torch.stack(list(terms.values())).sum(), **terms}
         output = self.model(batch.streams)
         terms = {"task": task_loss(output.logits, batch.targets, self.model.loss)}
         total = terms["task"]
@@ -206,15 +184,27 @@ class Objective(nn.Module):
             terms[name] = term
             total = total + self.model.weights[name] * term
         if self.audio_target is not None:
-            audio, logits = self.audio_target(batch.streams["audio"])
-            for source, reconstructed in output.reconstructed.items():
-                term = consistency_loss(reconstructed, audio, batch.present["audio"], self.consistency)
-                terms[f"{source}_to_audio"] = term
-                total = total + self.weights[source] * term
+            consistency, logits = self._consistency(output.reconstructed, batch)
+            terms |= consistency
+            for source in output.reconstructed:
+                total = total + self.weights[source] * terms[f"{source}_to_audio"]
             if logits is not None:
                 terms["audio_task"] = task_loss(logits, batch.targets, self.model.loss, batch.present["audio"])
                 total = total + terms["audio_task"]
         return {"loss": total, **terms}
+
+    def _consistency(
+        self, reconstructed: Mapping[Modality, Padded], batch: Batch
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Return l_c of Eq. (1) for each source, and the auxiliary logits of the treatment ``joint``."""
+        target = cast(AudioTarget, self.audio_target)
+        heard, logits = target.heard(batch, list(reconstructed))
+        return {
+            f"{source}_to_audio": consistency_loss(
+                target.read(source, values), *heard[source], self.consistency, self.level
+            )
+            for source, values in reconstructed.items()
+        }, logits
 
     @torch.no_grad()
     def transfer_moments(self, output: KTNetOutput, batch: Batch) -> dict[str, Tensor]:
@@ -226,11 +216,12 @@ class Objective(nn.Module):
         """
         if self.audio_target is None:
             raise ValueError('only the variant "ours" reconstructs audio; this model has no reconstruction to measure')
-        audio, _ = self.audio_target(batch.streams["audio"])
         moments: dict[str, Tensor] = {}
-        for source, reconstructed in output.reconstructed.items():
+        heard, _ = self.audio_target.heard(batch, list(output.reconstructed))
+        for source, values in output.reconstructed.items():
+            reconstructed, (audio, present) = self.audio_target.read(source, values), heard[source]
             target = resample(audio.values, audio.lengths, reconstructed.lengths, reconstructed.values.shape[1])
-            valid = reconstructed.full_mask() & batch.present["audio"][:, None]
+            valid = reconstructed.full_mask() & present[:, None]
             target, predicted = target[valid].cpu().double(), reconstructed.values[valid].cpu().double()  # (steps, d)
             moments |= {
                 f"{source}_error": (predicted - target).square().sum(0),

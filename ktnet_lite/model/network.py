@@ -97,8 +97,8 @@ class Network(nn.Module):
 
     @property
     def fills(self) -> tuple[Fill, ...]:
-        """Ways to fill in missing audio at test; empty if the network does not observe audio."""
-        if "audio" not in self.observed:
+        """Ways to fill in missing audio at test; empty if the network observes no audio, or nothing else."""
+        if "audio" not in self.observed or self.observed == ("audio",):
             return ()
         return ("inferred",) if self.infers_audio else ("zero", "mean")
 

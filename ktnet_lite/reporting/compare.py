@@ -15,17 +15,16 @@ from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import TESTED, Difference, Interval, mean_interval, paired_difference
 from ktnet_lite.names import System
+from ktnet_lite.reporting import verdicts
 from ktnet_lite.reporting.frame import comparable
 
-SURE = 0.05  # a corrected p below which a difference counts as shown
 MAIN = {"sentiment": ("acc7", "acc2_nonzero", "f1_nonzero", "mae", "corr"), "emotion": ("accuracy_mean", "f1_mean")}
 OURS = System("ktnet", "ours")
-OTHERS = System("ktnet", "language_vision"), *(System("ktnet", "full", fill) for fill in (None, "zero", "mean"))
-
-
-def better_or_worse(metric: str, difference: float) -> str:
-    """Say which way a difference in a metric goes."""
-    return "better" if METRICS[metric].gain(difference) > 0 else "worse"
+OTHERS = (
+    System("ktnet", "language_vision"),
+    System("ktnet", "ours", voice="other"),
+    *(System("ktnet", "full", fill) for fill in (None, "zero", "mean")),
+)
 
 
 class Comparison(NamedTuple):
@@ -41,12 +40,13 @@ class Comparison(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Whether the runs show the paper's sign or, where it has none, which row is better."""
-        if self.p >= SURE:
-            return "not shown"
-        if not self.paper:  # none, or a tie
-            return better_or_worse(self.metric, self.difference.mean)
-        return "holds" if (self.difference.mean > 0) == (self.paper > 0) else "reversed"
+        """Whether the runs have the paper's sign or, where it has none, which row is better."""
+        return verdicts.of_signs(self.metric, self.difference.mean, self.p, self.paper)
+
+    @property
+    def detected(self) -> bool:
+        """Whether a difference was detected at all."""
+        return self.verdict != verdicts.UNDETECTED
 
 
 def paired(ours: pd.DataFrame, other: pd.DataFrame) -> dict[str, Difference]:
@@ -106,22 +106,18 @@ def table(results: pd.DataFrame) -> str:
 def differences(results: pd.DataFrame) -> list[str]:
     """Say in sentences how ours differs from the systems that the paper compares it with."""
     first = results["result"].iloc[0]
-    metric, sentences = TESTED[first.dataset.task][0], []
-    for other in OTHERS:
-        sides = (results[results["label"] == str(system)] for system in (OURS, other))
-        if not (tested := paired(*sides)):
-            continue
-        found = tested[metric]
-        unclear = found.low <= 0 <= found.high
-        verdict = "no difference detected" if unclear else better_or_worse(metric, found.mean)
-        if found.runs == 1:
-            verdict += "; each side is a single run, and other seeds may differ"
-        sentences.append(
-            f"{OURS} against {other}: {METRICS[metric].label} {found.mean:+.3f} "
-            f"(95% interval {found.low:+.3f} to {found.high:+.3f}, {text.count(found.runs, 'seed')}, "
-            f"{len(first.targets)} clips): {verdict}"
-        )
-    return sentences
+    metric, compared = TESTED[first.dataset.task][0], []
+    for other in map(str, OTHERS):
+        sides = (results[results["label"] == label] for label in (str(OURS), other))
+        if found := paired(*sides).get(metric):
+            compared.append(Comparison("", str(OURS), other, metric, found, found.p))
+    return [
+        f"{x.ours} against {x.other}: {METRICS[metric].label} {x.difference.mean:+.3f} "
+        f"(95% interval {x.difference.low:+.3f} to {x.difference.high:+.3f}, {text.count(x.difference.runs, 'seed')}, "
+        f"{len(first.targets)} clips): {x.verdict}"
+        + ("; each side is a single run, and other seeds may differ" if x.difference.runs == 1 else "")
+        for x in corrected(compared)
+    ]
 
 
 def compare(ours: Result, other: Result, clips: int = 5) -> str:

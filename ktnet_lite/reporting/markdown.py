@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.catalogue.entries import ENTRIES
 from ktnet_lite.experiments.grids import Grid
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.metrics import METRICS
-from ktnet_lite.reporting.compare import SURE, Comparison
+from ktnet_lite.reporting import verdicts
+from ktnet_lite.reporting.compare import Comparison
 from ktnet_lite.reporting.tables import Place, Table
 from ktnet_lite.text import duration, file_name, markdown, plain, printable
 
@@ -23,8 +25,9 @@ RULES = f"""\
 Each number is the mean over seeds with its 95% bootstrap interval. If the paper has a number on the same data, it
 follows ours as (paper, ours minus paper, verdict): *level* if it lies in our interval, else *better* or *worse*. If we
 have none, it stands alone. Comparisons are paired on seeds and clips; p is corrected for their number (Benjamini &
-Hochberg). A difference with p below {SURE:g} counts as shown: the paper's sign *holds* or is *reversed*; without a sign
-of the paper, ours is *better* or *worse*."""
+Hochberg). A difference counts as detected if p is below {verdicts.SURE:g}. It then has the *{verdicts.SAME}* or the
+*{verdicts.OPPOSITE}*; without a sign of the paper, the first row is *{verdicts.BETTER}* or *{verdicts.WORSE}*.
+Otherwise the verdict is *{verdicts.UNDETECTED}*, which does not mean that there is none."""
 
 
 def page(tables: Sequence[Table]) -> str:
@@ -89,7 +92,7 @@ def _cell(table: Table, place: Place, metric: str) -> str:
 
 def compared(comparisons: Sequence[Comparison]) -> str:
     """Write paired differences with their verdicts, one per line."""
-    lines = [("", "", "metric", "difference", "p", "seeds", "paper", "verdict")]
+    lines = [("", "", "metric", "difference [95%]", "verdict", "p", "seeds", "paper")]
     for found in comparisons:
         lines.append(
             (
@@ -97,10 +100,10 @@ def compared(comparisons: Sequence[Comparison]) -> str:
                 plain(found.column),
                 METRICS[found.metric].label,
                 str(found.difference),
+                found.verdict,
                 f"{found.p:.3f}",
                 str(found.difference.runs),
                 "" if found.paper is None else f"{found.paper:+.3f}",
-                found.verdict,
             )
         )
     return markdown(lines)
@@ -126,13 +129,20 @@ def chief(grid: Grid) -> str:
 
 def picture(table: Table, column: str) -> Figure | None:
     """Draw a column's rows by its chief metric; None where nothing has run."""
-    from ktnet_lite.reporting.plots import comparison
+    from ktnet_lite.reporting.plots import colour_of, comparison
 
     metric = chief(table.grid)
     places = [place for place in table.values if place[1] == column and metric in table.values[place]]
     rows = {row: table.values[row, column][metric].interval for row, _ in places}
-    ours = {row: "reconstructed" for row in rows if row.lower().startswith("ours")}
-    return comparison(rows, metric, colours=ours) if rows else None
+    configs = {row: table.results(row, column)[0].config for row in rows}
+    colours = {row: "missing" if is_control(config) else colour_of(config.system) for row, config in configs.items()}
+    return comparison(rows, metric, colours=colours) if rows else None
+
+
+def is_control(config: TrainConfig) -> bool:
+    """Whether a run of ours is a control: without Eq. (1), or with voices that say nothing about its clips."""
+    untaught = config.lambda_vision == config.lambda_language == 0 and not config.pretrain
+    return config.variant == "ours" and (untaught or config.voice != "own")
 
 
 def pictures(tables: Sequence[Table], folder: Path) -> list[Path]:

@@ -138,7 +138,7 @@ def loss_curves(history: Sequence[Mapping[str, float]], best_epoch: int | None =
         if np.isfinite(values).any():
             right.plot(epochs, values, label=METRICS[metric].label, color=colour)
     left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
-    right.set(xlabel="epoch", ylabel="valid split")
+    right.set(xlabel="epoch", ylabel="validation set")
     if best_epoch is not None:
         right.axvline(best_epoch + 1, color=GREY, linestyle=":", label="kept")
     for axes in (left, right):
@@ -250,8 +250,12 @@ def interval_row(axes: Axes, y: float, interval: Interval | Difference, colour: 
 
 
 def colour_of(system: System) -> str:
-    """The key of ``COLOURS`` for a system: ours stands out, tests with filled-in audio step back."""
-    return "missing" if system.fill else "reconstructed" if system.variant == "ours" else "language"
+    """The key of ``COLOURS`` for a system: KTNet by what it uses; grey for other models and for filled-in audio."""
+    if system.fill or system.model != "ktnet":
+        return "missing"
+    return {"ours": "reconstructed", "full": "audio", "audio": "audio", "vision": "vision"}.get(
+        system.variant, "language"
+    )
 
 
 def _confusion(axes: Axes, targets: np.ndarray, predicted: np.ndarray, labels: list[int]) -> None:

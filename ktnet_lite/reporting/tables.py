@@ -12,7 +12,8 @@ from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.statistics import Interval, mean_interval
 from ktnet_lite.names import Fill
 from ktnet_lite.reporting import paper
-from ktnet_lite.reporting.compare import Comparison, better_or_worse, corrected, paired
+from ktnet_lite.reporting.compare import Comparison, corrected, paired
+from ktnet_lite.reporting.verdicts import better_or_worse
 
 Place = tuple[str, str]  # row, column
 

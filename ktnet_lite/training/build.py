@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -19,10 +21,13 @@ from ktnet_lite.data.schema import Dataset, Header, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError
 from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.ktnet import KTNet
-from ktnet_lite.model.losses import OUTPUTS, AudioTarget, Objective
+from ktnet_lite.model.losses import OUTPUTS, Objective
 from ktnet_lite.model.network import Network
-from ktnet_lite.names import VARIANTS, Fill, Modality, Task
+from ktnet_lite.model.targets import AudioTarget, Descriptors, OtherSource, View
+from ktnet_lite.names import VARIANTS, Fill, Modality, Task, Treatment
 from ktnet_lite.training import checkpoint
+
+SESSION = re.compile(r"[^0-9A-Za-z]*\d+[^0-9A-Za-z]*$")  # what follows the name of the session in a clip's id
 
 
 class _Saved(msgspec.Struct):
@@ -52,7 +57,7 @@ def load_dataset(config: TrainConfig | str) -> Dataset:
     if isinstance(config, str):
         config = TrainConfig(dataset=config)
     if config.dataset == "synthetic":
-        sizes = config.clips, max(config.clips // 4, 1), max(config.clips // 2, 1)
+        sizes = config.clips, min(max(config.clips // 4, 1), 500), min(max(config.clips // 2, 1), 2000)
         dataset = synthetic.make(sizes, config.redundancy, config.audio_noise, config.aligned, task=config.task).dataset
     else:
         dataset = catalogue.load(config.dataset, local=config.data_from or None)
@@ -77,14 +82,15 @@ def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -
     outputs = OUTPUTS["emotion" if task == "emotion" else config.task_loss]
     size: dict[str, Any] = {"dim": config.dim, "dropout": config.dropout}
     transformer: dict[str, Any] = {"heads": config.heads, "layers": config.layers, "pooling": config.pooling}
-    transformer["targets"] = config.target_modalities
+    transformer |= {"targets": config.target_modalities, "kernel": config.kernel}
     if config.model == "ktnet":
         return KTNet(dims, outputs, config.variant, concat=config.concat, **size, **transformer)
     observed = {name: dims[name] for name in VARIANTS[config.variant] if name in dims}
     if not observed:
         raise ConfigError(f"variant {config.variant!r} observes none of the data set's modalities: {', '.join(dims)}")
     baseline = BASELINES[config.model]
-    network = baseline.network(observed, outputs, **size, **(transformer if config.model == "mult" else {}))
+    options = {"mult": transformer, "linear": {"pooling": config.pooling}}.get(config.model, {})
+    network = baseline.network(observed, outputs, **size, **options)
     return CTCAligned(network, config.dim) if baseline.ctc else network
 
 
@@ -108,18 +114,63 @@ def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None
     for split in dataset if model.aligned_only else ():
         check_aligned(model, dataset[split], f"split {split} of {name!r}")
     model.fit_statistics(train)
-    target = None
-    if config.variant == "ours":
-        if "audio" not in train.streams:
-            raise DataError(f"{name!r} has no audio to learn from; use variant 'language_vision'")
-        if teacher is not None:
-            encoder = cast("ModalityEncoder", teacher.encoders["audio"])
-        else:
-            encoder = ModalityEncoder(dataset.dims["audio"], config.dim, config.heads, config.layers, config.dropout)
-            encoder.embedding.standardise.fit(train.streams["audio"])
-        target = AudioTarget(encoder, config.treatment, model.outputs)
     lambdas: dict[Modality, float] = {"vision": config.lambda_vision, "language": config.lambda_language}
-    return Objective(model, target, lambdas, config.consistency)
+    return Objective(model, _target(config, dataset, model, teacher), lambdas, config.consistency, config.level)
+
+
+def _target(config: TrainConfig, dataset: Dataset, model: Network, teacher: KTNet | None) -> AudioTarget | None:
+    """Build what theta and phi should predict, Eq. (1); only "ours" has them."""
+    if config.variant != "ours":
+        return None
+    train, sources = dataset["train"], model.observed
+    if "audio" not in train.streams:
+        raise DataError(f"{dataset.header.name!r} has no audio to learn from; use variant 'language_vision'")
+    if teacher is not None and config.voice == "none":
+        return OtherSource(teacher, sources)
+    if teacher is not None and config.treatment == "view":
+        return View(teacher, sources)
+    if teacher is not None and config.treatment == "teacher":
+        return AudioTarget(cast("ModalityEncoder", teacher.encoders["audio"]), "teacher", model.outputs)
+    size = config.dim, config.heads, config.layers, config.dropout, config.kernel
+    encoder = ModalityEncoder(dataset.dims["audio"], *size)
+    encoder.embedding.standardise.fit(train.streams["audio"])
+    if config.treatment == "descriptors":
+        return Descriptors(encoder.embedding.standardise, sources, config.dim)
+    return AudioTarget(encoder, cast("Treatment", config.treatment), model.outputs)
+
+
+def training_clips(config: TrainConfig, train: Split) -> tuple[Split, Split]:
+    """Choose the clips whose labels are used, and those that Eq. (1) alone may see: these and the ``unlabelled`` ones.
+
+    Clips are taken session by session, since one labels whole recordings. Their order is the same for every seed. The
+    name of a clip's session is its id without the last number.
+
+    Raises
+    ------
+    ConfigError
+        The training set has fewer clips.
+    """
+    unlabelled = config.identity.get("unlabelled", 0)  # no other run looks at them
+    needed = config.labelled + unlabelled
+    if needed > len(train):
+        raise ConfigError(
+            f"labelled = {config.labelled} and unlabelled = {unlabelled}, but the training set has only "
+            f"{len(train)} clips"
+        )
+    if not config.labelled:
+        return train, train
+    sessions = np.array([SESSION.sub("", name) for name in train.ids])
+    names = np.random.default_rng(0).permutation(np.unique(sessions))
+    order = np.argsort(np.argsort(names)[np.searchsorted(np.sort(names), sessions)], kind="stable")
+    return train.select(order[: config.labelled]), train.select(order[:needed])
+
+
+def other_voices(split: Split, seed: int) -> Split:
+    """Give every clip the voice of another: the control of Eq. (1) in which the voice tells nothing of the clip."""
+    order = np.random.default_rng(seed).permutation(len(split))
+    other = np.empty_like(order)
+    other[order] = np.roll(order, 1)
+    return dataclasses.replace(split, streams={**split.streams, "audio": split.streams["audio"].select(other)})
 
 
 def save_model(path: Path, model: Network, config: TrainConfig, header: Header, dims: Mapping[Modality, int]) -> None:

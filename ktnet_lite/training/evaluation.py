@@ -87,12 +87,12 @@ def evaluate(
 @torch.no_grad()
 def _logits(model: Network, split: Split, fill: Fill | None, batch_size: int, precision: Precision) -> Tensor:
     """Return the logits of every clip, (N, *outputs), on the CPU."""
-    if fill is not None and fill not in model.fills:
-        known = f"this model can do: {', '.join(model.fills)}" if model.fills else "this model observes no audio"
-        raise ConfigError(f"audio cannot be {fill!r}; {known}")
     read = [name for name in model.observed if fill is None or name != "audio"]
     if not read:
         raise ConfigError("this model observes audio alone; without it there is nothing to predict from")
+    if fill is not None and fill not in model.fills:
+        known = f"this model can do: {', '.join(model.fills)}" if model.fills else "this model observes no audio"
+        raise ConfigError(f"audio cannot be {fill!r}; {known}")
     check_fits(model, split, fill=fill)
     model.eval()
     device = next(model.parameters()).device

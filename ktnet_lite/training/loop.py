@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -17,15 +18,23 @@ from tqdm import tqdm
 
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batches
-from ktnet_lite.data.schema import Dataset
-from ktnet_lite.errors import CheckpointError, ConfigError, KTNetError, shown
+from ktnet_lite.data.schema import Dataset, Split
+from ktnet_lite.errors import CheckpointError, ConfigError, KTNetError
 from ktnet_lite.files import check_folder
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.model.ktnet import KTNet
-from ktnet_lite.model.losses import AudioTarget, Objective, process_mean
+from ktnet_lite.model.losses import Objective, process_mean
 from ktnet_lite.model.network import Network
+from ktnet_lite.model.targets import AudioTarget
 from ktnet_lite.training import checkpoint
-from ktnet_lite.training.build import build_objective, check_fits, load_model, save_model
+from ktnet_lite.training.build import (
+    build_objective,
+    check_fits,
+    load_model,
+    other_voices,
+    save_model,
+    training_clips,
+)
 from ktnet_lite.training.evaluation import evaluate, transfer_quality
 from ktnet_lite.training.runtime import (
     autocast,
@@ -35,6 +44,7 @@ from ktnet_lite.training.runtime import (
     memory_advice,
     processes,
 )
+from ktnet_lite.training.state import read_state
 
 SELECT_BY = {"sentiment": "mae", "emotion": "f1_mean"}  # the validation metric that chooses the epoch
 
@@ -46,6 +56,7 @@ class Run(NamedTuple):
     history: list[dict[str, float]]  # per epoch: training terms, validation metrics (prefix "valid_"), seconds
     best_epoch: int
     audio_target: AudioTarget | None  # as of the last epoch; for pictures of f_A
+    pretraining: list[dict[str, float]]  # per epoch of Eq. (1) alone: its terms, validation R2, seconds
 
 
 def fit(
@@ -88,11 +99,13 @@ def fit(
     devices = [device] if device.type == "cuda" else []
     with processes(device) as (rank, world), torch.random.fork_rng(devices), deterministic(device):
         teacher = None
-        if config.variant == "ours" and config.treatment == "teacher":
+        if config.needs_teacher or (config.teacher and dataclasses.replace(config, teacher="").needs_teacher):
             teacher = _teacher(config, dataset, folder, progress, resume)
         torch.manual_seed(config.seed)
-        objective = build_objective(config, dataset, teacher).to(device)
-        loop = _Loop(config, dataset, objective, device, rank, world)
+        labelled, heard = training_clips(config, dataset["train"])
+        seen = Dataset(dataset.header, {**dataset.splits, "train": heard})
+        objective = build_objective(config, seen, teacher).to(device)
+        loop = _Loop(config, seen, labelled, objective, device, (rank, world))
         if folder is not None and resume and (folder / "last.pt").exists():
             loop.restore(folder / "last.pt")
         with memory_advice(config):
@@ -101,43 +114,20 @@ def fit(
         model.load_state_dict(loop.best["model"])
         if folder is not None and rank == 0:
             save_model(folder / "model.pt", model, config, dataset.header, dataset.dims)
-        return Run(model.eval(), loop.history, loop.best["epoch"], objective.audio_target)
-
-
-class _Best(msgspec.Struct):
-    """The epoch that was best on the validation set so far."""
-
-    epoch: Annotated[int, msgspec.Meta(ge=0)]
-    score: float
-    model: dict[str, Tensor]
-
-
-class _Adam(msgspec.Struct):
-    """State of the optimizer; its settings are the config's."""
-
-    state: Annotated[dict[int, dict[str, Tensor]], msgspec.Meta(min_length=1)]  # by the number of the weight
-
-
-class _State(msgspec.Struct):
-    """Content of a ``last.pt``."""
-
-    config: dict[str, str | int | float | bool]
-    data: str  # checksum
-    objective: dict[str, Tensor]
-    optimizer: _Adam
-    scaler: dict[str, Annotated[int, msgspec.Meta(ge=0, le=2**31)] | checkpoint.Finite]
-    history: Annotated[list[dict[str, checkpoint.Finite]], msgspec.Meta(min_length=1)]
-    best: _Best
+        return Run(model.eval(), loop.history, loop.best["epoch"], objective.audio_target, loop.pretraining)
 
 
 class _Loop:
     """State of one training run: the content of a checkpoint, and one epoch of work."""
 
-    def __init__(self, config, dataset: Dataset, objective: Objective, device, rank: int, world: int):
-        self.config, self.dataset, self.objective, self.device, self.rank = config, dataset, objective, device, rank
-        self.train = Batches(
-            dataset["train"], config.batch_size, objective.modalities, device, config.seed, (rank, world)
-        )
+    def __init__(self, config, dataset: Dataset, labelled: Split, objective: Objective, device, place: tuple[int, int]):
+        self.config, self.dataset, self.objective, self.device = config, dataset, objective, device
+        self.rank, world = place
+        heard = dataset["train"]
+        if config.variant == "ours" and config.voice == "other":
+            labelled, heard = (other_voices(split, config.seed) for split in (labelled, heard))
+        options = config.batch_size, objective.modalities, device, config.seed, place
+        self.labelled, self.heard = Batches(labelled, *options), Batches(heard, *options)
         trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
         self.trained = trained
         self.optimizer = torch.optim.Adam(trained, lr=config.learning_rate, fused=device.type != "mps")
@@ -146,39 +136,58 @@ class _Loop:
         if config.compile:
             self.step_module = torch.compile(self.step_module, dynamic=True)
         if world > 1:
-            self.step_module = distributed(self.step_module, device)
+            self.step_module = distributed(self.step_module, device, partly=config.pretrain > 0)
+        self.pretraining: list[dict[str, float]] = []
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
 
     def run(self, folder: Path | None, progress: bool) -> None:
         if self.objective.model.closed_form:
             return self.solve()
-        name = f"{self.config.system} (seed {self.config.seed})"
+        pretrain = self.config.pretrain if self.objective.model.reconstructs else 0
+        for epoch in range(len(self.pretraining), pretrain):
+            self.follow(self.pretraining, epoch, pretrain, folder, progress)
         for epoch in range(len(self.history), self.config.epochs):
-            with tqdm(
-                total=len(self.train),
-                desc=f"{name} epoch {epoch + 1}/{self.config.epochs}",
-                disable=not progress or self.rank > 0,
-                leave=epoch + 1 == self.config.epochs,
-                file=sys.stderr,
-                mininterval=0.5,
-            ) as bar:
-                if self.history:
-                    bar.set_postfix_str(_summary(self.history[-1]))
-                self.epoch(epoch, bar)
-                bar.set_postfix_str(_summary(self.history[-1]))
-            if folder is not None and self.rank == 0:
-                checkpoint.save(folder / "last.pt", self.state())
+            if self.waited(epoch):
+                break
+            self.follow(self.history, epoch, self.config.epochs, folder, progress)
 
-    def epoch(self, epoch: int, bar: tqdm) -> None:
+    def waited(self, epoch: int) -> bool:
+        """Whether the last ``patience`` epochs before this one brought nothing better."""
+        return bool(self.history and self.config.patience) and epoch - 1 - self.best["epoch"] >= self.config.patience
+
+    def follow(
+        self, history: list[dict[str, float]], epoch: int, epochs: int, folder: Path | None, progress: bool
+    ) -> None:
+        """Train one epoch behind a progress bar, and save the checkpoint."""
+        stage = "Eq. (1) alone, epoch" if history is self.pretraining else "epoch"
+        with tqdm(
+            total=len(self.heard if history is self.pretraining else self.labelled),
+            desc=f"{self.config.system} (seed {self.config.seed}) {stage} {epoch + 1}/{epochs}",
+            disable=not progress or self.rank > 0,
+            leave=epoch + 1 == epochs,
+            file=sys.stderr,
+            mininterval=0.5,
+        ) as bar:
+            if history:
+                bar.set_postfix_str(_summary(history[-1]))
+            self.epoch(history, epoch, bar)
+            bar.set_postfix_str(_summary(history[-1]))
+        if folder is not None and self.rank == 0:
+            checkpoint.save(folder / "last.pt", self.state())
+
+    def epoch(self, history: list[dict[str, float]], epoch: int, bar: tqdm) -> None:
         config, start = self.config, time.perf_counter()
+        labels = history is self.history
+        clips = self.labelled if labels else self.heard
         # One seed for each (seed, epoch, process): a resumed epoch needs no saved random state.
-        torch.manual_seed(int(np.random.SeedSequence((config.seed, epoch, self.rank)).generate_state(1)[0]))
+        place = (config.seed, epoch, self.rank) if labels else (config.seed, epoch, self.rank, 1)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
         self.objective.train()
         sums: dict[str, Tensor] = {}
-        for batch in self.train.epoch(epoch):
+        for batch in clips.epoch(epoch):
             with autocast(self.device, config.precision):
-                terms = self.step_module(batch)
+                terms = self.step_module(batch, labels)
             self.optimizer.zero_grad()
             self.scaler.scale(terms["loss"]).backward()
             self.scaler.unscale_(self.optimizer)
@@ -188,18 +197,21 @@ class _Loop:
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + term.detach() * batch.size
             bar.update()
-        entry = {name: process_mean(total).item() / len(self.dataset["train"]) for name, total in sums.items()}
+        entry = {name: process_mean(total).item() / len(clips.split) for name, total in sums.items()}
         if not math.isfinite(entry["loss"]):
             raise KTNetError(
                 f"the loss became {entry['loss']} in epoch {epoch + 1}; lower learning_rate, or use precision = 'bf16' "
                 "instead of 'fp16'"
             )
-        self.keep(entry, start)
+        if labels:
+            self.keep(entry, start)
+        else:
+            history.append({**entry, **self.quality(), "seconds": time.perf_counter() - start})
 
     def solve(self) -> None:
         """Set the weights of a model with a closed form, in place of epochs."""
         start = time.perf_counter()
-        self.objective.model.solve(self.dataset["train"], self.dataset["valid"])
+        self.objective.model.solve(self.labelled.split, self.dataset["valid"])
         self.history = []
         self.keep({}, start)
 
@@ -220,12 +232,16 @@ class _Loop:
 
     def validate(self) -> dict[str, float]:
         """Compute the validation metrics, and the quality of the reconstruction where there is audio."""
-        valid, objective = self.dataset["valid"], self.objective
-        result = evaluate(objective.model, valid, None, self.config.batch_size, self.config.precision)
-        entry = {f"valid_{name}": value for name, value in result.metrics.items() if value is not None}
-        if objective.audio_target is not None and "audio" in valid.streams:
-            entry |= {f"valid_{name}": value for name, value in transfer_quality(objective, valid).items()}
-        return entry
+        config, model = self.config, self.objective.model
+        result = evaluate(model, self.dataset["valid"], None, config.batch_size, config.precision)
+        return {f"valid_{name}": x for name, x in result.metrics.items() if x is not None} | self.quality()
+
+    def quality(self) -> dict[str, float]:
+        """Measure the reconstruction on the validation set, where there is one and the set has audio."""
+        if self.objective.audio_target is None or "audio" not in self.dataset["valid"].streams:
+            return {}
+        measured = transfer_quality(self.objective, self.dataset["valid"])
+        return {f"valid_{name}": value for name, value in measured.items()}
 
     def state(self) -> dict[str, Any]:
         return {
@@ -234,58 +250,21 @@ class _Loop:
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "pretraining": self.pretraining,
             "history": self.history,
-            "best": self.best,
+            "best": self.best or None,
         }
 
     def restore(self, path: Path) -> None:
-        content = checkpoint.load(path)
-        if missing := self.state().keys() - content.keys():
-            raise CheckpointError(
-                f"{path} is not a training checkpoint: it has no {', '.join(sorted(missing))}; delete it"
-            )
-        state = checkpoint.checked(path, content, _State)
-        now, saved = self.config.identity, state.config
-        differ = [name for name in now if name != "epochs" and now[name] != saved.get(name)]  # more epochs may follow
-        if differ:
-            listed = ", ".join(f"{name}: {shown(saved.get(name))} there, {now[name]!r} now" for name in differ)
-            raise CheckpointError(f"{path} belongs to other parameters ({listed}); choose another folder or delete it")
-        if state.data != self.dataset.checksum:
-            raise CheckpointError(f"{path} was trained on other data than {self.dataset.header.name!r} holds now")
-        if (done := len(state.history)) > self.config.epochs:
-            asked = self.config.epochs
-            raise CheckpointError(f"{path} has {done} epochs already, and epochs = {asked}; choose another folder")
-        if state.best.epoch >= done or math.isnan(state.best.score):
-            raise CheckpointError(f"{path} was altered: its best epoch, {state.best.epoch}, is not one of its {done}")
-        for entry in state.history:
-            if not {"loss", "seconds"} <= entry.keys():
-                raise CheckpointError(f"{path} was altered: its history has an epoch without loss or seconds")
-        checkpoint.check_weights(f"{path}, objective", state.objective, self.objective.state_dict())
-        checkpoint.check_weights(f"{path}, best", state.best.model, self.objective.model.state_dict())
-        target = self.objective.audio_target
-        if target is not None and target.frozen:
-            for name, tensor in target.state_dict(prefix="audio_target.").items():
-                if not torch.equal(tensor.cpu(), state.objective[name]):
-                    raise CheckpointError(f"{path} was trained with another teacher; choose another folder")
-        self.check_moments(path, state.optimizer.state)
+        state = read_state(path, self.config, self.dataset, self.objective, self.trained)
         try:
             self.objective.load_state_dict(state.objective)
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state.optimizer.state})
             self.scaler.load_state_dict(state.scaler)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path} does not fit this model: {error}") from error
-        self.history, self.best = state.history, msgspec.structs.asdict(state.best)
-
-    def check_moments(self, path: Path, moments: Mapping[int, Mapping[str, Tensor]]) -> None:
-        """Raise :class:`CheckpointError` unless Adam's moments fit the weights."""
-        for index, entry in moments.items():
-            where = f"{path}, optimizer, weight {index}"
-            if not 0 <= index < len(self.trained):
-                raise CheckpointError(f"{where}: the model has only {len(self.trained)}")
-            weight = self.trained[index]
-            checkpoint.check_weights(where, entry, {"step": torch.zeros(()), "exp_avg": weight, "exp_avg_sq": weight})
-            if entry["step"] < 0 or (entry["exp_avg_sq"] < 0).any():
-                raise CheckpointError(f"{where}: a count or a square is negative")
+        self.pretraining, self.history = state.pretraining, state.history
+        self.best = msgspec.structs.asdict(state.best) if state.best else {}
 
 
 def _check_grid(config: TrainConfig, dataset: Dataset) -> None:
@@ -302,7 +281,9 @@ def _teacher(config: TrainConfig, dataset: Dataset, folder: Path | None, progres
     """Load the full model whose audio encoder is the target, or train it first with the same parameters."""
     if config.teacher:
         model, trained = load_model(config.teacher)
-        mismatch = [name for name in ("dim", "heads", "layers") if getattr(trained, name) != getattr(config, name)]
+        mismatch = [
+            name for name in ("dim", "heads", "layers", "kernel") if getattr(trained, name) != getattr(config, name)
+        ]
         if not isinstance(model, KTNet) or "audio" not in model.inputs or mismatch:
             what = f"is a '{trained.system}' model, not ktnet with audio"
             if trained.model == "ktnet" and mismatch:
@@ -322,6 +303,7 @@ def _summary(entry: Mapping[str, float]) -> str:
         f"L={entry['loss']:.3f}",
         *(f"{label}={entry[name]:.3f}" for name, label in short.items() if name in entry),
     ]
-    keys = {"valid_mae": "MAE", "valid_corr": "Corr", "valid_acc2_nonzero": "Acc2", "valid_f1_mean": "F1"}
+    keys = {"valid_language_r2": "R2 L→A", "valid_vision_r2": "R2 V→A"} if "task" not in entry else {}
+    keys |= {"valid_mae": "MAE", "valid_corr": "Corr", "valid_acc2_nonzero": "Acc2", "valid_f1_mean": "F1"}
     valid = [f"{label} {entry[name]:.3f}" for name, label in keys.items() if name in entry]
     return " ".join(terms) + " | valid " + " ".join(valid)

@@ -113,8 +113,8 @@ def processes(device: torch.device) -> Iterator[tuple[int, int]]:
             dist.destroy_process_group()
 
 
-def distributed(module: Any, device: torch.device) -> nn.Module:
-    """Average a module's gradients over the processes.
+def distributed(module: Any, device: torch.device, partly: bool = False) -> nn.Module:
+    """Average a module's gradients over the processes; ``partly``: some steps use only a part of its weights.
 
     Its buffers are equal everywhere, so no step sends them, but for position tables: these have grown by the clips that
     a process has seen, if a teacher is trained before. They begin anew, since torch sends all buffers at the start.
@@ -124,7 +124,11 @@ def distributed(module: Any, device: torch.device) -> nn.Module:
             part.table = part.table[:1]
     known = inspect.signature(DistributedDataParallel).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # before torch 2.13
-    options: dict[str, Any] = {"device_ids": [device] if device.type == "cuda" else None, name: False}
+    options: dict[str, Any] = {
+        "device_ids": [device] if device.type == "cuda" else None,
+        name: False,
+        "find_unused_parameters": partly,
+    }
     return DistributedDataParallel(module, **options)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from ktnet_lite.config import TrainConfig
+from ktnet_lite.config import TrainConfig, preset
 from ktnet_lite.errors import ConfigError, did_you_mean
 from ktnet_lite.experiments import yaml_file
 from ktnet_lite.measures.metrics import METRICS
@@ -115,11 +115,19 @@ class Grid:
         if data not in self.data:
             raise ConfigError(f"{self.name} has no data set {data!r}; it has {', '.join(self.data)}")
         return [
-            Cell(row, column, {"dataset": TrainConfig.dataset, **parameters, **self.rows[row]})
+            Cell(row, column, _spelled_out({"dataset": TrainConfig.dataset, **parameters, **self.rows[row]}))
             for column, parameters in self.data[data].items()
             for row in self.columns[column]
             if row not in self.without.get(data, ())
         ]
+
+
+def _spelled_out(parameters: Parameters) -> dict[str, Any]:
+    """Put the parameters of a ``preset`` in its place; those that stand beside it come first."""
+    own = {name: value for name, value in parameters.items() if name != "preset"}
+    if "preset" not in parameters:
+        return own
+    return {**preset(parameters["preset"]), **own}
 
 
 def names() -> list[str]:

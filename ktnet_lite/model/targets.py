@@ -1,0 +1,128 @@
+"""What Eq. (1) asks theta and phi to predict: the audio features f_A, in each of the readings that the paper allows.
+
+Shapes: ``B`` clips, ``T_m`` steps and ``D_m`` features of modality m, ``d`` the model's width.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ktnet_lite.data.batching import Batch, Padded
+from ktnet_lite.errors import ConfigError
+from ktnet_lite.model.encoder import ModalityEncoder, Standardise
+from ktnet_lite.model.ktnet import KTNet
+from ktnet_lite.names import Modality, Target, Treatment
+
+
+class Heard(NamedTuple):
+    """What one source should predict."""
+
+    features: Padded  # (B, T, width)
+    present: Tensor  # (B,) bool: clips that have it
+
+
+class AudioTarget(nn.Module):
+    """The audio encoder that provides f_A of Eq. (1) in training, under one of four treatments of the collapse.
+
+    The prediction does not depend on f_A, so a constant audio encoder minimises Eq. (1). The treatments:
+
+    - ``naive``: Eq. (1) trains both sides; the encoder collapses.
+    - ``joint``: f_A is detached in Eq. (1), and an auxiliary sentiment head keeps the encoder informative.
+    - ``random``: a frozen copy of an untrained encoder.
+    - ``teacher``: a frozen copy of a trained full-modality model's audio encoder (knowledge transfer proper).
+
+    ``outputs`` is the shape of one clip's logits, for the head of ``joint``. The paper does not name a treatment.
+    """
+
+    def __init__(self, encoder: ModalityEncoder, treatment: Treatment, outputs: tuple[int, ...]):
+        super().__init__()
+        self.treatment: Target = treatment
+        self.outputs = outputs
+        self.frozen = treatment in ("random", "teacher")
+        self.encoder = copy.deepcopy(encoder).requires_grad_(False).eval() if self.frozen else encoder
+        if treatment == "joint":
+            self.head = nn.Linear(encoder.embedding.project.out_features, math.prod(outputs))
+
+    def train(self, mode: bool = True) -> AudioTarget:
+        super().train(mode)
+        if self.frozen:  # a frozen target has no dropout
+            for part in self.children():
+                part.eval()
+        return self
+
+    def forward(self, audio: Padded) -> tuple[Padded, Tensor | None]:
+        """Map audio (B, T_A, D_A) to target features (B, T_A, d), and for ``joint`` to auxiliary logits."""
+        features = self.encoder(audio)
+        if self.treatment == "naive":
+            return features, None
+        logits = self.head(features.mean()).unflatten(-1, self.outputs) if self.treatment == "joint" else None
+        return Padded(features.values.detach(), features.mask), logits
+
+    def heard(self, batch: Batch, sources: Sequence[Modality]) -> tuple[dict[Modality, Heard], Tensor | None]:
+        """Return what each source should predict, and for ``joint`` auxiliary logits, ``(B, *outputs)``."""
+        features, logits = self(batch.streams["audio"])
+        return dict.fromkeys(sources, Heard(features, batch.present["audio"])), logits
+
+    def read(self, source: Modality, reconstructed: Padded) -> Padded:
+        """Bring a reconstruction (B, T_m, d) into the space of the target."""
+        return reconstructed
+
+
+class Descriptors(AudioTarget):
+    """The standardised audio descriptors themselves, X_A, which no encoder can collapse; a linear map reads them."""
+
+    def __init__(self, standardise: Standardise, sources: Sequence[Modality], dim: int):
+        nn.Module.__init__(self)
+        self.treatment: Target = "descriptors"
+        self.frozen, self.standardise = False, standardise
+        self.readout = nn.ModuleDict({source: nn.Linear(dim, len(standardise.mean)) for source in sources})
+
+    def forward(self, audio: Padded) -> tuple[Padded, Tensor | None]:
+        return Padded(self.standardise(audio.values), audio.mask), None
+
+    def read(self, source: Modality, reconstructed: Padded) -> Padded:
+        return Padded(self.readout[source](reconstructed.values), reconstructed.mask)
+
+
+class View(AudioTarget):
+    """What a frozen, trained full model hears at each step of a source: the output of audio -> source, Eq. (3)."""
+
+    def __init__(self, teacher: KTNet, sources: Sequence[Modality]):
+        nn.Module.__init__(self)
+        if missing := [source for source in sources if f"audio_to_{source}" not in teacher.fusion.cross_modal]:
+            raise ConfigError(f"treatment 'view' needs a teacher whose targets include {', '.join(missing)}")
+        self.treatment: Target = "view"
+        self.frozen, self.teacher = True, copy.deepcopy(teacher).requires_grad_(False).eval()
+
+    def heard(self, batch: Batch, sources: Sequence[Modality]) -> tuple[dict[Modality, Heard], Tensor | None]:
+        with torch.no_grad():
+            features, _ = self.teacher.encode(batch.streams)
+            blocks = self.teacher.fusion.cross_modal
+            seen = {s: blocks[f"audio_to_{s}"](features[s], features["audio"]) for s in sources}
+        return {source: Heard(view, batch.present["audio"]) for source, view in seen.items()}, None
+
+
+class OtherSource(AudioTarget):
+    """A control without a voice to predict: language predicts a frozen, trained full model's f_V, and vision its f_L.
+
+    Nothing of the clip's voice is read; the teacher itself has heard voices when it was trained.
+    """
+
+    def __init__(self, teacher: KTNet, sources: Sequence[Modality]):
+        nn.Module.__init__(self)
+        if len(sources) != 2:
+            raise ConfigError(f"voice = 'none' needs words and face to predict each other; there is only {sources[0]}")
+        self.treatment: Target = "teacher"
+        self.frozen, self.teacher = True, copy.deepcopy(teacher).requires_grad_(False).eval()
+
+    def heard(self, batch: Batch, sources: Sequence[Modality]) -> tuple[dict[Modality, Heard], Tensor | None]:
+        with torch.no_grad():
+            features, _ = self.teacher.encode(batch.streams)
+        other = dict(zip(sources, reversed(sources), strict=True))
+        return {source: Heard(features[x], batch.present[x]) for source, x in other.items()}, None
