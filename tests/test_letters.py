@@ -16,7 +16,6 @@ from matplotlib.text import Text
 from ktbook import result_plots
 from ktnet_lite.course import cross_attention, streams
 from ktnet_lite.measures.statistics import Interval
-from ktnet_lite.names import System
 from ktnet_lite.reporting import letters, plots
 from ktnet_lite.reporting.letters import literal
 from small import ALIGNED, make_model, make_split
@@ -138,6 +137,6 @@ def test_names_of_systems_data_sets_and_floors_are_no_formulas():
     drawn = texts(plots.comparison({FORMULA: Interval(0.5, 0.4, 0.6, 3)}, "mae", (f"{FORMULA} median", 0.9)))
     assert {r"vid\$_\$1", r"vid\$_\$1 median"} <= drawn
     assert r"vid\$_\$1" in texts(streams.labels({FORMULA: np.zeros(3)}))
-    setting = {FORMULA: {System("ktnet", "ours"): Interval(0.5, 0.4, 0.6, 3)}}
-    assert r"vid\$_\$1" in texts(result_plots.panels(setting, "mae", {FORMULA: 0.9}))
+    setting = {FORMULA: {"ours": Interval(0.5, 0.4, 0.6, 3)}}
+    assert r"vid\$_\$1" in texts(result_plots.panels(setting, "mae", {FORMULA: 0.9}, {"ours": "reconstructed"}))
     assert r"vid\$_\$1" in texts(result_plots.learning_curves({FORMULA: {"ours": [[1.0, 0.5]]}}, "MAE"))

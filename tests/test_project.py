@@ -229,7 +229,8 @@ def test_make_train_passes_its_variables_on():
         dry = make("-n", "train", *variables).stdout
         return " ".join(dry[dry.index("ktnet-lite train ") :].replace("\\\n", " ").split())
 
-    assert command() == "ktnet-lite train --dataset synthetic --variant ours,language_vision,full --epochs 12"
+    transfer = "--aligned --clips 2200 --labelled 200 --unlabelled 2000 --pretrain 12 --voice own,other"
+    assert command() == f"ktnet-lite train --dataset synthetic --variant ours,language_vision,full {transfer}"
     assert "--epochs" not in command("DATASET=mosi-words")
     assert command("DATASET=mosi-words", "VARIANTS=ours", "DATA_FROM=../raw", "SEEDS=0,1", "EPOCHS=3") == (
         "ktnet-lite train --dataset mosi-words --variant ours --data-from ../raw --seed 0,1 --epochs 3"

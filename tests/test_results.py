@@ -48,7 +48,7 @@ def test_each_says_what_was_trained_on_what_and_where(results):
 @pytest.mark.slow
 def test_metrics_are_those_of_the_predictions(results):
     for path, run in zip(results["path"], results["result"], strict=True):
-        tests = run.tests if run.seed == 0 else {run.config.system: run.tests[run.config.system]}
+        tests = run.tests if run.seed == 0 else dict([next(iter(run.tests.items()))])  # with the audio
         for system, (stored, scores) in tests.items():
             if run.dataset.task == "emotion":
                 again = metrics.emotion_metrics(scores > 0.5, run.targets)
