@@ -139,3 +139,4 @@ def test_names_of_systems_data_sets_and_floors_are_no_formulas():
     assert r"vid\$_\$1" in texts(streams.labels({FORMULA: np.zeros(3)}))
     setting = {FORMULA: {"ours": Interval(0.5, 0.4, 0.6, 3)}}
     assert r"vid\$_\$1" in texts(result_plots.panels(setting, "mae", {FORMULA: 0.9}, {"ours": "reconstructed"}))
+    assert r"vid\$_\$1" in texts(result_plots.epochs({FORMULA: {"ours": [[1.0, 0.5]]}}, "MAE"))
