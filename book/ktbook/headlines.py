@@ -9,6 +9,7 @@ import msgspec
 from ktbook import generated
 from ktbook.result_text import Tables
 from ktnet_lite.experiments import yaml_file
+from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.reporting.compare import Comparison
 
 PATH = generated.ROOT / "book" / "headlines.yaml"
@@ -82,6 +83,6 @@ def markdown(tables: Tables) -> str:
     parts = []
     for line in load():
         numbers = [x.comparison for x in seen(line, tables)]
-        shown = [f"MAE {x.difference}" if x else "not run yet" for x in numbers]
+        shown = [f"{METRICS[x.metric].label} {x.difference}" if x else "not run yet" for x in numbers]
         parts.append(f"**{line.title}** {line.text.format(*shown)}")
     return "\n\n".join(parts) + "\n"

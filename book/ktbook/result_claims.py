@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -223,15 +223,21 @@ def _seeded(x: Comparison) -> str:
     return f"{x.difference}, {count(x.difference.runs, 'seed')}: {x.verdict}"
 
 
+def _curves(table: Table) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield the setting of each curve of a table, its columns, and their headings without the setting."""
+    for setting, columns in groupby(table.columns, lambda column: learning.setting_of(table, column)):
+        names = list(columns)
+        yield setting, names, [name.removeprefix(f"{setting}, ") for name in names]
+
+
 def by_mae(table: Table) -> str:
     """Write the paired differences of MAE of a table with their verdicts, one table for each curve of columns."""
     found = {(x.ours, x.other, x.column): x for x in table.comparisons if x.metric == "mae"}
     if not found:
         return f"Not run yet: {command(table.grid.name, table.data)}.\n"
     parts = []
-    for setting, columns in groupby(table.columns, lambda column: learning.setting_of(table, column)):
-        names = list(columns)
-        rows = [("difference of MAE [95%]", *(name.removeprefix(f"{setting}, ") for name in names))]
+    for setting, names, headings in _curves(table):
+        rows = [("difference of MAE [95%]", *headings)]
         for ours, other in table.grid.compare:
             cells = (found.get((ours, other, name)) for name in names)
             rows.append((f"{ours} - {other}", *(_seeded(x) if x else "not run" for x in cells)))
@@ -246,9 +252,8 @@ def by_labels(table: Table) -> str:
     if not table.results():
         return f"Not run yet: {command(table.grid.name, table.data)}.\n"
     parts = []
-    for setting, columns in groupby(table.columns, lambda column: learning.setting_of(table, column)):
-        names = list(columns)
-        rows = [("MAE [95%]", *(name.removeprefix(f"{setting}, ") for name in names))]
+    for setting, names, headings in _curves(table):
+        rows = [("MAE [95%]", *headings)]
         for row in table.grid.rows:
             values = (table.values.get((row, name), {}).get("mae") for name in names)
             rows.append((row, *(f"{x.interval}, {x.interval.runs}" if x else "not run" for x in values)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from ktbook import claims, result_claims
 from ktbook.result_plots import STYLES, Mark, epochs, forest, panels
 from ktbook.result_text import Tables, short
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.course.claim import heat_maps
 from ktnet_lite.measures.statistics import Interval, mean_interval
 from ktnet_lite.names import System
 from ktnet_lite.reporting import learning
-from ktnet_lite.reporting.compare import intervals
+from ktnet_lite.reporting.compare import Comparison, intervals
 from ktnet_lite.reporting.plots import colour_of
 from ktnet_lite.reporting.tables import Table
 
@@ -115,24 +116,50 @@ def by_epoch(tables: Iterable[Table]) -> Picture | None:
     return Picture(epochs(runs, "MAE on the validation set"), alt, EPOCHS_CAPTION)
 
 
+class Map(NamedTuple):
+    """Differences of MAE over two parameters of a table's columns."""
+
+    levels: list[list[float]]  # of each parameter, in order
+    values: np.ndarray  # NaN where a comparison has not been run
+    sure: np.ndarray  # whether a difference was detected
+    compared: list[Comparison]
+
+
+def differences(table: Table, parameters: tuple[str, str], ours: str, other: str) -> Map:
+    """Lay out the differences of MAE between two rows by the values that the columns give to two parameters."""
+    levels_of = {
+        column: tuple(set_there.get(name, getattr(TrainConfig, name)) for name in parameters)
+        for column, set_there in table.grid.data[table.data].items()
+    }
+    levels = [sorted(set(values)) for values in zip(*levels_of.values(), strict=True)]
+    values = np.full([len(x) for x in levels], np.nan)
+    sure = np.zeros(values.shape, dtype=bool)
+    compared = [x for x in table.comparisons if (x.ours, x.other, x.metric) == (ours, other, "mae")]
+    for x in compared:
+        place = tuple(known.index(level) for known, level in zip(levels, levels_of[x.column], strict=True))
+        values[place], sure[place] = x.difference.mean, x.detected
+    return Map(levels, values, sure, compared)
+
+
 def noise(table: Table) -> Picture | None:
     """Draw the differences of MAE over redundancy and noise; None unless all settings have been run."""
-    levels_of = {c: (x["redundancy"], x["audio_noise"]) for c, x in table.grid.data[table.data].items()}
-    levels = [sorted(set(values)) for values in zip(*levels_of.values(), strict=True)]
-    maps, descriptions = {}, []
-    for other in ("Full modality", "Language and vision"):
-        by_levels = {levels_of[x.column]: x for x in table.comparisons if x.other == other and x.metric == "mae"}
-        if len(by_levels) < len(levels_of):
-            return None
-        grid = [[by_levels[redundancy, level] for level in levels[1]] for redundancy in levels[0]]
-        values = np.array([[x.difference.mean for x in row] for row in grid])
-        sure = np.array([[x.detected for x in row] for row in grid])
-        title = f"ours minus {other[0].lower()}{other[1:]}"
-        maps[title] = values, sure
-        descriptions.append(
-            f"{title}: {', '.join(f'{x.column} {x.difference.mean:+.2f}' for row in grid for x in row)}"
-        )
-    return Picture(heat_maps(maps, *levels), f"Differences of MAE. {'. '.join(descriptions)}.", NOISE_CAPTION)
+    maps = {
+        f"ours minus {other[0].lower()}{other[1:]}": differences(table, ("redundancy", "audio_noise"), "Ours", other)
+        for other in ("Full modality", "Language and vision")
+    }
+    if any(np.isnan(found.values).any() for found in maps.values()):
+        return None
+    told = (
+        f"{title}: {', '.join(f'{x.column} {x.difference.mean:+.2f}' for x in found.compared)}"
+        for title, found in maps.items()
+    )
+    return Picture(_drawn(maps), f"Differences of MAE. {'. '.join(told)}.", NOISE_CAPTION)
+
+
+def _drawn(maps: Mapping[str, Map]) -> Figure:
+    """Draw maps over the same parameters side by side."""
+    first = next(iter(maps.values()))
+    return heat_maps({title: (found.values, found.sure) for title, found in maps.items()}, *first.levels)
 
 
 def by_labels(table: Table) -> Picture | None:
@@ -146,28 +173,21 @@ def by_labels(table: Table) -> Picture | None:
 
 def where_it_pays(table: Table) -> Picture | None:
     """Draw what the transfer gains over language and vision, by redundancy and labelled clips; gaps are left empty."""
-    configs = {cell.column: cell.configs([0])[0] for cell in table.grid.cells(table.data)}
-    levels_of = {column: (config.redundancy, config.labelled) for column, config in configs.items()}
-    levels = [sorted(set(values)) for values in zip(*levels_of.values(), strict=True)]
-    maps, descriptions = {}, []
-    for ours in ("Ours", "Ours, unlabelled clips"):
-        values = np.full([len(x) for x in levels], np.nan)
-        sure = np.zeros(values.shape, dtype=bool)
-        told = []
-        for x in table.comparisons:
-            if (x.ours, x.other, x.metric) == (ours, "Language and vision", "mae"):
-                place = tuple(x.index(y) for x, y in zip(levels, levels_of[x.column], strict=True))
-                values[place], sure[place] = x.difference.mean, x.detected
-                told.append(f"{x.column} {x.difference.mean:+.2f}{'' if x.detected else ' (not detected)'}")
-        if told:
-            maps[f"{ours[0].lower()}{ours[1:]}, minus language and vision"] = values, sure
-            descriptions.append(f"{ours}: {', '.join(told)}")
+    rows = "Ours", "Ours, unlabelled clips"
+    maps = {row: differences(table, ("redundancy", "labelled"), row, "Language and vision") for row in rows}
+    maps = {row: found for row, found in maps.items() if found.compared}
     if not maps:
         return None
-    drawn = heat_maps(maps, *levels)
+    drawn = _drawn({f"{row[0].lower()}{row[1:]}, minus language and vision": found for row, found in maps.items()})
     for panel in drawn.axes:
         panel.set_xlabel("labelled clips")
-    return Picture(drawn, f"Differences of MAE from language and vision. {'. '.join(descriptions)}.", PAYS_CAPTION)
+    told = []
+    for row, found in maps.items():
+        cells = (
+            f"{x.column} {x.difference.mean:+.2f}{'' if x.detected else ' (not detected)'}" for x in found.compared
+        )
+        told.append(f"{row}: {', '.join(cells)}")
+    return Picture(drawn, f"Differences of MAE from language and vision. {'. '.join(told)}.", PAYS_CAPTION)
 
 
 def by_claim(tables: Tables) -> Picture | None:

@@ -61,21 +61,19 @@ def search(base: TrainConfig, dataset: Dataset, trials: int, folder: Path, *, pr
 
     Raises
     ------
-    ConfigError
-        The system has nothing to search for.
     KTNetError
         The folder cannot be written, or no trial could be trained.
     """
     space = {name: suggest for name, suggest in SPACE.items() if name in base.identity}
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    journal = str(folder / f"{base.system}.journal".replace(" ", "_"))
+    journal = str(folder / f"{base.system}.journal")
     metric = SELECT_BY[dataset.header.task]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(journal, JournalFileOpenLock(journal))),
         study_name=base.key,
-        direction="maximize" if METRICS[metric].gain(1.0) > 0 else "minimize",
+        direction="maximize" if METRICS[metric].higher_is_better else "minimize",
         load_if_exists=True,
     )
     study.sampler = optuna.samplers.TPESampler(  # another seed when the search goes on, or it would repeat itself
