@@ -50,16 +50,8 @@ def _ours(config: TrainConfig) -> bool:
     return config.variant == "ours"
 
 
-def _pretrains(config: TrainConfig) -> bool:
-    return _ours(config) and config.pretrain > 0
-
-
 def _attends(config: TrainConfig) -> bool:
     return config.model in ("ktnet", "mult")
-
-
-def _pools(config: TrainConfig) -> bool:
-    return _attends(config) or config.model == "linear"
 
 
 def _trains(config: TrainConfig) -> bool:
@@ -156,7 +148,7 @@ class TrainConfig:
         unit="clips",
         low=0,
         high=10**6,
-        used=_pretrains,
+        used=lambda config: _ours(config) and config.pretrain > 0,
         shared=False,
     )
     voice: Voice = parameter(
@@ -174,7 +166,9 @@ class TrainConfig:
         "all", "targets of cross-modal attention, comma-separated (Table IV)", used=_attends, shared=False
     )
     concat: Concat = parameter("time", "how delta joins the reconstructions, Eq. (2)", used=_ours)
-    pooling: Pooling = parameter("mean", "how a stream becomes one vector", used=_pools)
+    pooling: Pooling = parameter(
+        "mean", "how a stream becomes one vector", used=lambda c: _attends(c) or c.model == "linear"
+    )
     kernel: int = parameter(
         3, "steps that the temporal projection sees; odd", unit="steps", low=1, high=99, used=_attends
     )
@@ -247,10 +241,14 @@ class TrainConfig:
         return System(self.model, self.variant)
 
     @property
+    def taught(self) -> bool:
+        """Whether this run learns from a full model."""
+        return self.variant == "ours" and (self.treatment in ("teacher", "view") or self.voice == "none")
+
+    @property
     def needs_teacher(self) -> bool:
         """Whether this run learns from a full model that nobody has named yet."""
-        taught = self.treatment in ("teacher", "view") or self.voice == "none"
-        return self.variant == "ours" and taught and not self.teacher
+        return self.taught and not self.teacher
 
     @property
     def taught_by(self) -> TrainConfig:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from ktnet_lite.data.batching import Batch, Padded
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.encoder import ModalityEncoder, Standardise
 from ktnet_lite.model.ktnet import KTNet
-from ktnet_lite.names import Modality, Target, Treatment
+from ktnet_lite.names import Modality, Treatment
+
+_Part = TypeVar("_Part", bound=nn.Module)
 
 
 class Heard(NamedTuple):
@@ -25,6 +27,11 @@ class Heard(NamedTuple):
 
     features: Padded  # (B, T, width)
     present: Tensor  # (B,) bool: clips that have it
+
+
+def _frozen(module: _Part) -> _Part:
+    """Copy a trained part of a model, without gradients and without dropout."""
+    return copy.deepcopy(module).requires_grad_(False).eval()
 
 
 class AudioTarget(nn.Module):
@@ -42,10 +49,9 @@ class AudioTarget(nn.Module):
 
     def __init__(self, encoder: ModalityEncoder, treatment: Treatment, outputs: tuple[int, ...]):
         super().__init__()
-        self.treatment: Target = treatment
-        self.outputs = outputs
+        self.treatment, self.outputs = treatment, outputs
         self.frozen = treatment in ("random", "teacher")
-        self.encoder = copy.deepcopy(encoder).requires_grad_(False).eval() if self.frozen else encoder
+        self.encoder = _frozen(encoder) if self.frozen else encoder
         if treatment == "joint":
             self.head = nn.Linear(encoder.embedding.project.out_features, math.prod(outputs))
 
@@ -79,7 +85,6 @@ class Descriptors(AudioTarget):
 
     def __init__(self, standardise: Standardise, sources: Sequence[Modality], dim: int):
         nn.Module.__init__(self)
-        self.treatment: Target = "descriptors"
         self.frozen, self.standardise = False, standardise
         self.readout = nn.ModuleDict({source: nn.Linear(dim, len(standardise.mean)) for source in sources})
 
@@ -90,39 +95,47 @@ class Descriptors(AudioTarget):
         return Padded(self.readout[source](reconstructed.values), reconstructed.mask)
 
 
-class View(AudioTarget):
+class _Taught(AudioTarget):
+    """A target that a frozen copy of a trained full model computes from all streams of a batch."""
+
+    def __init__(self, teacher: KTNet):
+        nn.Module.__init__(self)
+        self.frozen, self.teacher = True, _frozen(teacher)
+
+    @torch.no_grad()
+    def heard(self, batch: Batch, sources: Sequence[Modality]) -> tuple[dict[Modality, Heard], Tensor | None]:
+        features, _ = self.teacher.encode(batch.streams)
+        return {source: self.seen(source, features, batch) for source in sources}, None
+
+    def seen(self, source: Modality, features: Mapping[Modality, Padded], batch: Batch) -> Heard:
+        """Return what one source should predict, from the teacher's features f_m of all modalities."""
+        raise NotImplementedError
+
+
+class View(_Taught):
     """What a frozen, trained full model hears at each step of a source: the output of audio -> source, Eq. (3)."""
 
     def __init__(self, teacher: KTNet, sources: Sequence[Modality]):
-        nn.Module.__init__(self)
         if missing := [source for source in sources if f"audio_to_{source}" not in teacher.fusion.cross_modal]:
             raise ConfigError(f"treatment 'view' needs a teacher whose targets include {', '.join(missing)}")
-        self.treatment: Target = "view"
-        self.frozen, self.teacher = True, copy.deepcopy(teacher).requires_grad_(False).eval()
+        super().__init__(teacher)
 
-    def heard(self, batch: Batch, sources: Sequence[Modality]) -> tuple[dict[Modality, Heard], Tensor | None]:
-        with torch.no_grad():
-            features, _ = self.teacher.encode(batch.streams)
-            blocks = self.teacher.fusion.cross_modal
-            seen = {s: blocks[f"audio_to_{s}"](features[s], features["audio"]) for s in sources}
-        return {source: Heard(view, batch.present["audio"]) for source, view in seen.items()}, None
+    def seen(self, source: Modality, features: Mapping[Modality, Padded], batch: Batch) -> Heard:
+        block = self.teacher.fusion.cross_modal[f"audio_to_{source}"]
+        return Heard(block(features[source], features["audio"]), batch.present["audio"])
 
 
-class OtherSource(AudioTarget):
+class OtherSource(_Taught):
     """A control without a voice to predict: language predicts a frozen, trained full model's f_V, and vision its f_L.
 
     Nothing of the clip's voice is read; the teacher itself has heard voices when it was trained.
     """
 
     def __init__(self, teacher: KTNet, sources: Sequence[Modality]):
-        nn.Module.__init__(self)
         if len(sources) != 2:
             raise ConfigError(f"voice = 'none' needs words and face to predict each other; there is only {sources[0]}")
-        self.treatment: Target = "teacher"
-        self.frozen, self.teacher = True, copy.deepcopy(teacher).requires_grad_(False).eval()
+        super().__init__(teacher)
+        self.other = dict(zip(sources, reversed(sources), strict=True))
 
-    def heard(self, batch: Batch, sources: Sequence[Modality]) -> tuple[dict[Modality, Heard], Tensor | None]:
-        with torch.no_grad():
-            features, _ = self.teacher.encode(batch.streams)
-        other = dict(zip(sources, reversed(sources), strict=True))
-        return {source: Heard(features[x], batch.present[x]) for source, x in other.items()}, None
+    def seen(self, source: Modality, features: Mapping[Modality, Padded], batch: Batch) -> Heard:
+        return Heard(features[self.other[source]], batch.present[self.other[source]])

@@ -159,10 +159,11 @@ def training_clips(config: TrainConfig, train: Split) -> tuple[Split, Split]:
         )
     if not config.labelled:
         return train, train
-    sessions = np.array([SESSION.sub("", name) for name in train.ids])
-    names = np.random.default_rng(0).permutation(np.unique(sessions))
-    order = np.argsort(np.argsort(names)[np.searchsorted(np.sort(names), sessions)], kind="stable")
-    return train.select(order[: config.labelled]), train.select(order[:needed])
+    names, session = np.unique([SESSION.sub("", name) for name in train.ids], return_inverse=True)
+    place = np.random.default_rng(0).permutation(len(names)).argsort()  # of each session
+    order = place[session].argsort(kind="stable")
+    labelled = train.select(order[: config.labelled])
+    return labelled, train.select(order[:needed]) if unlabelled else labelled
 
 
 def other_voices(split: Split, seed: int) -> Split:

@@ -99,13 +99,13 @@ def fit(
     devices = [device] if device.type == "cuda" else []
     with processes(device) as (rank, world), torch.random.fork_rng(devices), deterministic(device):
         teacher = None
-        if config.needs_teacher or (config.teacher and dataclasses.replace(config, teacher="").needs_teacher):
+        if config.taught:
             teacher = _teacher(config, dataset, folder, progress, resume)
         torch.manual_seed(config.seed)
         labelled, heard = training_clips(config, dataset["train"])
-        seen = Dataset(dataset.header, {**dataset.splits, "train": heard})
+        seen = dataclasses.replace(dataset, splits={**dataset.splits, "train": heard})
         objective = build_objective(config, seen, teacher).to(device)
-        loop = _Loop(config, seen, labelled, objective, device, (rank, world))
+        loop = _Loop(config, dataset, (labelled, heard), objective, device, (rank, world))
         if folder is not None and resume and (folder / "last.pt").exists():
             loop.restore(folder / "last.pt")
         with memory_advice(config):
@@ -120,12 +120,20 @@ def fit(
 class _Loop:
     """State of one training run: the content of a checkpoint, and one epoch of work."""
 
-    def __init__(self, config, dataset: Dataset, labelled: Split, objective: Objective, device, place: tuple[int, int]):
+    def __init__(
+        self,
+        config,
+        dataset: Dataset,
+        clips: tuple[Split, Split],  # with labels, and for Eq. (1) alone
+        objective: Objective,
+        device,
+        place: tuple[int, int],
+    ):
         self.config, self.dataset, self.objective, self.device = config, dataset, objective, device
         self.rank, world = place
-        heard = dataset["train"]
+        labelled, heard = clips
         if config.variant == "ours" and config.voice == "other":
-            labelled, heard = (other_voices(split, config.seed) for split in (labelled, heard))
+            labelled, heard = (other_voices(split, config.seed) for split in clips)
         options = config.batch_size, objective.modalities, device, config.seed, place
         self.labelled, self.heard = Batches(labelled, *options), Batches(heard, *options)
         trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
