@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,30 +22,37 @@ from ktnet_lite.names import (
     Consistency,
     Device,
     Level,
+    Missing,
     Modality,
     Model,
     Pooling,
     Precision,
     SentimentLoss,
+    Sharing,
     System,
     Target,
     Task,
     Variant,
     Voice,
 )
+from ktnet_lite.parameters import checked, parameter
 
 # The paper's own settings, where the defaults differ: 40 epochs, three layers, Eq. (5), and MulT's choices elsewhere.
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"epochs": 40, "patience": 0, "batch_size": 24, "task_loss": "auto", "heads": 8, "layers": 3, "kernel": 1},
 }
 
-Use = Callable[["TrainConfig"], bool]
-
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
-
 
 def _ours(config: TrainConfig) -> bool:
     return config.variant == "ours"
+
+
+def _any(config: TrainConfig) -> bool:
+    return config.variant == "any"
+
+
+def _transfers(config: TrainConfig) -> bool:
+    return _ours(config) or (_any(config) and config.missing != "token")
 
 
 def _attends(config: TrainConfig) -> bool:
@@ -64,38 +69,6 @@ def _synthetic(config: TrainConfig) -> bool:
 
 def _scores(config: TrainConfig) -> bool:
     return not (_synthetic(config) and config.task == "emotion")  # emotions have one loss
-
-
-def parameter(
-    default: Any,
-    about: str,
-    *,
-    unit: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    identity: bool = True,
-    used: Use | None = None,
-    shared: bool = True,
-    automatic: bool = False,
-) -> Any:
-    """Declare a field of :class:`TrainConfig`.
-
-    Parameters
-    ----------
-    about, unit, low, high
-        Its meaning, and the values that it may take.
-    identity : bool
-        Whether it changes what is computed, and so belongs to a run's name; False for places and devices.
-    used : function of a config, optional
-        Whether that run uses the parameter; by default every run does.
-    shared : bool
-        Whether a teacher has the same value as its student, where it uses the parameter at all.
-    automatic : bool
-        Whether it may also be "auto", which is resolved when the config is built.
-    """
-    metadata = {"about": about, "unit": unit, "low": low, "high": high, "identity": identity, "shared": shared}
-    metadata["automatic"] = automatic
-    return dataclasses.field(default=default, metadata={**metadata, "used": used or (lambda config: True)})
 
 
 @dataclass(frozen=True)
@@ -135,9 +108,21 @@ class TrainConfig:
     teacher: str = parameter(
         "", "model.pt of a trained full variant; empty: train one first", identity=False, used=_ours
     )
-    consistency: Consistency = parameter("l2", "distance of Eq. (1), Table V", used=_ours)
-    lambda_vision: float = parameter(1.0, "lambda_1 of Eq. (6)", low=0.0, used=_ours)
-    lambda_language: float = parameter(1.0, "lambda_2 of Eq. (6)", low=0.0, used=_ours)
+    consistency: Consistency = parameter("l2", "distance of Eq. (1), Table V", used=_transfers)
+    lambda_vision: float = parameter(1.0, "lambda_1 of Eq. (6)", low=0.0, used=_transfers)
+    lambda_language: float = parameter(1.0, "lambda_2 of Eq. (6)", low=0.0, used=_transfers)
+    lambda_audio: float = parameter(
+        1.0, "lambda of Eq. (1) from audio, for any", low=0.0, used=lambda c: _any(c) and _transfers(c)
+    )
+    missing: Missing = parameter("reconstruction", "any: what stands for a missing modality", used=_any)
+    sharing: Sharing = parameter(
+        "none",
+        "any: what the transfer networks share: nothing, or those of a source all but a map",
+        used=lambda c: _any(c) and _transfers(c),
+    )
+    complete: float = parameter(
+        1 / 3, "any: share of the training clips that keep every modality", low=0.0, high=1.0, used=_any
+    )
     level: Level = parameter("step", "what Eq. (1) compares: each step, or the mean over a clip", used=_ours)
     pretrain: int = parameter(
         0, "epochs of Eq. (1) alone, before any label is used", low=0, high=10**6, used=_ours, shared=False
@@ -154,7 +139,7 @@ class TrainConfig:
     voice: Voice = parameter(
         "own",
         "whose voice Eq. (1) predicts; other, none: controls (another clip's; words and face each other)",
-        used=_ours,
+        used=_transfers,
         shared=False,
     )
 
@@ -196,15 +181,21 @@ class TrainConfig:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+            known = choices(field.name)
+            kind = str if known else _types()[field.name]
+            object.__setattr__(self, field.name, checked(field, kind, known, getattr(self, field.name)))
         ktnet = self.model == "ktnet"
         if self.variant == "auto":
             object.__setattr__(self, "variant", "ours" if ktnet else "full")
         if self.task_loss == "auto":
             object.__setattr__(self, "task_loss", "cross_entropy" if ktnet else "l1")
-        if self.variant == "ours" and not ktnet:
-            others = ", ".join(name for name in VARIANTS if name != "ours")
-            raise ConfigError(f"variant 'ours' exists for ktnet only; the variants of {self.model!r} are {others}")
+        if self.variant in ("ours", "any") and not ktnet:
+            others = ", ".join(name for name in VARIANTS if name not in ("ours", "any"))
+            raise ConfigError(
+                f"variant {self.variant!r} exists for ktnet only; the variants of {self.model!r} are {others}"
+            )
+        if self.variant == "any" and self.voice == "none":
+            raise ConfigError("voice = 'none' is a control of 'ours'; 'any' has 'own' and 'other'")
         if _attends(self) and self.dim % self.heads:
             raise ConfigError(f"dim = {self.dim} is not a multiple of heads = {self.heads}")
         if self.kernel % 2 == 0:
@@ -316,33 +307,3 @@ def choices(name: str) -> tuple[str, ...]:
 @cache
 def _types() -> dict[str, Any]:
     return typing.get_type_hints(TrainConfig)
-
-
-def _checked(field: dataclasses.Field, value: Any) -> Any:
-    """Return the value in its declared type, or raise ConfigError. A bool is no number.
-
-    For a float an int will do, and a text that is plainly a number: so YAML reads ``1e-3``.
-    """
-    name, known, about = field.name, choices(field.name), field.metadata
-    kind: type = str if known else _types()[name]
-    if kind is float and (type(value) is int or (type(value) is str and NUMBER.fullmatch(value))):
-        try:
-            value = float(value)
-        except OverflowError:
-            value = math.inf
-    if type(value) is not kind:
-        raise ConfigError(f"{name} = {shown(value)} is {type(value).__name__}, expected {kind.__name__}")
-    if known and value not in known:
-        raise ConfigError(f"{name} = {shown(value)} is not one of {', '.join(known)}{did_you_mean(value, known)}")
-    if kind is str and (
-        any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
-        or len(value) > 4000
-        or any(len(part.encode()) > 255 for part in value.split("/"))
-    ):
-        raise ConfigError(f"{name} = {shown(value)} can be the name of no file; rename the file, or set PYTHONUTF8=1")
-    low, high = about["low"], about["high"]
-    if kind in (int, float) and not (
-        (kind is int or math.isfinite(value)) and (low is None or value >= low) and (high is None or value <= high)
-    ):
-        raise ConfigError(f"{name} = {shown(value)} is outside [{low}, {'...' if high is None else high}]")
-    return value

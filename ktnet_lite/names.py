@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain, combinations
 from typing import Literal, NamedTuple, get_args
 
 Modality = Literal["language", "vision", "audio"]
@@ -19,7 +21,9 @@ Model = Literal[
     "linear",
     "constant",
 ]
-Variant = Literal["full", "vision", "language", "language_vision", "ours", "audio", "language_audio", "vision_audio"]
+Variant = Literal[
+    "full", "vision", "language", "language_vision", "ours", "audio", "language_audio", "vision_audio", "any"
+]
 SentimentLoss = Literal["cross_entropy", "l1"]
 TaskLoss = Literal["cross_entropy", "l1", "emotion"]
 Consistency = Literal["l2", "l1"]
@@ -28,6 +32,8 @@ Target = Literal[Treatment, "descriptors", "view"]  # what Eq. (1) predicts: its
 Level = Literal["step", "clip"]
 Voice = Literal["own", "other", "none"]
 Concat = Literal["time", "features"]
+Missing = Literal["reconstruction", "token", "both"]  # what stands for a missing modality in "any"
+Sharing = Literal["none", "source"]
 Pooling = Literal["mean", "last"]
 Fill = Literal["zero", "mean", "inferred"]  # in place of missing audio: raw zeros, the training mean, the network's own
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -49,9 +55,15 @@ VARIANTS: dict[Variant, tuple[Modality, ...]] = {
     "audio": ("audio",),
     "language_audio": ("language", "audio"),
     "vision_audio": ("vision", "audio"),
+    "any": ("language", "vision", "audio"),  # or what a clip has of them
 }
 FILLS = {"zero": "audio = 0", "mean": "audio = mean", "inferred": "audio inferred"}  # and how tables label them
 VOICES = {"other": ("others' voices",), "none": ("no voice",)}
+
+
+def subsets(modalities: Sequence[Modality]) -> list[tuple[Modality, ...]]:
+    """List the non-empty subsets of some modalities, the largest first."""
+    return list(chain.from_iterable(combinations(modalities, size) for size in range(len(modalities), 0, -1)))
 
 
 class System(NamedTuple):

@@ -10,6 +10,7 @@ from torch import nn
 
 from ktnet_lite.data.batching import Batch, Padded, collate
 from ktnet_lite.data.schema import Split, Stream
+from ktnet_lite.model.any_modality import AnyKTNet
 from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import OUTPUTS, Objective
@@ -48,14 +49,17 @@ def shaken(module: nn.Module, seed: int = 0) -> nn.Module:
     return module
 
 
-def make_model(variant: str, loss: str = "cross_entropy", **options) -> KTNet:
+def make_model(variant: str, loss: str = "cross_entropy", **options) -> KTNet | AnyKTNet:
     torch.manual_seed(0)
-    model = KTNet(DIMS, OUTPUTS[loss], variant, **SIZE | {"dropout": 0.0} | options)
-    return shaken(model).eval()
+    options = SIZE | {"dropout": 0.0} | options
+    if variant == "any":
+        options.pop("concat", None)
+        return shaken(AnyKTNet(DIMS, OUTPUTS[loss], **options)).eval()
+    return shaken(KTNet(DIMS, OUTPUTS[loss], variant, **options)).eval()
 
 
 def make_objective(model: KTNet, treatment: str = "naive", **options) -> Objective:
-    if model.variant != "ours":
+    if not model.reconstructs:
         return Objective(model)
     encoder = shaken(ModalityEncoder(DIMS["audio"], **SIZE, dropout=options.pop("audio_dropout", 0.0)), seed=1)
     options = {"weights": {"vision": 0.1, "language": 0.1}} | options

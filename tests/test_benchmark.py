@@ -37,7 +37,7 @@ def without_dropout(objective):
     return objective
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [variant for variant in VARIANTS if variant != "any"])
 @pytest.mark.parametrize("padded", [False, True])
 def test_reference_gives_the_same_outputs(variant, padded):
     ours = build(TINY, variant)

@@ -30,7 +30,12 @@ INTERNAL_MODULES = (
     r"training\.state"
 )
 INTERNAL = {
-    "config.parameter",
+    "model.any_modality.merged",
+    "model.any_modality.placed",
+    "model.any_modality.places",
+    "model.any_modality.taken",
+    "parameters.checked",
+    "parameters.parameter",
     "data.catalogue.download.are_below",
     "data.catalogue.download.copy",
     "data.catalogue.download.download",

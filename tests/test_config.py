@@ -265,6 +265,7 @@ OURS, FULL, MULT, MCTN, LINEAR = (
     {"model": "mctn"},
     {"model": "linear"},
 )
+ANY, TOKEN = {"variant": "any"}, {"variant": "any", "missing": "token"}
 FILE, EMOTION = {"dataset": "own.h5"}, {"task": "emotion"}
 # Every parameter: another value, a run that uses it, and a run that does not, if there is one.
 USES = {
@@ -285,10 +286,14 @@ USES = {
     "consistency": ("l1", OURS, FULL),
     "lambda_vision": (0.5, OURS, FULL),
     "lambda_language": (0.5, OURS, {"variant": "language_vision"}),
-    "level": ("clip", OURS, FULL),
+    "lambda_audio": (0.5, ANY, OURS),
+    "missing": ("token", ANY, OURS),
+    "sharing": ("source", ANY, TOKEN),
+    "complete": (0.5, TOKEN, OURS),
+    "level": ("clip", OURS, ANY),
     "pretrain": (2, OURS, FULL),
     "unlabelled": (8, OURS | {"pretrain": 1, "labelled": 8}, OURS | {"labelled": 8}),
-    "voice": ("other", OURS, FULL),
+    "voice": ("other", ANY, TOKEN),
     "dim": (16, MCTN, LINEAR),
     "heads": (8, MULT, MCTN),
     "layers": (2, FULL, MCTN),

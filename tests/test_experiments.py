@@ -368,8 +368,8 @@ def test_parameters_of_a_notebook_ignore_what_is_no_parameter():
     assert parameters_from({"learning_rate": "1e-3"}) == TrainConfig(), "so papermill reads 1e-3 in a YAML file"
     again = {"config": TrainConfig(), "seed": 5, "kind": "l1", "baselines": {}}  # run again in one session
     assert parameters_from(again) == TrainConfig(seed=5)
-    with pytest.raises(ConfigError, match="unknown parameter 'lambda_audio'; did you mean 'lambda_v"):
-        parameters_from({"lambda_audio": 0.3})
+    with pytest.raises(ConfigError, match="unknown parameter 'lambda_face'; did you mean 'lambda_"):
+        parameters_from({"lambda_face": 0.3})
 
 
 def test_only_what_cells_assign_is_a_parameter():

@@ -94,7 +94,7 @@ def core() -> int:
 def test_imports_between_rooms_only_lead_down():
     floor = floors(rooms())
     assert max(floor.values()) < 12, floor
-    assert len(floor) <= 16, sorted(floor)
+    assert len(floor) <= 17, sorted(floor)
     assert floor["names"] == 0 and floor["__main__"] == max(floor.values())
 
 
@@ -108,9 +108,9 @@ def test_a_module_is_no_longer_than_350_lines(module):
     assert len(lines(MODULES[module])) <= 350
 
 
-def test_the_package_is_no_longer_than_6500_lines_without_course_and_data():
+def test_the_package_is_no_longer_than_7500_lines_without_course_and_data():
     """It had less than 5,000 before the walls against bad files, machines that fail, and kills."""
-    assert core() <= 6500
+    assert core() <= 7500
 
 
 def test_book_and_benchmarks_import_the_package_and_never_the_other_way():

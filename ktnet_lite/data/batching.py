@@ -34,6 +34,15 @@ class Padded(NamedTuple):
             return torch.full(self.values.shape[:1], self.values.shape[1], device=self.values.device)
         return self.mask.sum(1)
 
+    @property
+    def present(self) -> Tensor:
+        """Which clips have a valid step, shape (B,)."""
+        return self.full_mask().any(1)
+
+    def where(self, clips: Tensor) -> Padded:
+        """Leave no valid step in the clips that are not marked, (B,)."""
+        return Padded(self.values, self.full_mask() & clips[:, None])
+
     def full_mask(self) -> Tensor:
         """Return the mask as a tensor, shape (B, T), also where ``mask`` is None."""
         if self.mask is None:
@@ -88,6 +97,11 @@ class Batch(NamedTuple):
     targets: Tensor  # (B,) scores or (B, 4) emotions
     indices: Tensor  # (B,) positions in the split, on the CPU
     size: int  # clips of the batch over all processes
+
+    def given(self, modality: Modality) -> Padded:
+        """Return a stream (B, T_m, D_m) in which a clip that lacks the modality has no valid step."""
+        stream, present = self.streams[modality], self.present[modality]
+        return stream if bool(present.all()) else stream.where(present)
 
     def to(self, device: torch.device | str) -> Batch:
         """Copy the batch to a device; copies from pinned memory are asynchronous."""

@@ -73,8 +73,9 @@ class KTNet(Network):
         kernel: int = 1,
     ):
         super().__init__()
-        if variant not in VARIANTS:
-            raise ConfigError(f"unknown variant {variant!r}; choose from {', '.join(VARIANTS)}")
+        if variant not in VARIANTS or variant == "any":  # that one is AnyKTNet
+            known = ", ".join(name for name in VARIANTS if name != "any")
+            raise ConfigError(f"unknown variant {variant!r}; choose from {known}")
         self.observed: tuple[Modality, ...] = tuple(name for name in VARIANTS[variant] if name in dims)
         if not self.observed:
             needs, has = ", ".join(VARIANTS[variant]), ", ".join(dims)

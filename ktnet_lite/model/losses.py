@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ktnet_lite.data.batching import Batch, Padded
-from ktnet_lite.model.ktnet import KTNet, KTNetOutput
+from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.network import OUTPUTS as OUTPUTS
 from ktnet_lite.model.network import Network
 from ktnet_lite.model.targets import AudioTarget
@@ -177,7 +177,7 @@ class Objective(nn.Module):
         if not labels:
             terms, _ = self._consistency(cast("KTNet", self.model).reconstruct(batch.streams)[1], batch)
             return {"loss": torch.stack(list(terms.values())).sum(), **terms}
-        output = self.model(batch.streams)
+        output = self.model.answer(batch)
         terms = {"task": task_loss(output.logits, batch.targets, self.model.loss)}
         total = terms["task"]
         for name, term in self.model.auxiliary(output, batch).items():
@@ -207,45 +207,51 @@ class Objective(nn.Module):
         }, logits
 
     @torch.no_grad()
-    def transfer_moments(self, output: KTNetOutput, batch: Batch) -> dict[str, Tensor]:
-        """Return the sums over valid steps from which :func:`transfer_quality` measures the reconstruction.
-
-        ``<source>_error`` is the sum of squared differences to f_A on the source's time line, ``<source>_sum`` and
-        ``<source>_square`` are the sums of that f_A and of its square, all of shape (d,). ``<source>_count`` is the
-        number of steps.
-        """
+    def transfer_moments(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the :func:`moments` of a batch for each source of A'; none where nothing is reconstructed."""
         if self.audio_target is None:
-            raise ValueError('only the variant "ours" reconstructs audio; this model has no reconstruction to measure')
-        moments: dict[str, Tensor] = {}
-        heard, _ = self.audio_target.heard(batch, list(output.reconstructed))
-        for source, values in output.reconstructed.items():
-            reconstructed, (audio, present) = self.audio_target.read(source, values), heard[source]
-            target = resample(audio.values, audio.lengths, reconstructed.lengths, reconstructed.values.shape[1])
-            valid = reconstructed.full_mask() & present[:, None]
-            target, predicted = target[valid].cpu().double(), reconstructed.values[valid].cpu().double()  # (steps, d)
-            moments |= {
-                f"{source}_error": (predicted - target).square().sum(0),
-                f"{source}_sum": target.sum(0),
-                f"{source}_square": target.square().sum(0),
-                f"{source}_count": valid.sum().cpu().double(),
-            }
-        return moments
+            return self.model.transfer_moments(batch)
+        reconstructed = cast("KTNet", self.model).reconstruct(batch.streams)[1]
+        found: dict[str, Tensor] = {}
+        heard, _ = self.audio_target.heard(batch, list(reconstructed))
+        for source, values in reconstructed.items():
+            found |= moments(source, self.audio_target.read(source, values), *heard[source])
+        return found
+
+
+def moments(name: str, reconstructed: Padded, real: Padded, present: Tensor | None = None) -> dict[str, Tensor]:
+    """Return the sums over valid steps from which :func:`transfer_quality` measures a reconstruction (B, T, d).
+
+    ``<name>_error`` is the sum of squared differences to the ``real`` features (B, S, d) on the time line of the
+    reconstruction, ``<name>_sum`` and ``<name>_square`` are the sums of those features and of their squares, all of
+    shape (d,). ``<name>_count`` is the number of steps. Clips that are not ``present`` (B,) do not count.
+    """
+    target = resample(real.values, real.lengths, reconstructed.lengths, reconstructed.values.shape[1])
+    valid = reconstructed.full_mask() if present is None else reconstructed.full_mask() & present[:, None]
+    target, predicted = target[valid].cpu().double(), reconstructed.values[valid].cpu().double()  # (steps, d)
+    return {
+        f"{name}_error": (predicted - target).square().sum(0),
+        f"{name}_sum": target.sum(0),
+        f"{name}_square": target.square().sum(0),
+        f"{name}_count": valid.sum().cpu().double(),
+    }
 
 
 def transfer_quality(moments: Mapping[str, Tensor]) -> dict[str, float]:
-    """Compute reconstruction error, std(f_A) and R2 for each source from summed :meth:`Objective.transfer_moments`.
+    """Compute error, standard deviation of the target and R2 for each name from summed :func:`moments`.
 
-    A low error alone shows nothing: a collapsed f_A (std near 0) is easy to match. R2 compares the error with that of
-    predicting the mean of f_A. R2 is left out if f_A has no variance, and all values are left out if no clip has audio.
+    A low error alone shows nothing: collapsed features (std near 0) are easy to match. R2 compares the error with that
+    of predicting their mean. R2 is left out if the target has no variance, and all values if no clip counts. A source
+    alone, such as ``vision``, predicts the audio; a pair is ``vision_to_language``.
     """
     quality = {}
-    for source in ("vision", "language"):
-        if not moments.get(f"{source}_count", 0):
+    for name in (key.removesuffix("_count") for key in moments if key.endswith("_count")):
+        error, total, square, count = (moments[f"{name}_{key}"] for key in ("error", "sum", "square", "count"))
+        if not count:
             continue
-        error, total, square, count = (moments[f"{source}_{key}"] for key in ("error", "sum", "square", "count"))
         variance = (square / count - (total / count).square()).clamp(min=0)  # (d,)
-        quality[f"{source}_error"] = (error.mean() / count).item()
-        quality["audio_std"] = variance.sqrt().mean().item()
+        quality[f"{name}_error"] = (error.mean() / count).item()
+        quality[f"{name}_std" if "_to_" in name else "audio_std"] = variance.sqrt().mean().item()
         if variance.sum() > 0:
-            quality[f"{source}_r2"] = (1 - error.sum() / (variance.sum() * count)).item()
+            quality[f"{name}_r2"] = (1 - error.sum() / (variance.sum() * count)).item()
     return quality

@@ -58,6 +58,8 @@ class Network(nn.Module):
         Whether training needs a target for reconstructed audio, Eq. (1).
     aligned_only : bool
         Whether all streams must share one time line.
+    any_subset : bool
+        Whether each clip may lack any of the observed modalities.
     closed_form : bool
         Whether :meth:`solve` sets the weights, in place of training epochs.
     """
@@ -68,6 +70,7 @@ class Network(nn.Module):
     infers_audio = False
     reconstructs = False
     aligned_only = False
+    any_subset = False
     closed_form = False
 
     @property
@@ -102,6 +105,10 @@ class Network(nn.Module):
             return ()
         return ("inferred",) if self.infers_audio else ("zero", "mean")
 
+    def answer(self, batch: Batch) -> Any:
+        """Return the output for a batch, in which a modality that a clip lacks is one step of zeros."""
+        return self(batch.streams)
+
     def fit_statistics(self, split: Split) -> None:
         """Take the mean and scale of each feature from the training set.
 
@@ -119,6 +126,10 @@ class Network(nn.Module):
 
     def auxiliary(self, output: Any, batch: Batch) -> dict[str, Tensor]:
         """Return the terms that training adds to the task loss, by name, before they are weighted."""
+        return {}
+
+    def transfer_moments(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what measures the reconstructions of a batch, :func:`ktnet_lite.model.losses.moments`, if any."""
         return {}
 
     def attention_maps(self, streams: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:

@@ -37,7 +37,8 @@ class Combine(nn.Module):
     """delta of Eq. (2): one stream A' from the reconstructions of every source.
 
     ``concat="time"`` appends them along time, each marked by a learned source embedding; their lengths may differ.
-    ``concat="features"`` stacks them along features, works at n * d and maps back to d; it needs aligned streams.
+    There may be fewer than all. ``concat="features"`` stacks them along features, works at n * d and maps back to d;
+    it needs aligned streams, and every source.
     From n reconstructions, each (B, T_m, d), comes A' of shape (B, sum of T_m, d), or (B, T, d).
 
     Raises
@@ -58,10 +59,11 @@ class Combine(nn.Module):
             self.back = nn.Linear(width, dim)
 
     def forward(self, reconstructed: Mapping[Modality, Padded]) -> Padded:
-        parts = [reconstructed[source] for source in self.sources]
+        parts = [reconstructed[source] for source in self.sources if source in reconstructed]
         padded = any(part.mask is not None for part in parts)
         if self.concat == "time":
-            values = torch.cat([p.values + e for p, e in zip(parts, self.source_embedding, strict=True)], dim=1)
+            marks = [self.source_embedding[i] for i, source in enumerate(self.sources) if source in reconstructed]
+            values = torch.cat([part.values + mark for part, mark in zip(parts, marks, strict=True)], dim=1)
             mask = torch.cat([part.full_mask() for part in parts], dim=1) if padded else None
             return self.transformer(Padded(values, mask))  # (B, sum of T_m, d)
         try:  # at a step that only some sources have, the others count as 0

@@ -19,6 +19,7 @@ from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import catalogue, synthetic
 from ktnet_lite.data.schema import Dataset, Header, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError
+from ktnet_lite.model.any_modality import AnyKTNet
 from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import OUTPUTS, Objective
@@ -83,6 +84,14 @@ def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -
     size: dict[str, Any] = {"dim": config.dim, "dropout": config.dropout}
     transformer: dict[str, Any] = {"heads": config.heads, "layers": config.layers, "pooling": config.pooling}
     transformer |= {"targets": config.target_modalities, "kernel": config.kernel}
+    if config.variant == "any":
+        options: dict[str, Any] = {
+            name: getattr(config, name) for name in ("consistency", "missing", "sharing", "complete")
+        }
+        lambdas = _lambdas(config)
+        return AnyKTNet(
+            dims, outputs, weights=lambdas, others=config.voice == "other", **options, **size, **transformer
+        )
     if config.model == "ktnet":
         return KTNet(dims, outputs, config.variant, concat=config.concat, **size, **transformer)
     observed = {name: dims[name] for name in VARIANTS[config.variant] if name in dims}
@@ -106,16 +115,28 @@ def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None
         needs.
     """
     name = dataset.header.name
-    model = build_model(config, dataset.header.task, dataset.dims)
     train = dataset["train"]
+    model = build_model(config, dataset.header.task, dims_of(config, dataset))
     for modality in model.trained_on:
         if modality not in train.streams:
             raise DataError(f"split train of {name!r} has no {modality}, which '{config.system}' learns from")
     for split in dataset if model.aligned_only else ():
         check_aligned(model, dataset[split], f"split {split} of {name!r}")
     model.fit_statistics(train)
-    lambdas: dict[Modality, float] = {"vision": config.lambda_vision, "language": config.lambda_language}
-    return Objective(model, _target(config, dataset, model, teacher), lambdas, config.consistency, config.level)
+    return Objective(
+        model, _target(config, dataset, model, teacher), _lambdas(config), config.consistency, config.level
+    )
+
+
+def dims_of(config: TrainConfig, dataset: Dataset) -> dict[Modality, int]:
+    """Return the features per step of the modalities that a run may use: "any" uses those that it can be trained on."""
+    known = dataset["train"].streams if config.variant == "any" else dataset.dims
+    return {name: features for name, features in dataset.dims.items() if name in known}
+
+
+def _lambdas(config: TrainConfig) -> dict[Modality, float]:
+    """Return lambda of Eq. (6) for each source."""
+    return {"language": config.lambda_language, "vision": config.lambda_vision, "audio": config.lambda_audio}
 
 
 def _target(config: TrainConfig, dataset: Dataset, model: Network, teacher: KTNet | None) -> AudioTarget | None:
@@ -214,10 +235,19 @@ def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
 def check_fits(model: Network, split: Split, where: str = "this split", fill: Fill | None = None) -> None:
     """Raise :class:`DataError` when a split lacks a modality that the model observes, or has other feature counts.
 
-    With a ``fill`` the audio may be missing.
+    With a ``fill`` the audio may be missing. Each clip of "any" needs one of its modalities.
     """
+    if model.any_subset:
+        read = [name for name in model.observed if not (name == "audio" and fill)]
+        lengths = [split.streams[name].lengths for name in read if name in split.streams]
+        empty = np.flatnonzero(np.sum([np.zeros(len(split)), *lengths], axis=0) == 0)
+        if len(empty):
+            raise DataError(
+                f"{where}: clip {split.ids[empty[0]]!r} has none of the modalities that this model may read: "
+                f"{', '.join(read)} ({len(empty)} of {len(split)} clips)"
+            )
     for name in model.observed:
-        if name == "audio" and fill:
+        if (name == "audio" and fill) or (model.any_subset and name not in split.streams):
             continue
         features = len(model.inputs[name].mean)
         if name not in split.streams:

@@ -16,7 +16,7 @@ from ktnet_lite.measures.metrics import emotion_metrics, sentiment_metrics
 from ktnet_lite.model import losses
 from ktnet_lite.model.losses import Objective
 from ktnet_lite.model.network import Network
-from ktnet_lite.names import Fill, Modality, Precision
+from ktnet_lite.names import Fill, Modality, Precision, subsets
 from ktnet_lite.training.build import check_fits
 from ktnet_lite.training.runtime import autocast
 
@@ -84,11 +84,30 @@ def evaluate(
     return Evaluation(predicted, logits.numpy(), dict(metrics.values), dict(metrics.undefined))
 
 
+def evaluate_subsets(
+    model: Network, split: Split, batch_size: int = 24, precision: Precision = "float32"
+) -> dict[tuple[Modality, ...], Evaluation]:
+    """Evaluate a model that can miss any modality on every subset of those that a split has.
+
+    The clips of a subset are those that have one of its modalities. Errors as in :func:`evaluate`.
+    """
+    evaluations = {}
+    for subset in subsets([name for name in model.observed if name in split.streams]):
+        part = split.without(*(name for name in split.streams if name not in subset))
+        has = np.any([stream.lengths > 0 for stream in part.streams.values()], axis=0)
+        if has.any():
+            part = part if has.all() else part.select(np.flatnonzero(has))
+            evaluations[subset] = evaluate(model, part, None, batch_size, precision)
+    return evaluations
+
+
 @torch.no_grad()
 def _logits(model: Network, split: Split, fill: Fill | None, batch_size: int, precision: Precision) -> Tensor:
     """Return the logits of every clip, (N, *outputs), on the CPU."""
     read = [name for name in model.observed if fill is None or name != "audio"]
-    if not read:
+    if model.any_subset:
+        read = [name for name in read if name in split.streams]
+    elif not read:
         raise ConfigError("this model observes audio alone; without it there is nothing to predict from")
     if fill is not None and fill not in model.fills:
         known = f"this model can do: {', '.join(model.fills)}" if model.fills else "this model observes no audio"
@@ -98,9 +117,10 @@ def _logits(model: Network, split: Split, fill: Fill | None, batch_size: int, pr
     device = next(model.parameters()).device
     logits = torch.empty(len(split), *model.outputs)
     for batch in Batches(split, batch_size, read, device):
-        streams = batch.streams if fill is None else without_audio(model, batch.streams, fill)
+        if fill is not None:
+            batch = batch._replace(streams=without_audio(model, batch.streams, fill))
         with autocast(device, precision):
-            logits[batch.indices] = model(streams).logits.float().cpu()
+            logits[batch.indices] = model.answer(batch).logits.float().cpu()
     return logits
 
 
@@ -121,10 +141,18 @@ def without_audio(model: Network, streams: Mapping[Modality, Padded], fill: Fill
 
 @torch.no_grad()
 def transfer_quality(objective: Objective, split: Split) -> dict[str, float]:
-    """Measure the reconstruction on a split that has audio; see :func:`ktnet_lite.model.losses.transfer_quality`."""
+    """Measure the reconstructions on a split; see :func:`ktnet_lite.model.losses.transfer_quality`.
+
+    Nothing is returned where the model reconstructs nothing, or the split lacks what it reconstructs.
+    """
+    if not (objective.model.reconstructs or objective.model.any_subset):
+        return {}
+    if objective.audio_target is not None and "audio" not in split.streams:
+        return {}
     objective.eval()
     moments: dict[str, Tensor] = {}
-    for batch in Batches(split, 64, objective.modalities, next(objective.parameters()).device):
-        for name, value in objective.transfer_moments(objective.model(batch.streams), batch).items():
+    read = [name for name in objective.modalities if name in split.streams]
+    for batch in Batches(split, 64, read, next(objective.parameters()).device):
+        for name, value in objective.transfer_moments(batch).items():
             moments[name] = moments[name] + value if name in moments else value
     return losses.transfer_quality(moments)

@@ -30,12 +30,13 @@ from ktnet_lite.training import checkpoint
 from ktnet_lite.training.build import (
     build_objective,
     check_fits,
+    dims_of,
     load_model,
     other_voices,
     save_model,
     training_clips,
 )
-from ktnet_lite.training.evaluation import evaluate, transfer_quality
+from ktnet_lite.training.evaluation import evaluate, evaluate_subsets, transfer_quality
 from ktnet_lite.training.runtime import (
     autocast,
     choose_device,
@@ -113,7 +114,7 @@ def fit(
         model = objective.model
         model.load_state_dict(loop.best["model"])
         if folder is not None and rank == 0:
-            save_model(folder / "model.pt", model, config, dataset.header, dataset.dims)
+            save_model(folder / "model.pt", model, config, dataset.header, dims_of(config, dataset))
         return Run(model.eval(), loop.history, loop.best["epoch"], objective.audio_target, loop.pretraining)
 
 
@@ -144,7 +145,9 @@ class _Loop:
         if config.compile:
             self.step_module = torch.compile(self.step_module, dynamic=True)
         if world > 1:
-            self.step_module = distributed(self.step_module, device, partly=config.pretrain > 0)
+            self.step_module = distributed(
+                self.step_module, device, partly=config.pretrain > 0 or objective.model.any_subset
+            )
         self.pretraining: list[dict[str, float]] = []
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
@@ -239,15 +242,26 @@ class _Loop:
             self.best = {"epoch": epoch, "score": score, "model": weights}
 
     def validate(self) -> dict[str, float]:
-        """Compute the validation metrics, and the quality of the reconstruction where there is audio."""
-        config, model = self.config, self.objective.model
-        result = evaluate(model, self.dataset["valid"], None, config.batch_size, config.precision)
-        return {f"valid_{name}": x for name, x in result.metrics.items() if x is not None} | self.quality()
+        """Compute the validation metrics and the quality of the reconstructions.
+
+        For "any", a metric is the mean over the subsets of the modalities, and the metric that chooses the epoch stands
+        there for each of them too.
+        """
+        config, model, valid = self.config, self.objective.model, self.dataset["valid"]
+        options = None, config.batch_size, config.precision
+        if not model.any_subset:
+            metrics = evaluate(model, valid, *options).metrics
+        else:
+            parts = {subset: x.metrics for subset, x in evaluate_subsets(model, valid, *options[1:]).items()}
+            chief = SELECT_BY[self.dataset.header.task]
+            metrics = {f"{chief}_{'_'.join(subset)}": found[chief] for subset, found in parts.items()}
+            for name in next(iter(parts.values())):
+                known = [x for found in parts.values() if (x := found[name]) is not None]
+                metrics[name] = sum(known) / len(known) if len(known) == len(parts) else None
+        return {f"valid_{name}": x for name, x in metrics.items() if x is not None} | self.quality()
 
     def quality(self) -> dict[str, float]:
-        """Measure the reconstruction on the validation set, where there is one and the set has audio."""
-        if self.objective.audio_target is None or "audio" not in self.dataset["valid"].streams:
-            return {}
+        """Measure the reconstructions on the validation set, where there are any."""
         measured = transfer_quality(self.objective, self.dataset["valid"])
         return {f"valid_{name}": value for name, value in measured.items()}
 

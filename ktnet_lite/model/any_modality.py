@@ -1,0 +1,250 @@
+"""KTNet for clips that lack any modality: Eq. (1) between all pairs of modalities, Eq. (2) for each of them.
+
+Shapes: ``B`` clips, ``T_m`` steps and ``D_m`` features of modality m, ``d`` the model's width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ktnet_lite.data.batching import Batch, Padded
+from ktnet_lite.errors import ConfigError
+from ktnet_lite.model.encoder import ModalityEncoder, Standardise
+from ktnet_lite.model.fusion import CrossModalFusion
+from ktnet_lite.model.losses import consistency_loss, moments
+from ktnet_lite.model.network import Network
+from ktnet_lite.model.transfer import Combine, Transfer
+from ktnet_lite.names import MODALITIES, Consistency, Missing, Modality, Pooling, Sharing, subsets
+
+
+class AnyOutput(NamedTuple):
+    """Output of a forward pass of :class:`AnyKTNet`; a clip of which a stream has no valid step is not in it."""
+
+    logits: Tensor  # (B, *outputs)
+    features: dict[Modality, Padded]  # f_m (B, T_m, d) of every clip that has modality m
+    reconstructed: dict[str, Padded]  # "language_to_audio" (B, T_L, d), of clips with language and without audio
+
+
+def places(which: Tensor) -> Tensor:
+    """Number the clips that are marked, (B,) -> (n,)."""
+    return which.nonzero().squeeze(1)
+
+
+def taken(padded: Padded, clips: Tensor) -> Padded:
+    """Take some clips (n,) of a padded stream (B, T, d), without the steps at the end that none of them has."""
+    mask = padded.full_mask()[clips]  # (n, T)
+    used = mask.any(0).nonzero()
+    steps = int(used[-1]) + 1 if len(used) else 1
+    mask = mask[:, :steps]
+    return Padded(padded.values[clips, :steps], None if mask.all() else mask)
+
+
+def placed(padded: Padded, clips: Tensor, size: int) -> Padded:
+    """Put some clips (n, T, d) at their places in a batch of ``size``; the other clips have no valid step."""
+    if len(clips) == size:
+        return padded
+    values, mask = padded.values, padded.full_mask()
+    return Padded(
+        values.new_zeros(size, *values.shape[1:]).index_copy(0, clips, values),
+        mask.new_zeros(size, mask.shape[1]).index_copy(0, clips, mask),
+    )
+
+
+def merged(first: Padded, second: Padded) -> Padded:
+    """Join two streams of which each clip has valid steps in one, (B, T, d) and (B, S, d) -> (B, max(T, S), d)."""
+    steps = max(first.values.shape[1], second.values.shape[1])
+    values = [F.pad(x.values, (0, 0, 0, steps - x.values.shape[1])) for x in (first, second)]
+    masks = [F.pad(x.full_mask(), (0, steps - x.values.shape[1])) for x in (first, second)]
+    return Padded(torch.where(masks[0].unsqueeze(-1), values[0], values[1]), masks[0] | masks[1])
+
+
+class AnyKTNet(Network):
+    """The network of Fig. 1 for every subset of the modalities; clips of one batch may each have their own.
+
+    What a clip lacks is predicted from what it has: theta of Eq. (1) exists for every ordered pair of modalities, delta
+    of Eq. (2) for every modality. The fusion then reads a stream of each modality, real or reconstructed, with the same
+    weights. "ours" is the case in which all clips have language and vision.
+
+    In training, a share of the clips keeps all that it has and the rest of the batch keeps a random subset. What is
+    dropped in this way is the target of Eq. (1), without gradient: the task, in the clips that keep it, is what makes
+    f_m informative.
+
+    Parameters
+    ----------
+    dims, outputs, dim, heads, layers, dropout, targets, pooling, kernel
+        As in :class:`ktnet_lite.model.ktnet.KTNet`.
+    weights : dict of float
+        lambda of Eq. (1) for each source; a batch's loss has the mean over all pairs.
+    consistency : {"l2", "l1"}
+        Distance of Eq. (1).
+    missing : {"reconstruction", "token", "both"}
+        What stands for a missing modality: A' of Eq. (2), one step that is learned (modality dropout), or A' marked by
+        what is learned.
+    sharing : {"none", "source"}
+        Whether the transfer networks of a source share all but their last map.
+    complete : float
+        Share of the training clips that keep every modality; the other subsets share the rest equally.
+    others : bool
+        A control: Eq. (1) predicts the features of another clip of the batch.
+
+    Raises
+    ------
+    ConfigError
+        The data has a single modality, or a target is unknown.
+    """
+
+    any_subset = True
+    infers_audio = True
+    proper: Tensor
+
+    def __init__(
+        self,
+        dims: Mapping[Modality, int],
+        outputs: tuple[int, ...],
+        *,
+        dim: int = 40,
+        heads: int = 8,
+        layers: int = 3,
+        dropout: float = 0.1,
+        targets: Sequence[Modality] | None = None,
+        pooling: Pooling = "mean",
+        kernel: int = 1,
+        weights: Mapping[Modality, float] | None = None,
+        consistency: Consistency = "l2",
+        missing: Missing = "reconstruction",
+        sharing: Sharing = "none",
+        complete: float = 1 / 3,
+        others: bool = False,
+    ):
+        super().__init__()
+        self.observed: tuple[Modality, ...] = tuple(name for name in MODALITIES if name in dims)
+        if len(self.observed) < 2:
+            raise ConfigError(f"variant 'any' needs two modalities or more; the data has {', '.join(dims)}")
+        self.outputs, self.consistency, self.missing = outputs, consistency, missing
+        self.whole, self.others, self.dim = complete, others, dim
+        size = dim, heads, layers, dropout
+        self.encoders = nn.ModuleDict({name: ModalityEncoder(dims[name], *size, kernel) for name in self.observed})
+        if missing != "reconstruction":
+            self.tokens = nn.ParameterDict({name: 0.02 * torch.randn(1, dim) for name in self.observed})
+        if missing != "token":
+            pairs = list(permutations(self.observed, 2))
+            self.transfer = nn.ModuleDict({f"{source}_to_{name}": Transfer(*size) for source, name in pairs})
+            if sharing == "source":
+                for source, name in pairs:
+                    first = next(other for other in self.observed if other != source)
+                    self.transfer[f"{source}_to_{name}"].transformer = self.transfer[f"{source}_to_{first}"].transformer
+            self.combine = nn.ModuleDict({name: Combine(self._sources(name), *size, "time") for name in self.observed})
+            lambdas = weights or dict.fromkeys(self.observed, 1.0)
+            self.weights = {f"{source}_to_{name}": lambdas[source] / len(pairs) for source, name in pairs}
+        proper = [[name in subset for name in self.observed] for subset in subsets(self.observed)[1:]]
+        self.register_buffer("proper", torch.tensor(proper), persistent=False)  # (2^M - 2, M)
+        fusion = {"dim": dim, "heads": heads, "layers": layers, "dropout": dropout}
+        self.fusion = CrossModalFusion(self.observed, outputs, targets=targets, pooling=pooling, **fusion)
+
+    @property
+    def inputs(self) -> dict[Modality, Standardise]:
+        return {name: cast(ModalityEncoder, self.encoders[name]).embedding.standardise for name in self.observed}
+
+    def answer(self, batch: Batch) -> AnyOutput:
+        return self({name: batch.given(name) for name in self.observed if name in batch.streams})
+
+    def forward(self, streams: Mapping[Modality, Padded]) -> AnyOutput:
+        """Map streams, each (B, T_m, D_m), to logits, ``(B, *outputs)``.
+
+        A clip lacks a modality if the stream is not given or the clip has no valid step in it; nothing else of it is
+        read, not even its length. Every clip has at least one modality.
+        """
+        features = self.encode(streams)
+        present = self._present(features)
+        whole, reconstructed = self.complete(features, self.drop(present) if self.training else present)
+        return AnyOutput(self.fusion(whole), features, reconstructed)
+
+    def encode(self, streams: Mapping[Modality, Padded]) -> dict[Modality, Padded]:
+        """Return f_m (B, T_m, d) of the clips that have modality m; no entry where none of them has it."""
+        features: dict[Modality, Padded] = {}
+        for name in self.observed:
+            if name in streams and len(clips := places(streams[name].present)):
+                encoded = self.encoders[name](taken(streams[name], clips))
+                features[name] = placed(encoded, clips, len(streams[name].values))
+        return features
+
+    def drop(self, present: Tensor) -> Tensor:
+        """Draw what each training clip keeps of the modalities that it has, (B, M) -> (B, M); never nothing."""
+        drawn = self.proper[torch.randint(len(self.proper), present.shape[:1], device=present.device)] & present
+        whole = torch.rand(len(present), device=present.device) < self.whole
+        return torch.where((whole | ~drawn.any(1)).unsqueeze(1), present, drawn)
+
+    def complete(
+        self, features: Mapping[Modality, Padded], kept: Tensor
+    ) -> tuple[dict[Modality, Padded], dict[str, Padded]]:
+        """Return a stream of every modality, real where it is ``kept`` (B, M), and the reconstructions of Eq. (1)."""
+        whole, reconstructed = {}, {}
+        keeps = dict(zip(self.observed, kept.unbind(1), strict=True))  # (B,) each
+        for name, keep in keeps.items():
+            clips = places(~keep)
+            if len(clips) == 0:
+                whole[name] = features[name]
+                continue
+            for source in self._sources(name):
+                if self.missing != "token" and len(rows := places(keeps[source] & ~keep)):
+                    pair = f"{source}_to_{name}"
+                    reconstructed[pair] = placed(self.transfer[pair](taken(features[source], rows)), rows, len(keep))
+            stand = placed(self._stand_in(name, clips, reconstructed), clips, len(keep))
+            whole[name] = stand if len(clips) == len(keep) else merged(features[name].where(keep), stand)
+        return whole, reconstructed
+
+    def _stand_in(self, name: Modality, clips: Tensor, reconstructed: Mapping[str, Padded]) -> Padded:
+        """Return what stands for a modality in the clips (n,) that lack it, (n, T, d)."""
+        if self.missing == "token":
+            return Padded(self.tokens[name].expand(len(clips), 1, -1))
+        pairs = {source: f"{source}_to_{name}" for source in self._sources(name)}
+        parts = {source: taken(reconstructed[pair], clips) for source, pair in pairs.items() if pair in reconstructed}
+        combined = self.combine[name](parts)  # Eq. (2)
+        return (
+            combined if self.missing == "reconstruction" else Padded(combined.values + self.tokens[name], combined.mask)
+        )
+
+    def auxiliary(self, output: AnyOutput, batch: Batch) -> dict[str, Tensor]:
+        """Return l_c of Eq. (1) for each ordered pair, over the clips from which the second modality was dropped."""
+        terms = {}
+        for pair in self.weights:
+            rebuilt, real = output.reconstructed.get(pair), output.features.get(cast("Modality", pair.split("_to_")[1]))
+            rows = output.logits.new_zeros(0, 1, self.dim)
+            parts = Padded(rows), Padded(rows)  # no clip; still a term, so that all processes of a run have the same
+            if rebuilt is not None and real is not None:
+                clips = places(rebuilt.present & real.present)
+                targets = clips.roll(1) if self.others else clips
+                parts = taken(rebuilt, clips), taken(Padded(real.values.detach(), real.mask), targets)
+            terms[pair] = consistency_loss(*parts, kind=self.consistency)
+        return terms
+
+    @torch.no_grad()
+    def transfer_moments(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the moments of every pair, over the clips that have both modalities; see :func:`moments`."""
+        features = self.encode({name: batch.given(name) for name in batch.streams})
+        found: dict[str, Tensor] = {}
+        for pair in self.weights:
+            source, name = (features.get(cast("Modality", part)) for part in pair.split("_to_"))
+            if source is not None and name is not None and len(clips := places(source.present & name.present)):
+                found |= moments(pair, self.transfer[pair](taken(source, clips)), taken(name, clips))
+        return found
+
+    @torch.no_grad()
+    def attention_maps(self, streams: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:
+        features = self.encode(streams)
+        return self.fusion.attention_maps(self.complete(features, self._present(features))[0])
+
+    def _sources(self, missing: Modality) -> list[Modality]:
+        return [name for name in self.observed if name != missing]
+
+    def _present(self, features: Mapping[Modality, Padded]) -> Tensor:
+        """Say which modalities each clip has, (B, M)."""
+        some = next(iter(features.values())).present  # (B,)
+        none = torch.zeros_like(some)
+        return torch.stack([features[n].present if n in features else none for n in self.observed], dim=1)

@@ -1,0 +1,298 @@
+"""One model for every subset of the modalities: against NumPy, against "ours", and never reading what is missing."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import numpy_ktnet as reference
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.data import synthetic
+from ktnet_lite.data.batching import Padded, collate
+from ktnet_lite.data.schema import Dataset, Split, Stream
+from ktnet_lite.errors import ConfigError, DataError
+from ktnet_lite.model.any_modality import AnyKTNet, merged, placed, taken
+from ktnet_lite.model.losses import OUTPUTS, Objective, transfer_quality
+from ktnet_lite.names import MODALITIES, subsets
+from ktnet_lite.training.build import build_objective, load_model, save_model
+from ktnet_lite.training.evaluation import evaluate, evaluate_subsets
+from ktnet_lite.training.loop import fit
+from small import ALIGNED, DIMS, SIZE, UNALIGNED, make_batch, make_model, make_split, shaken
+
+SUBSETS = subsets(MODALITIES)
+FORMS = [(missing, sharing) for missing in ("reconstruction", "token", "both") for sharing in ("none", "source")]
+SMALL = {"variant": "any", "dim": 8, "heads": 2, "layers": 1, "epochs": 2, "clips": 24, "batch_size": 8}
+
+
+def lacking(split: Split, choice: list[tuple[str, ...]]) -> Split:
+    """The same clips, each with its own subset of the modalities."""
+    streams = {}
+    for name, stream in split.streams.items():
+        clips = [stream.clip(i) if name in subset else np.zeros((0, stream.dim)) for i, subset in enumerate(choice)]
+        streams[name] = Stream.from_clips(clips)
+    return dataclasses.replace(split, streams=streams)
+
+
+def mixed(lengths: dict[str, list[int]]) -> tuple[Split, list[tuple[str, ...]]]:
+    """Seven clips, one for every subset."""
+    clips = {name: list(itertools.islice(itertools.cycle(counts), len(SUBSETS))) for name, counts in lengths.items()}
+    return make_split(clips), SUBSETS
+
+
+def answers(model: AnyKTNet, split: Split) -> torch.Tensor:
+    return model.answer(collate(split, range(len(split)), tuple(split.streams))).logits
+
+
+def numpy_any(clip: dict[str, np.ndarray], w: reference.Weights, missing: str) -> np.ndarray:
+    """Eq. (1) and (2) for whatever a clip lacks, and the fusion."""
+    heads, features = SIZE["heads"], {}
+    for name in clip:
+        features[name] = reference.encoder(clip[name], reference.part(w, f"encoders.{name}"), heads)
+    whole = dict(features)
+    for name in set(MODALITIES) - set(clip):
+        if missing == "token":
+            whole[name] = w[f"tokens.{name}"]
+            continue
+        delta, sources = reference.part(w, f"combine.{name}"), [m for m in MODALITIES if m != name]
+        parts = [
+            reference.transfer(features[m], reference.part(w, f"transfer.{m}_to_{name}"), heads) + mark
+            for m, mark in zip(sources, delta["source_embedding"], strict=True)
+            if m in clip
+        ]
+        whole[name] = reference.transformer(
+            np.concatenate(parts), None, reference.part(delta, "transformer"), heads
+        ) + w.get(f"tokens.{name}", 0.0)
+    return reference.fusion(whole, reference.part(w, "fusion"), heads, MODALITIES, "mean")
+
+
+@pytest.mark.parametrize("lengths", [ALIGNED, UNALIGNED], ids=["aligned", "unaligned"])
+@pytest.mark.parametrize(("missing", "sharing"), FORMS)
+def test_every_subset_in_one_batch_against_numpy(missing, sharing, lengths):
+    model = make_model("any", missing=missing, sharing=sharing)
+    split, choice = mixed(lengths)
+    logits, weights = answers(model, lacking(split, choice)), reference.weights_of(model)
+    for i, subset in enumerate(choice):
+        clip = {name: split.streams[name].clip(i).astype(float) for name in MODALITIES if name in subset}
+        np.testing.assert_allclose(logits[i].detach(), numpy_any(clip, weights, missing), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [ALIGNED, UNALIGNED], ids=["aligned", "unaligned"])
+def test_ours_is_the_case_of_language_and_vision(lengths):
+    model, ours = make_model("any"), make_model("ours")
+    shared = {name: value for name, value in model.state_dict().items() if name.startswith("fusion.")}
+    for name in ("language", "vision"):
+        shared |= {f"encoders.{name}.{k}": v for k, v in model.encoders[name].state_dict().items()}
+        shared |= {f"transfer.{name}.{k}": v for k, v in model.transfer[f"{name}_to_audio"].state_dict().items()}
+    shared |= {f"combine.{k}": v for k, v in model.combine["audio"].state_dict().items()}
+    ours.load_state_dict(shared)
+    streams = make_batch(lengths).streams
+    seen = {name: streams[name] for name in ("language", "vision")}
+    expected, found = ours(seen), model(seen)
+    torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=1e-6)
+    for name in seen:
+        rebuilt = found.reconstructed[f"{name}_to_audio"]
+        torch.testing.assert_close(rebuilt.values, expected.reconstructed[name].values, rtol=0, atol=1e-6)
+    full = make_model("full")
+    full.load_state_dict({k: v for k, v in model.state_dict().items() if k.startswith(("encoders.", "fusion."))})
+    torch.testing.assert_close(model(streams).logits, full(streams).logits, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("lengths", [ALIGNED, UNALIGNED], ids=["aligned", "unaligned"])
+@pytest.mark.parametrize("missing", ["reconstruction", "token", "both"])
+def test_what_is_missing_is_never_read_in_no_form_not_even_its_length(missing, lengths):
+    """Bitwise, for every subset alone and in a batch of all: NaN in place of the values, masks and other lengths."""
+    model = make_model("any", missing=missing)
+    split, choice = mixed(lengths)
+    batch = collate(split, range(len(split)), MODALITIES)
+    for subset in SUBSETS:
+        expected = answers(model, split.without(*(set(MODALITIES) - set(subset))))
+        assert expected.isfinite().all()
+        streams = {}
+        for name, padded in batch.streams.items():
+            kept = name in subset
+            values = padded.values if kept else torch.full((len(split), 40, DIMS[name]), torch.nan)
+            steps = values.shape[1]
+            streams[name] = Padded(values, padded.mask if kept else torch.zeros(len(split), steps, dtype=torch.bool))
+        assert torch.equal(model(streams).logits, expected), subset
+    expected = answers(model, lacking(split, choice))
+    poisoned = {}
+    for name, padded in batch.streams.items():
+        has = torch.tensor([name in subset for subset in choice])
+        values = torch.where(has[:, None, None], padded.values, torch.nan)
+        longer = torch.cat([values, torch.full((len(split), 33, DIMS[name]), torch.nan)], dim=1)
+        mask = torch.cat([padded.full_mask() & has[:, None], torch.zeros(len(split), 33, dtype=torch.bool)], dim=1)
+        poisoned[name] = Padded(longer, mask)
+    assert torch.equal(model(poisoned).logits, expected)
+
+
+def test_a_clip_is_predicted_alone_as_in_a_mixed_batch():
+    model = make_model("any")
+    split, choice = mixed(UNALIGNED)
+    split = lacking(split, choice)
+    together = answers(model, split)
+    for i in range(len(split)):
+        torch.testing.assert_close(answers(model, split.select([i]))[0], together[i], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("missing", "sharing"), FORMS)
+def test_gradients_reach_every_parameter_and_no_target(missing, sharing):
+    torch.manual_seed(1)
+    model = make_model("any", missing=missing, sharing=sharing, complete=0.2).train()
+    batch = make_batch({name: [5, 3, 6, 4, 5] * 8 for name in DIMS})
+    terms = Objective(model)(batch)
+    assert set(terms) == {"loss", "task", *model.weights}
+    assert bool(model.weights) == (missing != "token")
+    terms["loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 1e-9, name
+
+
+def test_eq_1_has_no_gradient_to_its_target():
+    model = make_model("any", complete=0.0).train()
+    batch = make_batch({name: [5, 3, 6, 4, 5] * 8 for name in DIMS})
+    model.drop = lambda present: torch.tensor([True, False, False]).expand_as(present)
+    terms = model.auxiliary(model.answer(batch), batch)
+    terms["language_to_audio"].backward()
+    used = {name.split(".")[1] for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    assert used == {"language", "embedding", "transformer", "language_to_audio"} - {"embedding", "transformer"}
+    assert all(terms[pair].item() == 0 for pair in model.weights if not pair.startswith("language"))
+
+
+def test_training_clips_keep_everything_in_a_third_and_never_nothing():
+    torch.manual_seed(0)
+    model = make_model("any")
+    present = torch.ones(70_000, 3, dtype=torch.bool)
+    kinds, counts = model.drop(present).unique(dim=0, return_counts=True)
+    shares = {tuple(kind): count / len(present) for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True)}
+    assert len(shares) == 7 and (False, False, False) not in shares
+    for kind, share in shares.items():
+        assert share == pytest.approx(1 / 3 if all(kind) else 1 / 9, abs=0.01), kind
+    some = torch.tensor([[True, False, False], [False, True, True]]).repeat(1000, 1)
+    kept = model.drop(some)
+    assert kept.any(1).all() and not (kept & ~some).any()
+    assert torch.equal(kept[::2], some[::2]), "a clip keeps the only modality that it has"
+
+
+def test_lambda_scales_the_terms_of_its_source_and_others_takes_other_targets():
+    batch = make_batch({name: [5, 3, 6, 4, 5] * 8 for name in DIMS})
+    lambdas = {"language": 6.0, "vision": 12.0, "audio": 0.0}
+    model = make_model("any", weights=lambdas, complete=0.0).train()
+    assert model.weights["vision_to_audio"] == 2.0 and model.weights["audio_to_language"] == 0.0
+    found = []
+    for others in (False, True):
+        model.others = others
+        torch.manual_seed(3)
+        terms = Objective(model)(batch)
+        total = terms["task"] + sum(weight * terms[pair] for pair, weight in model.weights.items())
+        torch.testing.assert_close(terms["loss"], total)
+        found.append(terms)
+    assert torch.equal(found[0]["task"], found[1]["task"])
+    assert all(found[0][pair] != found[1][pair] for pair in model.weights)
+
+
+def test_the_quality_of_every_pair_against_numpy():
+    model = make_model("any")
+    split = lacking(*mixed(UNALIGNED))
+    batch = collate(split, range(len(split)), MODALITIES)
+    quality = transfer_quality(Objective(model).transfer_moments(batch))
+    w, heads = reference.weights_of(model), SIZE["heads"]
+    for source, name in itertools.permutations(MODALITIES, 2):
+        predicted, target = [], []
+        for i, subset in enumerate(SUBSETS):
+            if {source, name} <= set(subset):
+                f = {
+                    m: reference.encoder(split.streams[m].clip(i).astype(float), reference.part(w, f"encoders.{m}"), 2)
+                    for m in (source, name)
+                }
+                rebuilt = reference.transfer(f[source], reference.part(w, f"transfer.{source}_to_{name}"), heads)
+                centres = (np.arange(len(rebuilt)) + 0.5) * len(f[name]) / len(rebuilt) - 0.5
+                steps = np.clip(centres, 0, len(f[name]) - 1)
+                target.append(np.array([np.interp(steps, np.arange(len(f[name])), column) for column in f[name].T]).T)
+                predicted.append(rebuilt)
+        predicted, target = np.concatenate(predicted), np.concatenate(target)
+        r2 = 1 - ((predicted - target) ** 2).sum() / ((target - target.mean(0)) ** 2).sum()
+        assert quality[f"{source}_to_{name}_r2"] == pytest.approx(r2, abs=1e-5)
+        assert quality[f"{source}_to_{name}_std"] == pytest.approx(target.std(0).mean(), abs=1e-5)
+
+
+def test_taking_placing_and_merging_by_hand():
+    padded = Padded(
+        torch.arange(12.0).reshape(3, 4, 1), torch.tensor([[1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 1]]).bool()
+    )
+    clips = torch.tensor([0, 1])
+    some = taken(padded, clips)
+    assert some.values[..., 0].tolist() == [[0, 1, 2], [4, 5, 6]] and some.mask.tolist() == [[1, 1, 0], [1, 0, 1]]
+    back = placed(some, clips, 3)
+    assert back.values.shape == (3, 3, 1) and back.present.tolist() == [True, True, False]
+    other = placed(Padded(torch.full((1, 1, 1), 9.0)), torch.tensor([2]), 3)
+    for joined in (merged(back, other), merged(other, back)):
+        assert [joined.values[i][joined.mask[i]].flatten().tolist() for i in range(3)] == [[0, 1], [4, 6], [9]]
+    assert placed(padded, torch.arange(3), 3) is padded
+
+
+def test_it_trains_on_clips_that_lack_a_modality_and_on_splits_that_lack_one(tmp_path):
+    """As ICT-MMMO does: words for some clips only, and none at all in a split."""
+    made = synthetic.make((24, 12, 12)).dataset
+    rng = np.random.default_rng(0)
+    choice = [SUBSETS[i] for i in rng.integers(len(SUBSETS), size=24)]
+    splits = {"train": lacking(made["train"], choice), "valid": made["valid"].without("language")}
+    dataset = Dataset(made.header, splits | {"test": made["test"].without("audio")})
+    config = TrainConfig(**SMALL)
+    run = fit(config, dataset, tmp_path, progress=False)
+    entry = run.history[0]
+    assert {"valid_mae_vision_audio", "valid_mae_vision", "valid_mae_audio"} <= entry.keys()
+    each = [entry[f"valid_mae_{name}"] for name in ("vision_audio", "vision", "audio")]
+    assert entry["valid_mae"] == pytest.approx(np.mean(each))
+    assert "valid_vision_to_audio_r2" in entry and "valid_language_to_audio_r2" not in entry
+    model, _ = load_model(tmp_path / "model.pt")
+    scores = evaluate(model, dataset["test"]).predictions
+    assert np.array_equal(scores, evaluate(run.model, dataset["test"]).predictions) and np.isfinite(scores).all()
+
+
+def test_a_modality_that_no_training_clip_has_is_not_part_of_the_model(tmp_path):
+    made = synthetic.make((24, 12, 12)).dataset
+    dataset = Dataset(made.header, {**made.splits, "train": made["train"].without("vision")})
+    config = TrainConfig(**SMALL)
+    model = build_objective(config, dataset).model
+    assert model.observed == ("language", "audio")
+    save_model(tmp_path / "model.pt", model, config, made.header, {"language": 16, "audio": 6})
+    assert set(evaluate_subsets(model, made["test"])) == {("language", "audio"), ("language",), ("audio",)}
+    with pytest.raises(DataError, match=r"'test_0' has none of .* may read: language, audio \(12 of 12"):
+        evaluate(model, made["test"].without("language", "audio"))
+    with pytest.raises(DataError, match=r"'test_0' has none of .* may read: language \("):
+        evaluate(model, made["test"].without("language"), "inferred")
+
+
+def test_training_resumes_bitwise(tmp_path):
+    config = TrainConfig(**SMALL)
+    dataset = synthetic.make((24, 12, 12)).dataset
+    whole = fit(config, dataset, tmp_path / "whole", progress=False)
+    fit(dataclasses.replace(config, epochs=1), dataset, tmp_path / "parts", progress=False)
+    parts = fit(config, dataset, tmp_path / "parts", progress=False)
+    for (name, a), b in zip(whole.model.state_dict().items(), parts.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_sharing_keeps_one_transformer_per_source():
+    apart, shared = make_model("any"), make_model("any", sharing="source")
+    transformers = {id(network.transformer) for network in shared.transfer.values()}
+    assert len(transformers) == 3 and len({id(network.transformer) for network in apart.transfer.values()}) == 6
+    assert sum(p.numel() for p in shared.parameters()) < sum(p.numel() for p in apart.parameters())
+
+
+def test_it_refuses_what_it_cannot_do():
+    with pytest.raises(ConfigError, match="'any' needs two modalities or more; the data has language"):
+        AnyKTNet({"language": 5}, OUTPUTS["l1"])
+    with pytest.raises(ConfigError, match="'any' exists for ktnet only"):
+        TrainConfig(model="mult", variant="any")
+    with pytest.raises(ConfigError, match="'none' is a control of 'ours'"):
+        TrainConfig(variant="any", voice="none")
+
+
+def test_two_modalities_are_enough():
+    model = shaken(AnyKTNet({"language": 5, "audio": 3}, (1,), **SIZE, dropout=0.0)).eval()
+    split = make_split(UNALIGNED).without("vision")
+    found = evaluate_subsets(model, split)
+    assert set(found) == {("language", "audio"), ("language",), ("audio",)}
