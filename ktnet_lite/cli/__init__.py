@@ -26,6 +26,7 @@ COMMANDS = {  # name -> module, and the first line of its help, so that --help i
     "predict": ("train", "Write the scores of a trained model, one per clip."),
     "report": ("tables", "Show tables from result files alone."),
     "reproduce": ("tables", "Train what a table of the paper needs, and show it."),
+    "robust": ("robust", "Test systems when whole modalities or steps of them are missing."),
     "search": ("search", "Search for the settings of each system, on the validation set."),
     "train": ("train", "Train by running the training notebook, and compare the runs."),
 }

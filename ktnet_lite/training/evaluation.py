@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ktnet_lite.data.batching import Batches, Padded
 from ktnet_lite.data.schema import Split
@@ -124,19 +125,53 @@ def _logits(model: Network, split: Split, fill: Fill | None, batch_size: int, pr
     return logits
 
 
-def without_audio(model: Network, streams: Mapping[Modality, Padded], fill: Fill) -> dict[Modality, Padded]:
-    """Fill in the audio of streams that have none.
+def fill_in(
+    model: Network, streams: Mapping[Modality, Padded], lacking: Mapping[Modality, Tensor], fill: Fill
+) -> dict[Modality, Padded]:
+    """Fill in the modalities that some clips lack, and that the model observes.
 
-    ``zero``: zeros, in the features' own units; ``mean``: the training mean of each feature; ``inferred``: nothing, the
-    model infers it. The filled-in stream is as long as the first one (language, if there is any): nothing of the real
-    audio is used, not even its length.
+    ``zero``: zeros, in the features' own units; ``mean``: the training mean of each feature. A filled-in stream is as
+    long as the clip's first stream of those that it does not lack (language, if there is any): nothing of a missing
+    modality is used, not even its length.
+
+    Parameters
+    ----------
+    streams : dict of Padded
+        The streams at hand, each (B, T_m, D_m).
+    lacking : dict of Tensor
+        The clips, (B,), that lack a modality. One that is not among the streams is lacking in all of them.
     """
+    at_hand = [
+        padded.lengths.masked_fill(lacking[name], 0) if name in lacking else padded.lengths
+        for name, padded in streams.items()
+    ]
+    counts = torch.stack(at_hand)  # (M, B)
+    lengths = counts.gather(0, (counts > 0).int().argmax(0, keepdim=True)).squeeze(0).clamp(min=1)  # (B,)
+    filled = dict(streams)
+    for name, clips in lacking.items():
+        if name not in model.observed or not clips.any():
+            continue
+        mean = model.inputs[name].mean  # (D_m,)
+        step = torch.zeros_like(mean) if fill == "zero" else mean
+        real = streams.get(name, Padded(step.expand(len(clips), 1, -1)))
+        steps = max(real.values.shape[1], int(lengths[clips].max()))
+        values = F.pad(real.values, (0, 0, 0, steps - real.values.shape[1]))
+        mask = F.pad(real.full_mask(), (0, steps - real.values.shape[1]))
+        as_long = torch.arange(steps, device=mask.device) < lengths[:, None]  # (B, T)
+        mask = torch.where(clips[:, None], as_long, mask)
+        steps = int(mask.sum(1).max()) if clips.all() else steps
+        values = torch.where(clips[:, None, None], step, values)[:, :steps]
+        filled[name] = Padded(values, None if mask[:, :steps].all() else mask[:, :steps])
+    return filled
+
+
+def without_audio(model: Network, streams: Mapping[Modality, Padded], fill: Fill) -> dict[Modality, Padded]:
+    """Fill in the audio of streams that have none; ``inferred`` leaves that to the model. See :func:`fill_in`."""
     if fill == "inferred":
         return dict(streams)
-    first = next(iter(streams.values()))
-    mean = model.inputs["audio"].mean  # (D_A,)
-    step = torch.zeros_like(mean) if fill == "zero" else mean
-    return {**streams, "audio": Padded(step.expand(*first.values.shape[:2], -1), first.mask)}
+    first = next(iter(streams.values())).values
+    lacking: dict[Modality, Tensor] = {"audio": torch.ones(len(first), dtype=torch.bool, device=first.device)}
+    return fill_in(model, streams, lacking, fill)
 
 
 @torch.no_grad()
