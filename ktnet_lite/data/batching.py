@@ -41,6 +41,8 @@ class Padded(NamedTuple):
 
     def where(self, clips: Tensor) -> Padded:
         """Leave no valid step in the clips that are not marked, (B,)."""
+        if bool(clips.all()):
+            return self
         return Padded(self.values, self.full_mask() & clips[:, None])
 
     def full_mask(self) -> Tensor:
@@ -100,8 +102,7 @@ class Batch(NamedTuple):
 
     def given(self, modality: Modality) -> Padded:
         """Return a stream (B, T_m, D_m) in which a clip that lacks the modality has no valid step."""
-        stream, present = self.streams[modality], self.present[modality]
-        return stream if bool(present.all()) else stream.where(present)
+        return self.streams[modality].where(self.present[modality])
 
     def to(self, device: torch.device | str) -> Batch:
         """Copy the batch to a device; copies from pinned memory are asynchronous."""

@@ -56,12 +56,17 @@ def placed(padded: Padded, clips: Tensor, size: int) -> Padded:
     )
 
 
-def merged(first: Padded, second: Padded) -> Padded:
-    """Join two streams of which each clip has valid steps in one, (B, T, d) and (B, S, d) -> (B, max(T, S), d)."""
-    steps = max(first.values.shape[1], second.values.shape[1])
-    values = [F.pad(x.values, (0, 0, 0, steps - x.values.shape[1])) for x in (first, second)]
-    masks = [F.pad(x.full_mask(), (0, steps - x.values.shape[1])) for x in (first, second)]
-    return Padded(torch.where(masks[0].unsqueeze(-1), values[0], values[1]), masks[0] | masks[1])
+def merged(*streams: Padded) -> Padded:
+    """Join streams of which each clip has valid steps in at most one, all (B, T_i, d) -> (B, max T_i, d)."""
+    steps = max(stream.values.shape[1] for stream in streams)
+    values = streams[0].values.new_zeros(len(streams[0].values), steps, streams[0].values.shape[2])
+    mask = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
+    for stream in streams:
+        missing = steps - stream.values.shape[1]
+        valid = F.pad(stream.full_mask(), (0, missing))
+        values = torch.where(valid.unsqueeze(-1), F.pad(stream.values, (0, 0, 0, missing)), values)
+        mask = mask | valid
+    return Padded(values, mask)
 
 
 class AnyKTNet(Network):
@@ -71,9 +76,10 @@ class AnyKTNet(Network):
     of Eq. (2) for every modality. The fusion then reads a stream of each modality, real or reconstructed, with the same
     weights. "ours" is the case in which all clips have language and vision.
 
-    In training, a share of the clips keeps all that it has and the rest of the batch keeps a random subset. What is
-    dropped in this way is the target of Eq. (1), without gradient: the task, in the clips that keep it, is what makes
-    f_m informative.
+    In training, a share of the clips keeps all that it has and the other clips keep a random subset. What is dropped in
+    this way is the target of Eq. (1), without gradient: the task, in the clips that keep it, is what makes f_m
+    informative. A few clips keep nothing, so that the model also knows what to predict for a clip that has nothing: its
+    streams are then one step each, which is learned.
 
     Parameters
     ----------
@@ -84,12 +90,13 @@ class AnyKTNet(Network):
     consistency : {"l2", "l1"}
         Distance of Eq. (1).
     missing : {"reconstruction", "token", "both"}
-        What stands for a missing modality: A' of Eq. (2), one step that is learned (modality dropout), or A' marked by
-        what is learned.
+        What stands for a missing modality: A' of Eq. (2); one step that is learned, a token (modality dropout); or A'
+        with the token added to its steps.
     sharing : {"none", "source"}
         Whether the transfer networks of a source share all but their last map.
     complete : float
-        Share of the training clips that keep every modality; the other subsets share the rest equally.
+        Share of the training clips that keep every modality; the other subsets share what is left equally, but for
+        ``nothing``.
     others : bool
         A control: Eq. (1) predicts the features of another clip of the batch.
 
@@ -99,6 +106,7 @@ class AnyKTNet(Network):
         The data has a single modality, or a target is unknown.
     """
 
+    nothing = 0.02  # share of the training clips that keep nothing
     any_subset = True
     infers_audio = True
     proper: Tensor
@@ -130,8 +138,7 @@ class AnyKTNet(Network):
         self.whole, self.others, self.dim = complete, others, dim
         size = dim, heads, layers, dropout
         self.encoders = nn.ModuleDict({name: ModalityEncoder(dims[name], *size, kernel) for name in self.observed})
-        if missing != "reconstruction":
-            self.tokens = nn.ParameterDict({name: 0.02 * torch.randn(1, dim) for name in self.observed})
+        self.tokens = nn.ParameterDict({name: 0.02 * torch.randn(1, dim) for name in self.observed})
         if missing != "token":
             pairs = list(permutations(self.observed, 2))
             self.transfer = nn.ModuleDict({f"{source}_to_{name}": Transfer(*size) for source, name in pairs})
@@ -158,10 +165,10 @@ class AnyKTNet(Network):
         """Map streams, each (B, T_m, D_m), to logits, ``(B, *outputs)``.
 
         A clip lacks a modality if the stream is not given or the clip has no valid step in it; nothing else of it is
-        read, not even its length. Every clip has at least one modality.
+        read, not even its length.
         """
         features = self.encode(streams)
-        present = self._present(features)
+        present = self._present(streams)
         whole, reconstructed = self.complete(features, self.drop(present) if self.training else present)
         return AnyOutput(self.fusion(whole), features, reconstructed)
 
@@ -175,10 +182,10 @@ class AnyKTNet(Network):
         return features
 
     def drop(self, present: Tensor) -> Tensor:
-        """Draw what each training clip keeps of the modalities that it has, (B, M) -> (B, M); never nothing."""
-        drawn = self.proper[torch.randint(len(self.proper), present.shape[:1], device=present.device)] & present
-        whole = torch.rand(len(present), device=present.device) < self.whole
-        return torch.where((whole | ~drawn.any(1)).unsqueeze(1), present, drawn)
+        """Draw what each training clip keeps of the modalities that it has, (B, M) -> (B, M)."""
+        drawn = self.proper[torch.randint(len(self.proper), present.shape[:1], device=present.device)]
+        share = torch.rand(len(present), 1, device=present.device)
+        return present & (drawn | (share < self.whole)) & (share < 1 - self.nothing)
 
     def complete(
         self, features: Mapping[Modality, Padded], kept: Tensor
@@ -186,26 +193,25 @@ class AnyKTNet(Network):
         """Return a stream of every modality, real where it is ``kept`` (B, M), and the reconstructions of Eq. (1)."""
         whole, reconstructed = {}, {}
         keeps = dict(zip(self.observed, kept.unbind(1), strict=True))  # (B,) each
+        rebuilt = kept.any(1) & (self.missing != "token")  # what such a clip lacks is reconstructed
         for name, keep in keeps.items():
-            clips = places(~keep)
-            if len(clips) == 0:
-                whole[name] = features[name]
-                continue
+            parts = [features[name].where(keep)] if keep.any() else []
             for source in self._sources(name):
-                if self.missing != "token" and len(rows := places(keeps[source] & ~keep)):
+                if len(clips := places(rebuilt & keeps[source] & ~keep)):
                     pair = f"{source}_to_{name}"
-                    reconstructed[pair] = placed(self.transfer[pair](taken(features[source], rows)), rows, len(keep))
-            stand = placed(self._stand_in(name, clips, reconstructed), clips, len(keep))
-            whole[name] = stand if len(clips) == len(keep) else merged(features[name].where(keep), stand)
+                    reconstructed[pair] = placed(self.transfer[pair](taken(features[source], clips)), clips, len(keep))
+            if len(clips := places(rebuilt & ~keep)):
+                parts.append(placed(self._combined(name, clips, reconstructed), clips, len(keep)))
+            if len(clips := places(~rebuilt & ~keep)):
+                parts.append(placed(Padded(self.tokens[name].expand(len(clips), 1, -1)), clips, len(keep)))
+            whole[name] = parts[0] if len(parts) == 1 else merged(*parts)
         return whole, reconstructed
 
-    def _stand_in(self, name: Modality, clips: Tensor, reconstructed: Mapping[str, Padded]) -> Padded:
-        """Return what stands for a modality in the clips (n,) that lack it, (n, T, d)."""
-        if self.missing == "token":
-            return Padded(self.tokens[name].expand(len(clips), 1, -1))
+    def _combined(self, name: Modality, clips: Tensor, reconstructed: Mapping[str, Padded]) -> Padded:
+        """Join the reconstructions of a modality, Eq. (2), for the clips (n,) that lack it: (n, sum of T_m, d)."""
         pairs = {source: f"{source}_to_{name}" for source in self._sources(name)}
         parts = {source: taken(reconstructed[pair], clips) for source, pair in pairs.items() if pair in reconstructed}
-        combined = self.combine[name](parts)  # Eq. (2)
+        combined = self.combine[name](parts)
         return (
             combined if self.missing == "reconstruction" else Padded(combined.values + self.tokens[name], combined.mask)
         )
@@ -237,14 +243,12 @@ class AnyKTNet(Network):
 
     @torch.no_grad()
     def attention_maps(self, streams: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:
-        features = self.encode(streams)
-        return self.fusion.attention_maps(self.complete(features, self._present(features))[0])
+        return self.fusion.attention_maps(self.complete(self.encode(streams), self._present(streams))[0])
 
     def _sources(self, missing: Modality) -> list[Modality]:
         return [name for name in self.observed if name != missing]
 
-    def _present(self, features: Mapping[Modality, Padded]) -> Tensor:
-        """Say which modalities each clip has, (B, M)."""
-        some = next(iter(features.values())).present  # (B,)
-        none = torch.zeros_like(some)
-        return torch.stack([features[n].present if n in features else none for n in self.observed], dim=1)
+    def _present(self, streams: Mapping[Modality, Padded]) -> Tensor:
+        """Mark the modalities that each clip has, (B, M)."""
+        none = torch.zeros_like(next(iter(streams.values())).present)
+        return torch.stack([streams[n].present if n in streams else none for n in self.observed], dim=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from ktnet_lite.robustness.conditions import Kept
 from ktnet_lite.training.build import check_fits
 from ktnet_lite.training.evaluation import fill_in
 
-Scores = dict[str, np.ndarray]  # by condition: (N,) or (N, 4); NaN where a clip is left with nothing
+Scores = dict[str, np.ndarray]  # by condition: (N,), or (N, 4) probabilities of the emotions
 
 
 def fills_of(model: Network) -> tuple[Fill, ...]:
@@ -30,17 +30,12 @@ def fills_of(model: Network) -> tuple[Fill, ...]:
     return ("zero", "mean", *(fill for fill in model.fills if fill == "inferred"))
 
 
-def left(split: Split, kept: Kept) -> np.ndarray:
-    """Mark the clips, (N,), that are left with a step of any modality."""
-    return np.any([_counts(stream, kept[name]) > 0 for name, stream in split.streams.items()], axis=0)
-
-
 @torch.no_grad()
 def predict(model: Network, split: Split, kept: Kept, fill: Fill, batch_size: int = 64) -> np.ndarray:
     """Predict every clip from what is kept of it, (N,) scores or (N, 4) probabilities.
 
     What is not kept is not read. A model that can miss any modality never attends to missing steps. For other models
-    they are filled in, and so is a modality of which nothing is left. A clip that is left with nothing gets NaN.
+    they are filled in, and so is a modality of which nothing is left.
 
     Parameters
     ----------
@@ -61,20 +56,18 @@ def predict(model: Network, split: Split, kept: Kept, fill: Fill, batch_size: in
         raise ConfigError(f"this model cannot do without a modality by {fill!r}: {', '.join(fills_of(model))}")
     check_fits(model, split)
     model.eval()
-    clips = np.flatnonzero(left(split, kept))
-    predicted = np.full((len(split), len(EMOTIONS)) if model.loss == "emotion" else len(split), np.nan)
-    for part in _parts(model, split, kept, clips, fill):
+    predicted = np.empty((len(split), len(EMOTIONS)) if model.loss == "emotion" else len(split))
+    for part in _parts(model, split, kept, fill):
         predicted[part] = _predict(model, split, kept, part, fill, batch_size)
     return predicted
 
 
-def _parts(model: Network, split: Split, kept: Kept, clips: np.ndarray, fill: Fill) -> Iterator[np.ndarray]:
+def _parts(model: Network, split: Split, kept: Kept, fill: Fill) -> list[np.ndarray]:
     """Part the clips into those with and those without audio, where a model infers it for whole batches."""
     if fill != "inferred" or model.any_subset:
-        yield clips
-        return
-    silent = _counts(split.streams["audio"], kept["audio"])[clips] == 0
-    yield from (part for part in (clips[silent], clips[~silent]) if len(part))
+        return [np.arange(len(split))]
+    silent = _counts(split.streams["audio"], kept["audio"]) == 0
+    return [part for part in (np.flatnonzero(silent), np.flatnonzero(~silent)) if len(part)]
 
 
 def _predict(model: Network, split: Split, kept: Kept, clips: np.ndarray, fill: Fill, batch_size: int) -> np.ndarray:
@@ -154,12 +147,11 @@ def read_predictions(path: Path, split: Split, masks: Mapping[str, Kept]) -> Sco
         raise DataError(f"{path} has no column {error}; it needs id, condition and score") from error
     except (OSError, UnicodeDecodeError, ValueError, TypeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as predictions: {error}") from error
-    for condition, kept in masks.items():
-        missing = left(split, kept) & np.isnan(scores[condition])
+    for condition in masks:
+        missing = np.isnan(scores[condition])
         if missing.any():
             clip = split.ids[int(missing.argmax())]
             raise DataError(
                 f"{path}: no prediction for clip {clip!r} in condition {condition!r} ({missing.sum()} missing there)"
             )
-        scores[condition][~left(split, kept)] = np.nan
     return scores

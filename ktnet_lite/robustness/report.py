@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from ktnet_lite import __version__, text
 from ktnet_lite.data.schema import Dataset, Split
 from ktnet_lite.files import write
 from ktnet_lite.measures.metrics import METRICS, emotion_metrics, sentiment_metrics
-from ktnet_lite.measures.statistics import TESTED, paired_difference
+from ktnet_lite.measures.statistics import PER_CLIP, TESTED, paired_difference
 from ktnet_lite.names import Modality, Task
 from ktnet_lite.reporting.compare import Comparison, corrected
 from ktnet_lite.reporting.letters import literal
@@ -59,16 +59,13 @@ class Trial(NamedTuple):
 
 
 def metrics(trial: Trial, label: str) -> dict[str, dict[str, float | None]]:
-    """Compute a system's metrics in every condition, over the clips that are left with something."""
+    """Compute a system's metrics in every condition."""
     targets, task = trial.clips.targets, trial.dataset.header.task
     found = {}
     for condition in in_order(trial.masks):
         scores = trial.systems[label][condition]
-        clips = ~np.isnan(scores).reshape(len(scores), -1).any(1)
-        if task == "emotion":
-            found[condition] = emotion_metrics(scores[clips] > 0.5, targets[clips]).values
-        else:
-            found[condition] = sentiment_metrics(scores[clips], targets[clips]).values
+        measured = emotion_metrics(scores > 0.5, targets) if task == "emotion" else sentiment_metrics(scores, targets)
+        found[condition] = measured.values
     return found
 
 
@@ -98,34 +95,29 @@ def area(line: Mapping[float, float]) -> float:
 def conclusions(trial: Trial) -> list[Comparison]:
     """Compare paired over clips: the first system with itself complete, and with each other system in every condition.
 
-    A comparison over a family compares the errors that are averaged over its rates and draws. p-values are corrected
-    for all of them together.
+    A comparison over a family is one of the errors of each clip, averaged over the family's rates and draws. p-values
+    are corrected for all comparisons together.
     """
-    metric = CHIEF[trial.dataset.header.task]
-    labels = list(trial.systems)
-    first, complete = trial.systems[labels[0]], trial.subsets[0]
-    made = []
-    for subset in trial.subsets[1:]:
-        made.append(_compared(trial, subset, labels[0], [first[subset]], f"{labels[0]}, {complete}", [first[complete]]))
+    metric, targets = CHIEF[trial.dataset.header.task], trial.clips.targets
+    (label, first), *rest = trial.systems.items()
+    complete = trial.subsets[0]
+
+    def errors(scores: Scores, conditions: Iterable[str]) -> np.ndarray:
+        """Return the metric of each clip, (1, N)."""
+        return PER_CLIP[metric](np.stack([scores[name] for name in conditions]), targets).mean(0, keepdims=True)
+
+    def compared(column: str, conditions: Iterable[str], other: str, theirs: np.ndarray) -> Comparison:
+        nothing = np.zeros(len(targets))  # the errors know the targets
+        found = paired_difference(lambda values, _: values, errors(first, conditions), theirs, nothing)
+        return Comparison(column, label, other, metric, found, found.p)
+
+    whole = errors(first, [complete])
+    made = [compared(subset, [subset], f"{label}, {complete}", whole) for subset in trial.subsets[1:]]
     columns = {subset: [subset] for subset in trial.subsets}
     columns |= {family: list(chain.from_iterable(rates.values())) for family, rates in trial.families.items()}
-    for label in labels[1:]:
-        for column, conditions in columns.items():
-            sides = ([trial.systems[name][condition] for condition in conditions] for name in (labels[0], label))
-            made.append(_compared(trial, column, labels[0], next(sides), label, next(sides)))
-    return [comparison._replace(metric=metric) for comparison in corrected(x for x in made if x is not None)]
-
-
-def _compared(
-    trial: Trial, column: str, ours: str, left_scores: list[np.ndarray], other: str, right_scores: list[np.ndarray]
-) -> Comparison | None:
-    metric = CHIEF[trial.dataset.header.task]
-    left_side, right_side = np.stack(left_scores), np.stack(right_scores)
-    known = ~(np.isnan(left_side) | np.isnan(right_side)).reshape(*left_side.shape[:2], -1).any((0, 2))
-    if not known.any():
-        return None
-    difference = paired_difference(metric, left_side[:, known], right_side[:, known], trial.clips.targets[known])
-    return Comparison(column, ours, other, metric, difference, difference.p)
+    for other, scores in rest:
+        made += [compared(column, names, other, errors(scores, names)) for column, names in columns.items()]
+    return corrected(made)
 
 
 def content(trial: Trial) -> dict[str, Any]:

@@ -90,16 +90,11 @@ def evaluate_subsets(
 ) -> dict[tuple[Modality, ...], Evaluation]:
     """Evaluate a model that can miss any modality on every subset of those that a split has.
 
-    The clips of a subset are those that have one of its modalities. Errors as in :func:`evaluate`.
+    Errors are those of :func:`evaluate`.
     """
-    evaluations = {}
-    for subset in subsets([name for name in model.observed if name in split.streams]):
-        part = split.without(*(name for name in split.streams if name not in subset))
-        has = np.any([stream.lengths > 0 for stream in part.streams.values()], axis=0)
-        if has.any():
-            part = part if has.all() else part.select(np.flatnonzero(has))
-            evaluations[subset] = evaluate(model, part, None, batch_size, precision)
-    return evaluations
+    known = [name for name in model.observed if name in split.streams]
+    parts = {subset: split.without(*(set(split.streams) - set(subset))) for subset in subsets(known)}
+    return {subset: evaluate(model, part, None, batch_size, precision) for subset, part in parts.items()}
 
 
 @torch.no_grad()
