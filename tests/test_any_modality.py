@@ -269,7 +269,7 @@ def test_a_modality_that_no_training_clip_has_is_not_part_of_the_model(tmp_path)
     model = build_objective(config, dataset).model
     assert model.observed == ("language", "audio")
     save_model(tmp_path / "model.pt", model, config, made.header, {"language": 16, "audio": 6})
-    assert set(evaluate_subsets(model, made["test"])) == {("language", "audio"), ("language",), ("audio",)}
+    assert set(evaluate_subsets(model, made["test"], "inferred")) == {("language", "audio"), ("language",), ("audio",)}
     with pytest.raises(DataError, match="none of the modalities that this model observes: language, audio"):
         evaluate(model, made["test"].without("language", "audio"))
 
@@ -303,5 +303,5 @@ def test_it_refuses_what_it_cannot_do():
 def test_two_modalities_are_enough():
     model = shaken(AnyKTNet({"language": 5, "audio": 3}, (1,), **SIZE, dropout=0.0)).eval()
     split = make_split(UNALIGNED).without("vision")
-    found = evaluate_subsets(model, split)
+    found = evaluate_subsets(model, split, "inferred")
     assert set(found) == {("language", "audio"), ("language",), ("audio",)}

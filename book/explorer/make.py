@@ -116,7 +116,7 @@ def disturbed(clip: Mapping[str, Any], common: Mapping[str, Any], setting: Mappi
     """Return the streams of a clip under a setting, (1, T_m, D_m) each.
 
     A dropped stream becomes the training mean, as many steps as the clip has words, as in
-    :func:`ktnet_lite.training.evaluation.without_audio`.
+    :func:`ktnet_lite.training.evaluation.fill_in`.
     """
     streams = {}
     for name in MODALITIES:

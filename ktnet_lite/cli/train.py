@@ -122,7 +122,7 @@ def predict(checkpoint: Path, data: str, split: str, data_from: str, fill: Fill 
         raise ConfigError(f"--out {out}: there is no folder {out.parent}")
     dataset = load_dataset(dataclasses.replace(config, dataset=data, data_from=data_from))
     clips = dataset[split]
-    check_fits(model, clips, f"{data}, split {split}", fill)
+    check_fits(model, clips, f"{data}, split {split}", ("audio",) if fill else ())
     if (dataset.header.task == "emotion") != (model.loss == "emotion"):
         raise ConfigError(f"{checkpoint} predicts {model.loss}, but {data} has {dataset.header.task} labels")
     scores = predict_clips(model, clips, fill)

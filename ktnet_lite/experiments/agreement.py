@@ -9,7 +9,7 @@ from ktnet_lite.measures.metrics import METRICS, OF_TASK
 from ktnet_lite.training.loop import SELECT_BY
 
 if TYPE_CHECKING:
-    from ktnet_lite.experiments.result import Result
+    from ktnet_lite.experiments.result import Filled, Result
 
 
 def contradictions(run: Result) -> Iterator[str]:
@@ -29,7 +29,7 @@ def contradictions(run: Result) -> Iterator[str]:
         yield "metrics or baselines: those of valid or test are missing"
     tests = {"metrics.test": run.metrics.get("test", {})}
     tests |= {f"baselines.{name}": values for name, values in run.baselines.items()}
-    tests |= {f"without_audio.{fill}.metrics": filled.metrics for fill, filled in run.without_audio.items()}
+    tests |= {f"{where}.metrics": filled.metrics for where, filled in _filled(run)}
     for where, values in tests.items():
         yield from _metrics(where, values, OF_TASK[run.dataset.task])
     yield from _metrics("metrics.valid", run.metrics.get("valid", {}), {SELECT_BY[run.dataset.task]})
@@ -45,13 +45,22 @@ def _clips(run: Result) -> Iterator[str]:
     lists: dict[str, list[Any]] = {
         "predictions.targets": run.predictions.targets,
         "predictions.scores": run.predictions.scores,
-        **{f"without_audio.{fill}.scores": filled.scores for fill, filled in run.without_audio.items()},
+        **{f"{where}.scores": filled.scores for where, filled in _filled(run)},
     }
     for where, values in lists.items():
         if len(values) != clips:
             yield f"{where}: {len(values)} values for {clips} clips"
         if any(isinstance(value, list) != (run.dataset.task == "emotion") for value in values):
             yield f"{where}: not all are of the task {run.dataset.task!r}"
+
+
+def _filled(run: Result) -> Iterator[tuple[str, Filled]]:
+    """Name the tests without some modalities."""
+    for fill, filled in run.without_audio.items():
+        yield f"without_audio.{fill}", filled
+    for fill, each in run.subsets.items():
+        for subset, filled in each.items():
+            yield f"subsets.{fill}.{subset}", filled
 
 
 def _metrics(where: str, values: Mapping[str, float | None], needed: Set[str]) -> Iterator[str]:

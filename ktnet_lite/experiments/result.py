@@ -15,6 +15,7 @@ import warnings
 import zlib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,11 +35,11 @@ from ktnet_lite.measures.metrics import acc2_median, constant_baselines, sentime
 from ktnet_lite.names import EMOTIONS, Fill, System, Task
 from ktnet_lite.training.build import training_clips
 from ktnet_lite.training.checkpoint import Finite
-from ktnet_lite.training.evaluation import evaluate
+from ktnet_lite.training.evaluation import Evaluation, evaluate, evaluate_subsets
 from ktnet_lite.training.loop import Run
 
 FORMAT = 3
-PACKED = ("predictions", "without_audio", "curves", "pretraining")  # compressed in published files
+PACKED = ("predictions", "without_audio", "subsets", "curves", "pretraining")  # compressed in published files
 LARGEST = 2**24  # bytes of a compressed part, unpacked; the test set of MOSEI has some 200 KB
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
 
@@ -68,7 +69,7 @@ class Predictions(msgspec.Struct, frozen=True):
 
 
 class Filled(msgspec.Struct, frozen=True):
-    """The test set once more, with the audio filled in."""
+    """The test set once more, without some modalities."""
 
     metrics: Metrics
     undefined: dict[str, str]
@@ -111,6 +112,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknow
     baselines: dict[str, Metrics]  # constant predictions on the test set
     predictions: Predictions
     without_audio: dict[Fill, Filled] = {}
+    subsets: dict[Fill, dict[str, Filled]] = {}  # of a system for all modalities: what it does without some of them
 
     @cached_property
     def config(self) -> TrainConfig:
@@ -178,7 +180,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknow
                 plain["parameters"][name] = field.default
         for name in ("pretraining", "curves"):
             plain[name] = [{term: float(f"{x:.6g}") for term, x in epoch.items()} for epoch in plain[name]]
-        for part in (plain["predictions"], *plain["without_audio"].values()):
+        parts = chain(plain["without_audio"].values(), *(each.values() for each in plain["subsets"].values()))
+        for part in (plain["predictions"], *parts):
             part["scores"] = np.round(part["scores"], 4).tolist()
         target = folder / run.parent.name / f"{run.name}.result.json"
         _write(target, {name: _pack(value) if name in PACKED else value for name, value in plain.items()})
@@ -233,8 +236,9 @@ def published() -> list[Path]:
 def measure(config: TrainConfig, dataset: Dataset, run: Run) -> Result:
     """Evaluate a trained model and put everything about its run into a result.
 
-    The model predicts the validation and the test set, and the test set again with each of its ways to do without
-    audio; constant predictions, and those from the clips' lengths alone, stand beside it.
+    The model predicts the validation and the test set; the test set again with each of its ways to do without audio; and
+    without any modality, if it is one for all. Constant predictions, and those from the clips' lengths alone, stand
+    beside it.
     """
     options = config.batch_size, config.precision
     evaluations = {split: evaluate(run.model, dataset[split], None, *options) for split in ("valid", "test")}
@@ -248,6 +252,11 @@ def measure(config: TrainConfig, dataset: Dataset, run: Run) -> Result:
             if found is None:
                 evaluation.undefined["acc2_median"] = "every target is on one side of the training median"
     filled = {fill: evaluate(run.model, dataset["test"], fill, *options) for fill in run.model.fills}
+    subsets: dict[Fill, dict[str, Filled]] = {}
+    if config.variant in ("full", "any") and len(run.model.observed) > 1:
+        for fill in ("inferred",) if run.model.any_subset else ("zero", "mean"):
+            found = evaluate_subsets(run.model, test, fill, *options)
+            subsets[fill] = {"_".join(names): _filled(x) for names, x in found.items()}
     device = next(run.model.parameters()).device
     return Result(
         format=FORMAT,
@@ -273,7 +282,8 @@ def measure(config: TrainConfig, dataset: Dataset, run: Run) -> Result:
         undefined={split: evaluation.undefined for split, evaluation in evaluations.items()},
         baselines=floors,
         predictions=Predictions(list(test.ids), _rounded(test.targets), _rounded(evaluations["test"].predictions)),
-        without_audio={fill: Filled(x.metrics, x.undefined, _rounded(x.predictions)) for fill, x in filled.items()},
+        without_audio={fill: _filled(x) for fill, x in filled.items()},
+        subsets=subsets,
     )
 
 
@@ -310,6 +320,10 @@ def _processor() -> str:
         lines = []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, "") or platform.processor() or platform.machine()
+
+
+def _filled(evaluation: Evaluation) -> Filled:
+    return Filled(evaluation.metrics, evaluation.undefined, _rounded(evaluation.predictions))
 
 
 def _rounded(values: np.ndarray) -> Scores:

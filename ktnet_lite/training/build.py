@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -25,7 +25,7 @@ from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import OUTPUTS, Objective
 from ktnet_lite.model.network import Network
 from ktnet_lite.model.targets import AudioTarget, Descriptors, OtherSource, View
-from ktnet_lite.names import VARIANTS, Fill, Modality, Task, Treatment
+from ktnet_lite.names import VARIANTS, Modality, Task, Treatment
 from ktnet_lite.training import checkpoint
 
 SESSION = re.compile(r"[^0-9A-Za-z]*\d+[^0-9A-Za-z]*$")  # what follows the name of the session in a clip's id
@@ -232,15 +232,15 @@ def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
     return model.eval(), config
 
 
-def check_fits(model: Network, split: Split, where: str = "this split", fill: Fill | None = None) -> None:
+def check_fits(model: Network, split: Split, where: str = "this split", without: Collection[Modality] = ()) -> None:
     """Raise :class:`DataError` when a split lacks a modality that the model observes, or has other feature counts.
 
-    With a ``fill`` the audio may be missing, and "any" needs a single one of its modalities.
+    Some may be missing: those ``without`` which the model is used, and for "any" all but one.
     """
     if model.any_subset and not set(model.observed) & set(split.streams):
         raise DataError(f"{where} has none of the modalities that this model observes: {', '.join(model.observed)}")
     for name in model.observed:
-        if (name == "audio" and fill) or (model.any_subset and name not in split.streams):
+        if name in without or (model.any_subset and name not in split.streams):
             continue
         features = len(model.inputs[name].mean)
         if name not in split.streams:
@@ -251,10 +251,10 @@ def check_fits(model: Network, split: Split, where: str = "this split", fill: Fi
                 f"{where}, {name}: {split.streams[name].dim} features per step; the model expects {features}"
             )
     if model.aligned_only:
-        check_aligned(model, split, where, without=("audio",) if fill else ())
+        check_aligned(model, split, where, without)
 
 
-def check_aligned(model: Network, split: Split, where: str, without: tuple[Modality, ...] = ()) -> None:
+def check_aligned(model: Network, split: Split, where: str, without: Collection[Modality] = ()) -> None:
     """Raise :class:`DataError` when the streams of a clip differ in length; a clip without a modality is aligned."""
     read = [name for name in model.inputs if name in split.streams and name not in without]
     lengths = {name: split.streams[name].lengths for name in read}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -37,12 +37,13 @@ def predict(
     fill: Fill | None = None,
     batch_size: int = 24,
     precision: Precision = "float32",
+    missing: Sequence[Modality] = ("audio",),
 ) -> np.ndarray:
     """Predict sentiment scores, shape (N,), or the probability of each emotion, (N, 4); labels are not used.
 
     Parameters and errors are those of :func:`evaluate`.
     """
-    return losses.predictions(_logits(model, split, fill, batch_size, precision), model.loss).numpy()
+    return losses.predictions(_logits(model, split, fill, batch_size, precision, missing), model.loss).numpy()
 
 
 def evaluate(
@@ -51,6 +52,7 @@ def evaluate(
     fill: Fill | None = None,
     batch_size: int = 24,
     precision: Precision = "float32",
+    missing: Sequence[Modality] = ("audio",),
 ) -> Evaluation:
     """Predict a split and compute the metrics.
 
@@ -60,22 +62,24 @@ def evaluate(
     ----------
     fill : {"zero", "mean", "inferred"}, optional
         One of ``model.fills``: test a model that observes audio without it. The split's audio, if it has any, is not
-        read; :func:`without_audio` fills it in.
+        read; :func:`fill_in` fills it in.
     batch_size : int
         Clips per forward pass; it changes no prediction.
     precision : {"float32", "bf16", "fp16"}
         Autocast of the forward pass.
+    missing : sequence of str
+        With a ``fill``, the modalities that are missing.
 
     Raises
     ------
     ConfigError
-        The model cannot do without audio in this way, or observes nothing else.
+        The model cannot do without these modalities in this way, or observes nothing else.
     DataError
         The split is empty, lacks a modality that the model observes, or has other feature counts.
     KTNetError
         A prediction is not a number.
     """
-    logits = _logits(model, split, fill, batch_size, precision)
+    logits = _logits(model, split, fill, batch_size, precision, missing)
     predicted = losses.predictions(logits, model.loss).numpy()
     if model.loss == "emotion":
         metrics = emotion_metrics(predicted > 0.5, split.targets)
@@ -86,35 +90,41 @@ def evaluate(
 
 
 def evaluate_subsets(
-    model: Network, split: Split, batch_size: int = 24, precision: Precision = "float32"
+    model: Network, split: Split, fill: Fill, batch_size: int = 24, precision: Precision = "float32"
 ) -> dict[tuple[Modality, ...], Evaluation]:
-    """Evaluate a model that can miss any modality on every subset of those that a split has.
+    """Evaluate a model on every subset of the modalities that it observes and a split has.
 
-    Errors are those of :func:`evaluate`.
+    Parameters and errors are those of :func:`evaluate`; a model that can miss any modality needs "inferred".
     """
     known = [name for name in model.observed if name in split.streams]
-    parts = {subset: split.without(*(set(split.streams) - set(subset))) for subset in subsets(known)}
-    return {subset: evaluate(model, part, None, batch_size, precision) for subset, part in parts.items()}
+    return {
+        subset: evaluate(model, split, fill, batch_size, precision, [name for name in known if name not in subset])
+        for subset in subsets(known)
+    }
 
 
 @torch.no_grad()
-def _logits(model: Network, split: Split, fill: Fill | None, batch_size: int, precision: Precision) -> Tensor:
+def _logits(
+    model: Network, split: Split, fill: Fill | None, batch_size: int, precision: Precision, missing: Sequence[Modality]
+) -> Tensor:
     """Return the logits of every clip, (N, *outputs), on the CPU."""
-    read = [name for name in model.observed if fill is None or name != "audio"]
+    gone = [name for name in missing if name in model.observed] if fill else []
+    read = [name for name in model.observed if name not in gone]
     if model.any_subset:
         read = [name for name in read if name in split.streams]
     elif not read:
-        raise ConfigError("this model observes audio alone; without it there is nothing to predict from")
-    if fill is not None and fill not in model.fills:
+        raise ConfigError(f"this model observes {', '.join(gone)} alone; without it there is nothing to predict from")
+    if fill is not None and list(missing) == ["audio"] and fill not in model.fills:
         known = f"this model can do: {', '.join(model.fills)}" if model.fills else "this model observes no audio"
         raise ConfigError(f"audio cannot be {fill!r}; {known}")
-    check_fits(model, split, fill=fill)
+    check_fits(model, split, without=gone)
     model.eval()
     device = next(model.parameters()).device
     logits = torch.empty(len(split), *model.outputs)
     for batch in Batches(split, batch_size, read, device):
-        if fill is not None:
-            batch = batch._replace(streams=without_audio(model, batch.streams, fill))
+        if gone and fill != "inferred":
+            lacking = dict.fromkeys(gone, torch.ones(len(batch.indices), dtype=torch.bool, device=device))
+            batch = batch._replace(streams=fill_in(model, batch.streams, lacking, cast("Fill", fill)))
         with autocast(device, precision):
             logits[batch.indices] = model.answer(batch).logits.float().cpu()
     return logits
@@ -158,15 +168,6 @@ def fill_in(
         values = torch.where(clips[:, None, None], step, values)[:, :steps]
         filled[name] = Padded(values, None if mask[:, :steps].all() else mask[:, :steps])
     return filled
-
-
-def without_audio(model: Network, streams: Mapping[Modality, Padded], fill: Fill) -> dict[Modality, Padded]:
-    """Fill in the audio of streams that have none; ``inferred`` leaves that to the model. See :func:`fill_in`."""
-    if fill == "inferred":
-        return dict(streams)
-    first = next(iter(streams.values())).values
-    lacking: dict[Modality, Tensor] = {"audio": torch.ones(len(first), dtype=torch.bool, device=first.device)}
-    return fill_in(model, streams, lacking, fill)
 
 
 @torch.no_grad()

@@ -252,7 +252,9 @@ class _Loop:
         if not model.any_subset:
             metrics = evaluate(model, valid, *options).metrics
         else:
-            parts = {subset: x.metrics for subset, x in evaluate_subsets(model, valid, *options[1:]).items()}
+            parts = {
+                subset: x.metrics for subset, x in evaluate_subsets(model, valid, "inferred", *options[1:]).items()
+            }
             chief = SELECT_BY[self.dataset.header.task]
             metrics = {f"{chief}_{'_'.join(subset)}": found[chief] for subset, found in parts.items()}
             for name in next(iter(parts.values())):
