@@ -236,9 +236,9 @@ def published() -> list[Path]:
 def measure(config: TrainConfig, dataset: Dataset, run: Run) -> Result:
     """Evaluate a trained model and put everything about its run into a result.
 
-    The model predicts the validation and the test set; the test set again with each of its ways to do without audio; and
-    without any modality, if it is one for all. Constant predictions, and those from the clips' lengths alone, stand
-    beside it.
+    The model predicts the validation and the test set. It predicts the test set again with each of its ways to do
+    without audio and, if it is one for all modalities, without any of them. Constant predictions, and those from the
+    clips' lengths alone, stand beside it.
     """
     options = config.batch_size, config.precision
     evaluations = {split: evaluate(run.model, dataset[split], None, *options) for split in ("valid", "test")}
