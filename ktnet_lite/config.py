@@ -29,6 +29,7 @@ from ktnet_lite.names import (
     Precision,
     SentimentLoss,
     Sharing,
+    Silence,
     System,
     Target,
     Task,
@@ -119,6 +120,9 @@ class TrainConfig:
         "none",
         "any: what the transfer networks share: nothing, or those of a source all but a map",
         used=lambda c: _any(c) and _transfers(c),
+    )
+    silence: Silence = parameter(
+        "missing", "any: what a modality without a step is: missing, or observed (nothing was said)", used=_any
     )
     complete: float = parameter(
         1 / 3, "any: share of the training clips that keep every modality", low=0.0, high=1.0, used=_any

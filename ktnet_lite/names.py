@@ -34,6 +34,7 @@ Voice = Literal["own", "other", "none"]
 Concat = Literal["time", "features"]
 Missing = Literal["reconstruction", "token", "both"]  # what stands for a missing modality in "any"
 Sharing = Literal["none", "source"]
+Silence = Literal["missing", "observed"]  # what a stream without a step is to "any"
 Pooling = Literal["mean", "last"]
 Fill = Literal["zero", "mean", "inferred"]  # in place of missing audio: raw zeros, the training mean, the network's own
 Device = Literal["auto", "cpu", "cuda", "mps"]

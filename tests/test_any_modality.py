@@ -1,23 +1,29 @@
 """One model for every subset of the modalities: against NumPy, against "ours", and never reading what is missing."""
 
+import csv
 import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 import numpy_ktnet as reference
+from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.data import synthetic
+from ktnet_lite.data import store, synthetic
 from ktnet_lite.data.batching import Padded, collate
 from ktnet_lite.data.schema import Dataset, Split, Stream
 from ktnet_lite.errors import ConfigError, DataError
+from ktnet_lite.experiments import result
 from ktnet_lite.model.any_modality import AnyKTNet, merged, placed, taken
 from ktnet_lite.model.losses import OUTPUTS, Objective, transfer_quality
 from ktnet_lite.names import MODALITIES, subsets
+from ktnet_lite.robustness import harness
+from ktnet_lite.robustness.conditions import Condition, Masks
 from ktnet_lite.training.build import build_objective, load_model, save_model
-from ktnet_lite.training.evaluation import evaluate, evaluate_subsets
+from ktnet_lite.training.evaluation import evaluate, evaluate_subsets, predict
 from ktnet_lite.training.loop import fit
 from small import ALIGNED, DIMS, SIZE, UNALIGNED, make_batch, make_model, make_split, shaken
 
@@ -32,7 +38,7 @@ def lacking(split: Split, choice: list[tuple[str, ...]]) -> Split:
     for name, stream in split.streams.items():
         clips = [stream.clip(i) if name in subset else np.zeros((0, stream.dim)) for i, subset in enumerate(choice)]
         streams[name] = Stream.from_clips(clips)
-    return dataclasses.replace(split, streams=streams)
+    return dataclasses.replace(split, streams=streams, words=None)
 
 
 def mixed(lengths: dict[str, list[int]]) -> tuple[Split, list[tuple[str, ...]]]:
@@ -305,3 +311,60 @@ def test_two_modalities_are_enough():
     split = make_split(UNALIGNED).without("vision")
     found = evaluate_subsets(model, split, "inferred")
     assert set(found) == {("language", "audio"), ("language",), ("audio",)}
+
+
+def test_a_prediction_says_what_was_there_and_what_was_rebuilt(tmp_path):
+    made = synthetic.make((24, 12, 7)).dataset
+    dataset = Dataset(made.header, {**made.splits, "test": lacking(made["test"], SUBSETS)})
+    run = fit(TrainConfig(**SMALL), dataset, tmp_path, progress=False)
+    store.write(tmp_path / "own.h5", dataset.header, dataset.splits.items(), progress=False)
+    done = CliRunner().invoke(main, ["predict", str(tmp_path / "model.pt"), str(tmp_path / "own.h5")])
+    assert done.exit_code == 0, done.output
+    rows = list(csv.DictReader(done.output.splitlines()))
+    assert [row["there"] for row in rows] == ["+".join(subset) for subset in SUBSETS]
+    entry = run.history[run.best_epoch]
+    for subset, row in zip(SUBSETS, rows, strict=True):
+        assert row["rebuilt"] == "+".join(name for name in MODALITIES if name not in subset)
+        assert float(row["valid_mae"]) == pytest.approx(entry[f"valid_mae_{'_'.join(subset)}"], abs=1e-4)
+    scores = predict(run.model, dataset["test"])
+    assert [float(row["score"]) for row in rows] == pytest.approx(scores.tolist(), abs=1e-4)
+    silent = CliRunner().invoke(
+        main, ["predict", str(tmp_path / "model.pt"), str(tmp_path / "own.h5"), "--audio", "inferred"]
+    )
+    rows = list(csv.DictReader(silent.output.splitlines()))
+    assert rows[0]["there"] == "language+vision" and rows[0]["rebuilt"] == "audio"
+    assert (rows[-1]["there"], rows[-1]["rebuilt"], rows[-1]["valid_mae"]) == ("", "", ""), "it had audio alone"
+    plain = CliRunner().invoke(main, ["predict", str(tmp_path / "model.pt"), "synthetic"])
+    assert plain.exit_code == 0 and plain.output.splitlines()[1].endswith(
+        f"{entry['valid_mae_language_vision_audio']:.4f}"
+    )
+
+
+@pytest.mark.parametrize("variant", ["any", "full", "language_vision"])
+def test_a_result_holds_what_a_model_for_all_modalities_does_without_some(variant, tmp_path):
+    config = TrainConfig(**SMALL | {"variant": variant})
+    dataset = synthetic.make((24, 12, 12)).dataset
+    run = fit(config, dataset, progress=False)
+    measured = result.measure(config, dataset, run)
+    measured.save(tmp_path / "synthetic" / "run" / "result.json")
+    published = result.load(measured.publish(tmp_path / "synthetic" / "run", tmp_path / "published"))
+    for found in (result.load(tmp_path / "synthetic" / "run" / "result.json"), published):
+        assert list(found.subsets) == {"any": ["inferred"], "full": ["zero", "mean"]}.get(variant, [])
+        for fill, each in found.subsets.items():
+            assert list(each) == ["_".join(subset) for subset in SUBSETS]
+            assert each["language_vision_audio"].metrics.items() <= found.metrics["test"].items()
+            assert each["language_vision"].metrics == found.without_audio[fill].metrics
+            expected = evaluate(run.model, dataset["test"], fill, missing=("language", "vision")).metrics["mae"]
+            assert each["audio"].metrics["mae"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_other_models_can_be_evaluated_without_any_modality():
+    model, split = make_model("full", "l1"), make_split(UNALIGNED)
+    for fill in ("zero", "mean"):
+        found = evaluate_subsets(model, split, fill)
+        for subset, evaluation in found.items():
+            kept = Masks(split).kept(Condition(subset))
+            expected = harness.predict(model, split, kept, fill)
+            np.testing.assert_allclose(evaluation.predictions, expected, rtol=0, atol=1e-5)
+    with pytest.raises(ConfigError, match="observes vision alone; without it there is nothing"):
+        evaluate(make_model("vision", "l1"), split, "mean", missing=("vision",))

@@ -289,6 +289,7 @@ USES = {
     "lambda_audio": (0.5, ANY, OURS),
     "missing": ("token", ANY, OURS),
     "sharing": ("source", ANY, TOKEN),
+    "silence": ("observed", TOKEN, OURS),
     "complete": (0.5, TOKEN, OURS),
     "level": ("clip", OURS, ANY),
     "pretrain": (2, OURS, FULL),

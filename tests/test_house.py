@@ -108,9 +108,9 @@ def test_a_module_is_no_longer_than_350_lines(module):
     assert len(lines(MODULES[module])) <= 350
 
 
-def test_the_package_is_no_longer_than_7500_lines_without_course_and_data():
+def test_the_package_is_no_longer_than_8000_lines_without_course_and_data():
     """It had less than 5,000 before the walls against bad files, machines that fail, and kills."""
-    assert core() <= 7500
+    assert core() <= 8000
 
 
 def test_book_and_benchmarks_import_the_package_and_never_the_other_way():

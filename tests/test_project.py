@@ -32,7 +32,7 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PLATFORMS = (("linux", "Linux", "posix"), ("darwin", "Darwin", "posix"), ("win32", "Windows", "nt"))
 IMPORT_NAMES = {"ipython": "IPython", "jupyter-client": "jupyter_client", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 # What may import what the extra `experiments` installs.
-NEED_EXPERIMENTS = ("experiments", "reporting", "course", "cli.tables")
+NEED_EXPERIMENTS = ("experiments", "reporting", "course", "robustness.report", "cli.tables")
 HEAVY = re.compile(rf"ktnet_lite\.({'|'.join(map(re.escape, NEED_EXPERIMENTS))})\b")
 
 

@@ -21,6 +21,7 @@ from ktbook import (
     result_claims,
     result_figures,
     result_runs,
+    result_subsets,
     result_tables,
     result_text,
 )
@@ -33,7 +34,7 @@ from ktnet_lite.text import duration, enumerated
 
 SEEDS = 5
 MOST = 4  # columns of a table that has a figure for each; grids with more have a figure of the whole
-ALONE = "curves", "hazumi"  # grids of our own that have a page for themselves
+ALONE = "curves", "hazumi", "any"  # grids of our own that have a page for themselves
 STATE = "results/state.json"
 
 
@@ -86,6 +87,7 @@ def files(results: pd.DataFrame, address: str) -> tuple[dict[str, str | bytes], 
                     content[pages.picture_name(table, column)] = result_figures.png(drawn)
         level = 2 if group[0].grid.paper or name in ALONE else 3
         content[f"{name}.md"] = result_tables.grid_page(group, content, level)
+    content |= result_subsets.page(tables["any"])
     central = tables["table_1"]
     labels = next(table for table in tables["curves"] if table.data == "synthetic")
     for name, picture, grid in (

@@ -112,10 +112,14 @@ def predict(checkpoint: Path, data: str, split: str, data_from: str, fill: Fill 
     file has the clip id and the sentiment score, or the probability of each emotion. DATA = synthetic means the clips
     that the model's own parameters generate.
 
+    A model of the variant any takes clips that lack whatever they lack. Its file says for each clip which modalities
+    were there, which were rebuilt, and what the model's error with that subset is on its validation set.
+
     Ids stay as they are, even where a spreadsheet would take one for a formula: open the file there as text.
     """
-    from ktnet_lite.training.build import check_fits, load_dataset, load_model
+    from ktnet_lite.training.build import check_fits, load_dataset, load_errors, load_model
     from ktnet_lite.training.evaluation import predict as predict_clips
+    from ktnet_lite.training.loop import SELECT_BY
 
     model, config = load_model(checkpoint)
     if out and not out.parent.is_dir():
@@ -129,9 +133,17 @@ def predict(checkpoint: Path, data: str, split: str, data_from: str, fill: Fill 
     columns = EMOTIONS if model.loss == "emotion" else ("score",)
     with _written(out) if out else contextlib.nullcontext(sys.stdout) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("id", *columns))
-        for clip_id, score in zip(clips.ids, scores.reshape(len(clips), -1), strict=True):
-            writer.writerow((clip_id, *(f"{value:.4f}" for value in score)))
+        about = ("there", "rebuilt", f"valid_{SELECT_BY[dataset.header.task]}") if model.any_subset else ()
+        errors, read = load_errors(checkpoint), [name for name in model.observed if not (name == "audio" and fill)]
+        writer.writerow(("id", *columns, *about))
+        for i, score in enumerate(scores.reshape(len(clips), -1)):
+            row = [clips.ids[i], *(f"{value:.4f}" for value in score)]
+            if about:
+                there = [name for name in read if name in clips.streams and clips.streams[name].lengths[i]]
+                rebuilt = [name for name in model.observed if name not in there] if there else []
+                error = errors.get("_".join(there))
+                row += ["+".join(there), "+".join(rebuilt), "" if error is None else f"{error:.4f}"]
+            writer.writerow(row)
 
 
 @click.command()

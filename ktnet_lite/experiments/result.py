@@ -143,7 +143,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknow
     def tests(self) -> dict[System, tuple[dict[str, float | None], np.ndarray]]:
         """Metrics and scores on the test set, with audio and with each fill."""
         system = self.config.system
-        if self.config.variant == "ours":
+        if self.config.variant in ("ours", "any"):
             system = system._replace(voice=self.config.voice)
         tests = {system: (self.metrics["test"], self.scores)}
         for fill, filled in self.without_audio.items():

@@ -20,7 +20,7 @@ from ktnet_lite.model.fusion import CrossModalFusion
 from ktnet_lite.model.losses import consistency_loss, moments
 from ktnet_lite.model.network import Network
 from ktnet_lite.model.transfer import Combine, Transfer
-from ktnet_lite.names import MODALITIES, Consistency, Missing, Modality, Pooling, Sharing, subsets
+from ktnet_lite.names import MODALITIES, Consistency, Missing, Modality, Pooling, Sharing, Silence, subsets
 
 
 class AnyOutput(NamedTuple):
@@ -94,6 +94,10 @@ class AnyKTNet(Network):
         with the token added to its steps.
     sharing : {"none", "source"}
         Whether the transfer networks of a source share all but their last map.
+    silence : {"missing", "observed"}
+        What it means that a clip of a batch has no step of a modality: that the modality is missing, or that nothing
+        was said or seen, which is an observation. As in the other variants, it is then one step of zeros. A modality
+        that the batch does not hold is missing either way.
     complete : float
         Share of the training clips that keep every modality; the other subsets share what is left equally, but for
         ``nothing``.
@@ -127,6 +131,7 @@ class AnyKTNet(Network):
         consistency: Consistency = "l2",
         missing: Missing = "reconstruction",
         sharing: Sharing = "none",
+        silence: Silence = "missing",
         complete: float = 1 / 3,
         others: bool = False,
     ):
@@ -135,7 +140,7 @@ class AnyKTNet(Network):
         if len(self.observed) < 2:
             raise ConfigError(f"variant 'any' needs two modalities or more; the data has {', '.join(dims)}")
         self.outputs, self.consistency, self.missing = outputs, consistency, missing
-        self.whole, self.others, self.dim = complete, others, dim
+        self.whole, self.others, self.silence, self.dim = complete, others, silence, dim
         size = dim, heads, layers, dropout
         self.encoders = nn.ModuleDict({name: ModalityEncoder(dims[name], *size, kernel) for name in self.observed})
         self.tokens = nn.ParameterDict({name: 0.02 * torch.randn(1, dim) for name in self.observed})
@@ -159,7 +164,7 @@ class AnyKTNet(Network):
         return {name: cast(ModalityEncoder, self.encoders[name]).embedding.standardise for name in self.observed}
 
     def answer(self, batch: Batch) -> AnyOutput:
-        return self({name: batch.given(name) for name in self.observed if name in batch.streams})
+        return self(self._given(batch))
 
     def forward(self, streams: Mapping[Modality, Padded]) -> AnyOutput:
         """Map streams, each (B, T_m, D_m), to logits, ``(B, *outputs)``.
@@ -233,7 +238,7 @@ class AnyKTNet(Network):
     @torch.no_grad()
     def transfer_moments(self, batch: Batch) -> dict[str, Tensor]:
         """Return the moments of every pair, over the clips that have both modalities; see :func:`moments`."""
-        features = self.encode({name: batch.given(name) for name in batch.streams})
+        features = self.encode(self._given(batch))
         found: dict[str, Tensor] = {}
         for pair in self.weights:
             source, name = (features.get(cast("Modality", part)) for part in pair.split("_to_"))
@@ -247,6 +252,11 @@ class AnyKTNet(Network):
 
     def _sources(self, missing: Modality) -> list[Modality]:
         return [name for name in self.observed if name != missing]
+
+    def _given(self, batch: Batch) -> dict[Modality, Padded]:
+        """Return the streams of a batch, without a valid step where a modality counts as missing."""
+        known = [name for name in self.observed if name in batch.streams]
+        return {name: batch.streams[name] if self.silence == "observed" else batch.given(name) for name in known}
 
     def _present(self, streams: Mapping[Modality, Padded]) -> Tensor:
         """Mark the modalities that each clip has, (B, M)."""

@@ -141,8 +141,8 @@ def picture(table: Table, column: str) -> Figure | None:
 
 def is_control(config: TrainConfig) -> bool:
     """Whether a run of ours is a control: without Eq. (1), or with voices that say nothing about its clips."""
-    untaught = config.lambda_vision == config.lambda_language == 0 and not config.pretrain
-    return config.variant == "ours" and (untaught or config.voice != "own")
+    lambdas = [value for name, value in config.identity.items() if name.startswith("lambda_")]
+    return bool(lambdas) and ((not any(lambdas) and not config.pretrain) or config.voice != "own")
 
 
 def pictures(tables: Sequence[Table], folder: Path) -> list[Path]:

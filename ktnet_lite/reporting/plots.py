@@ -253,9 +253,8 @@ def colour_of(system: System) -> str:
     """The key of ``COLOURS`` for a system: KTNet by what it uses; grey for other models and for filled-in audio."""
     if system.fill or system.model != "ktnet":
         return "missing"
-    return {"ours": "reconstructed", "full": "audio", "audio": "audio", "vision": "vision"}.get(
-        system.variant, "language"
-    )
+    own = {"ours": "reconstructed", "any": "reconstructed", "full": "audio", "audio": "audio", "vision": "vision"}
+    return own.get(system.variant, "language")
 
 
 def _confusion(axes: Axes, targets: np.ndarray, predicted: np.ndarray, labels: list[int]) -> None:

@@ -14,6 +14,7 @@ from ktnet_lite.data.batching import Batches, Padded, pad
 from ktnet_lite.data.schema import Split, Stream
 from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.model import losses
+from ktnet_lite.model.any_modality import AnyKTNet
 from ktnet_lite.model.network import Network
 from ktnet_lite.names import EMOTIONS, Fill, Modality
 from ktnet_lite.robustness.conditions import Kept
@@ -76,6 +77,7 @@ def _predict(model: Network, split: Split, kept: Kept, clips: np.ndarray, fill: 
     streams = {name: stream for name, (stream, _) in masked.items()}
     batches = Batches(Split(streams, split.targets[clips], tuple(split.ids[i] for i in clips)), batch_size, names)
     had = {name: torch.from_numpy(split.streams[name].lengths[clips] > 0) for name in names}
+    observes_silence = isinstance(model, AnyKTNet) and model.silence == "observed"
     scores = []
     order = []
     device = next(model.parameters()).device
@@ -87,7 +89,8 @@ def _predict(model: Network, split: Split, kept: Kept, clips: np.ndarray, fill: 
             valid = pad(masked[name][1], index).values[..., 0] > 0  # (B, T): kept
             padded, present = batch.streams[name], batch.present[name]
             if model.any_subset:
-                given[name] = Padded(padded.values, valid)
+                silent = ~had[name][batch.indices] & observes_silence & bool(kept[name].any())
+                given[name] = Padded(padded.values, torch.where(silent[:, None], padded.full_mask(), valid))
                 continue
             lacking[name] = ~present & had[name][batch.indices]
             step = torch.zeros(padded.values.shape[-1]) if fill == "zero" else model.inputs[name].mean.cpu()

@@ -38,6 +38,7 @@ class _Saved(msgspec.Struct):
     task: Task
     dims: dict[Modality, Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]]
     model: dict[str, Tensor]
+    valid: dict[str, checkpoint.Finite] = {}  # the validation metric that chose the epoch, by subset of the modalities
 
 
 def load_dataset(config: TrainConfig | str) -> Dataset:
@@ -86,7 +87,7 @@ def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -
     transformer |= {"targets": config.target_modalities, "kernel": config.kernel}
     if config.variant == "any":
         options: dict[str, Any] = {
-            name: getattr(config, name) for name in ("consistency", "missing", "sharing", "complete")
+            name: getattr(config, name) for name in ("consistency", "missing", "sharing", "silence", "complete")
         }
         lambdas = _lambdas(config)
         return AnyKTNet(
@@ -195,8 +196,17 @@ def other_voices(split: Split, seed: int) -> Split:
     return dataclasses.replace(split, streams={**split.streams, "audio": split.streams["audio"].select(other)})
 
 
-def save_model(path: Path, model: Network, config: TrainConfig, header: Header, dims: Mapping[Modality, int]) -> None:
+def save_model(
+    path: Path,
+    model: Network,
+    config: TrainConfig,
+    header: Header,
+    dims: Mapping[Modality, int],
+    valid: Mapping[str, float] | None = None,
+) -> None:
     """Save the weights with everything that is needed to build the model again and to predict.
+
+    ``valid`` is the validation metric on each subset of the modalities, for :func:`load_errors`.
 
     Raises
     ------
@@ -204,7 +214,7 @@ def save_model(path: Path, model: Network, config: TrainConfig, header: Header, 
         The disk is full or read-only.
     """
     content = {"config": config.as_dict(), "task": header.task, "dims": dict(dims), "model": model.state_dict()}
-    checkpoint.save(path, content)
+    checkpoint.save(path, content | {"valid": dict(valid or {})})
 
 
 def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
@@ -216,10 +226,7 @@ def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
         The file is damaged, is not a model file, or comes from another version of the package.
     """
     path = Path(path)
-    content = checkpoint.load(path)
-    if "best" in content:
-        raise CheckpointError(f"{path} is a training checkpoint; the model for prediction is model.pt beside it")
-    saved = checkpoint.checked(path, content, _Saved)
+    saved = _read(path)
     try:
         config = TrainConfig.build(saved.config)
         with torch.device("meta"):  # without memory, however large the parameters say that it is
@@ -230,6 +237,21 @@ def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
     except (ConfigError, RuntimeError) as error:
         raise CheckpointError(f"{path} comes from another version of ktnet-lite, or was altered: {error}") from error
     return model.eval(), config
+
+
+def load_errors(path: Path | str) -> dict[str, float]:
+    """Load the validation metric of a trained "any" on each subset, such as ``language_vision``.
+
+    Other models give an empty dict. Errors as in :func:`load_model`.
+    """
+    return _read(Path(path)).valid
+
+
+def _read(path: Path) -> _Saved:
+    content = checkpoint.load(path)
+    if "best" in content:
+        raise CheckpointError(f"{path} is a training checkpoint; the model for prediction is model.pt beside it")
+    return checkpoint.checked(path, content, _Saved)
 
 
 def check_fits(model: Network, split: Split, where: str = "this split", without: Collection[Modality] = ()) -> None:

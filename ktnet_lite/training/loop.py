@@ -114,7 +114,10 @@ def fit(
         model = objective.model
         model.load_state_dict(loop.best["model"])
         if folder is not None and rank == 0:
-            save_model(folder / "model.pt", model, config, dataset.header, dims_of(config, dataset))
+            prefix = f"valid_{SELECT_BY[dataset.header.task]}_"
+            entry = loop.history[loop.best["epoch"]]
+            valid = {name.removeprefix(prefix): x for name, x in entry.items() if name.startswith(prefix)}
+            save_model(folder / "model.pt", model, config, dataset.header, dims_of(config, dataset), valid)
         return Run(model.eval(), loop.history, loop.best["epoch"], objective.audio_target, loop.pretraining)
 
 

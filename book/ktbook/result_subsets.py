@@ -1,0 +1,56 @@
+"""What the results show about missing modalities: figure, errors, rebuilt features and differences, by data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ktbook.result_figures import png
+from ktbook.result_text import command, figure
+from ktnet_lite.measures.statistics import Interval, mean_interval
+from ktnet_lite.names import MODALITIES
+from ktnet_lite.reporting import subsets
+from ktnet_lite.reporting.tables import Table
+from ktnet_lite.text import file_name, markdown
+
+DRAWN = [subsets.ANY, subsets.SPECIALISTS["ktnet"], subsets.SPECIALISTS["linear"], "Full modality, means"]
+CAPTION = """\
+MAE on the test set by what a clip has: mean over seeds, bars from the best to the worst seed. The specialists are one
+model for each subset; the others are one model for all."""
+
+
+def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
+    """Write ``any-subsets.md`` and its figures."""
+    content: dict[str, str | bytes] = {}
+    parts = []
+    for table in tables:
+        for column in table.columns:
+            laid_out = subsets.tests(table, column)
+            parts.append(f"### {table.data}, {column}")
+            if not (laid_out["system"] == subsets.ANY).any():
+                parts.append(f"Not run yet: {command(table.grid.name, table.data)}.")
+                continue
+            if drawn := subsets.draw(laid_out, DRAWN):
+                name = file_name(f"any-subsets-{table.data}-{column}") + ".png"
+                content[name] = png(drawn)
+                parts.append(figure(name, subsets.in_words(laid_out, DRAWN), CAPTION))
+            parts += [subsets.values(laid_out), subsets.values(laid_out, "corr")]
+            parts += [subsets.differences(subsets.comparisons(laid_out)), rebuilt(table, column)]
+    return content | {"any-subsets.md": "\n\n".join(parts) + "\n"}
+
+
+def rebuilt(table: Table, column: str) -> str:
+    """Write R2 of every reconstruction on the validation set, at the epoch that was kept; "" where there is none."""
+    runs = [run.curves[run.best_epoch] for run in table.results(subsets.ANY, column)]
+    lines = [("from, to", *MODALITIES)]
+    for source in MODALITIES:
+        cells = ["" if source == name else _interval(runs, f"valid_{source}_to_{name}_r2") for name in MODALITIES]
+        lines.append((source, *cells))
+    return markdown(lines)
+
+
+def _interval(epochs: Sequence[dict[str, float]], name: str) -> str:
+    known = [epoch[name] for epoch in epochs if name in epoch]
+    interval: Interval | None = mean_interval(known) if known and np.isfinite(known).all() else None
+    return "-" if interval is None else str(interval)

@@ -1,0 +1,163 @@
+"""Systems on every subset of the modalities, from the results of a grid: as a frame, as tables and as a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from ktnet_lite.experiments.result import Result
+from ktnet_lite.measures.metrics import METRICS
+from ktnet_lite.measures.statistics import PER_CLIP, mean_interval, paired_difference
+from ktnet_lite.names import MODALITIES, VARIANTS, subsets
+from ktnet_lite.reporting.compare import Comparison, corrected
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure
+from ktnet_lite.reporting.tables import Table
+from ktnet_lite.text import markdown, plain
+
+ANY = "Any modality"
+SPECIALISTS = {"ktnet": "KTNet, one for each subset", "linear": "Ridge, one for each subset"}
+FILLED = {"zero": "zeros", "mean": "means"}
+MEAN = "mean"  # over the subsets
+SUBSETS = ["_".join(subset) for subset in subsets(MODALITIES)]
+
+
+def tests(table: Table, column: str) -> pd.DataFrame:
+    """Lay out a column: a row for each system, subset and seed, with ``mae``, ``corr``, scores and the result.
+
+    Systems for single subsets form one system together.
+    """
+    found = [
+        {"system": system, "subset": subset, "seed": run.seed, **metrics, "scores": scores, "result": run}
+        for row in dict.fromkeys(row for row, name in table.needs if name == column)
+        for run in table.results(row, column)
+        for system, subset, metrics, scores in _of_run(row, run)
+    ]
+    laid_out = pd.DataFrame(found, columns=["system", "subset", "seed", "mae", "corr", "scores", "result"])
+    return laid_out[laid_out["subset"].isin(SUBSETS)]
+
+
+def _of_run(row: str, run: Result) -> Iterator[tuple[str, str, dict[str, float | None], np.ndarray]]:
+    config = run.config
+    if config.variant != "any" and config.model in SPECIALISTS:
+        subset = "_".join(VARIANTS[config.variant])
+        metrics, scores = run.metrics["test"], run.scores
+        yield SPECIALISTS[config.model], subset, {name: metrics[name] for name in ("mae", "corr")}, scores
+    if config.model == "linear":  # its means are no model of what is missing, and it has its own for each subset
+        return
+    for fill, each in run.subsets.items():
+        label = row if fill == "inferred" else f"{row}, {FILLED[fill]}"
+        for subset, filled in each.items():
+            values = {name: filled.metrics[name] for name in ("mae", "corr")}
+            yield label, subset, values, np.array(filled.scores)
+
+
+def _known(laid_out: pd.DataFrame) -> list[str]:
+    """List the subsets that are there, the complete one first."""
+    return [subset for subset in SUBSETS if (laid_out["subset"] == subset).any()]
+
+
+def values(laid_out: pd.DataFrame, metric: str = "mae") -> str:
+    """Write a metric of each system on each subset, a mean over seeds, and its mean over the subsets; best in bold."""
+    known = _known(laid_out)
+    rows: dict[str, list[float]] = {}
+    for system, here in laid_out.groupby("system", sort=False):
+        means = here.groupby("subset")[metric].mean().reindex(known)
+        rows[str(system)] = [*means, float(np.mean(means.to_numpy()))]
+    best = [METRICS[metric].best(x for x in column if not np.isnan(x)) for column in zip(*rows.values(), strict=True)]
+    lines: list[tuple[str, ...]] = [
+        (f"{METRICS[metric].label} {METRICS[metric].arrow}", *map(_heading, known), MEAN, "seeds")
+    ]
+    for system, row in rows.items():
+        cells = (
+            "-" if np.isnan(x) else f"**{x:.3f}**" if x == y else f"{x:.3f}" for x, y in zip(row, best, strict=True)
+        )
+        seeds = laid_out[laid_out["system"] == system]["seed"].nunique()
+        lines.append((plain(system), *cells, str(seeds)))
+    return markdown(lines)
+
+
+def comparisons(laid_out: pd.DataFrame, ours: str = ANY) -> list[Comparison]:
+    """Compare the MAE of one system with that of every other, on each subset and on the mean over them.
+
+    Paired on seeds and clips; p is corrected for the number of comparisons.
+    """
+    made = []
+    for other in dict.fromkeys(laid_out["system"]):
+        if other == ours:
+            continue
+        sides = [laid_out[laid_out["system"] == system] for system in (ours, other)]
+        shared = [s for s in _known(laid_out) if all((side["subset"] == s).any() for side in sides)]
+        gaps = {}
+        for subset in shared:
+            pairs = sides[0].merge(sides[1], on=["subset", "seed"], suffixes=("", "_other"))
+            pairs = pairs[pairs["subset"] == subset].sort_values("seed")
+            if len(pairs):
+                targets = pairs["result"].iloc[0].targets
+                gaps[subset] = [PER_CLIP["mae"](np.stack(list(pairs[s])), targets) for s in ("scores", "scores_other")]
+        if len(gaps) == len(_known(laid_out)):
+            same = min(len(ours_errors) for ours_errors, _ in gaps.values())
+            gaps[MEAN] = [np.mean([side[i][:same] for side in gaps.values()], axis=0) for i in (0, 1)]
+        for subset, (left, right) in gaps.items():
+            nothing = np.zeros(left.shape[1])  # the errors know the targets
+            found = paired_difference(lambda errors, _: errors, left, right, nothing)
+            made.append(Comparison(subset, ours, other, "mae", found, found.p))
+    return corrected(made)
+
+
+def differences(compared: list[Comparison]) -> str:
+    """Write the comparisons of one system, a line for each other system; a detected difference is in bold."""
+    columns = [name for name in (*SUBSETS, MEAN) if any(x.column == name for x in compared)]
+    lines = [("MAE of the any model minus that of", *map(_heading, columns))]
+    for other in dict.fromkeys(x.other for x in compared):
+        cells = {
+            x.column: f"**{x.difference}**" if x.detected else str(x.difference) for x in compared if x.other == other
+        }
+        lines.append((plain(other), *(cells.get(name, "-") for name in columns)))
+    return markdown(lines)
+
+
+def draw(laid_out: pd.DataFrame, systems: list[str]) -> Figure | None:
+    """Draw the MAE of some systems on every subset, mean over seeds; bars reach from the best to the worst seed."""
+    known, shown = _known(laid_out), [name for name in systems if (laid_out["system"] == name).any()]
+    if not shown:
+        return None
+    drawn, (axes,) = figure(1, height=3.8)
+    palette = [COLOURS[name] for name in ("reconstructed", "language", "missing", "audio", "vision", "valid")]
+    part = laid_out[laid_out["system"].isin(shown)]
+    sns.pointplot(
+        part.assign(subset=part["subset"].map(_heading)),
+        x="mae",
+        y="subset",
+        hue="system",
+        hue_order=shown,
+        order=[_heading(subset) for subset in known],
+        palette=palette[: len(shown)],
+        dodge=0.5,  # type: ignore[arg-type]
+        linestyle="none",
+        errorbar=("pi", 100),
+        markersize=5,
+        err_kws={"linewidth": 1.2},
+        ax=axes,
+    )
+    axes.set(xlabel=f"MAE on the test set ({METRICS['mae'].direction})", ylabel="")
+    sns.move_legend(axes, "upper left", bbox_to_anchor=(1, 1), title="", frameon=False, fontsize=9, labelcolor=GREY)
+    return drawn
+
+
+def in_words(laid_out: pd.DataFrame, systems: list[str]) -> str:
+    """Describe the figure: the mean error of each system on each subset."""
+    parts = []
+    for subset in _known(laid_out):
+        here = laid_out[laid_out["subset"] == subset]
+        known = [name for name in systems if (here["system"] == name).any()]
+        numbers = (f"{name} {mean_interval(list(here[here['system'] == name]['mae'])).mean:.2f}" for name in known)
+        parts.append(f"{_heading(subset)}: {', '.join(numbers)}")
+    return f"MAE by subset of the modalities. {'. '.join(parts)}."
+
+
+def _heading(subset: str) -> str:
+    return subset.replace("_", " + ")
