@@ -10,7 +10,7 @@ ENTRIES = dict(re.findall(r"^(\S.*)\n((?:  .+\n)+)", (BOOK / "glossary.md").read
 
 def test_terms_are_in_alphabetical_order():
     terms = [unicodedata.normalize("NFKD", term).casefold() for term in ENTRIES]
-    assert 40 <= len(terms) <= 65 and terms == sorted(terms)
+    assert 40 <= len(terms) <= 75 and terms == sorted(terms)
 
 
 def test_each_term_is_explained_in_a_few_sentences_with_a_link_to_more():

@@ -54,6 +54,16 @@ def test_reconstruction_over_time_shows_error_r2_and_spread():
     assert list(spread.get_lines()[0].get_ydata()) == [0.8, 0.7] and spread.get_ylim()[0] == 0
 
 
+def test_reconstruction_over_time_shows_every_pair_of_an_any_model():
+    pairs = {"vision_to_language": 0.1, "language_to_vision": 0.2, "audio_to_language": 0.3}
+    history = [{f"valid_{pair}_{key}": x for pair, x in pairs.items() for key in ("error", "r2")}]
+    history[0] |= {"valid_language_std": 0.9, "valid_vision_std": 0.8}
+    error, r2, spread = plots.reconstruction_over_time(history).axes
+    assert set(lines(error)) == {"vision → language", "language → vision", "audio → language"}
+    assert list(lines(r2)["audio → language"]) == [0.3]
+    assert [list(line.get_ydata()) for line in spread.get_lines()] == [[0.9], [0.8]]
+
+
 def test_predictions_count_every_clip_in_the_confusion():
     targets, scores = np.array([-3.0, 0.4, 2.6, 2.6]), np.array([-2.8, 1.0, 3.4, 0.0])
     scatter, confusion = plots.predictions(scores, targets).axes

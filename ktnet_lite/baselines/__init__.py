@@ -60,7 +60,7 @@ HEADINGS = ("--model", "system", "by", "aligned", "unaligned", "no audio at test
 
 def capabilities() -> list[tuple[str, ...]]:
     """Return the data that each system can take, KTNet first, as rows of a table under ``HEADINGS``."""
-    ktnet = "yes", "by cross-modal attention", "reconstructed (ours); filled (full)", "left out of Eq. (1)"
+    ktnet = "yes", "by cross-modal attention", "reconstructed (ours, any); filled (full)", "left out of Eq. (1)"
     rows: list[tuple[str, ...]] = [("ktnet", "KTNet", "Liu & Zhan", *ktnet)]
     for name, entry in BASELINES.items():
         takes = "yes", entry.unaligned or "no", entry.missing_at_test, entry.missing_in_training

@@ -185,7 +185,7 @@ def configs(model: str, variant: str, voice: str, seed: str, **parameters: Any) 
         TrainConfig.build({**parameters, "model": m, "variant": v, "voice": x, "seed": s})
         for m in models
         for v in (variants if m == "ktnet" or len(variants) == 1 else ["auto"])
-        for x in (listed(voice) if v in ("ours", "auto") and m == "ktnet" else ["own"])
+        for x in (listed(voice) if v in ("ours", "any", "auto") and m == "ktnet" else ["own"])
         for s in seeds
     ]
     if not built:

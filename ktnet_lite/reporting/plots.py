@@ -167,19 +167,24 @@ def predictions(predicted: np.ndarray, targets: np.ndarray) -> Figure:
 
 
 def reconstruction_over_time(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Draw the reconstruction error and R2 of each source, and the spread of f_A, on the validation set by epoch."""
+    """Draw error and R2 of each reconstruction, and the spread of what is predicted, on the validation set by epoch."""
     drawn, (left, middle, right) = figure(3, height=2.8)
     epochs = np.arange(1, len(history) + 1)
-    for source in ("vision", "language"):
+    known = {key.removeprefix("valid_") for entry in history for key in entry if key.startswith("valid_")}
+    for name in sorted(key.removesuffix("_error") for key in known if key.endswith("_error")):
+        source, _, target = name.partition("_to_")
+        dashes = {"audio": "-", "vision": "--", "language": ":"}[target or "audio"]
         for axes, key in ((left, "error"), (middle, "r2")):
-            values = [entry.get(f"valid_{source}_{key}", np.nan) for entry in history]
+            values = [entry.get(f"valid_{name}_{key}", np.nan) for entry in history]
             if np.isfinite(values).any():
-                axes.plot(epochs, values, color=COLOURS[source], label=f"{source} → audio")
-    right.plot(epochs, [entry["valid_audio_std"] for entry in history], color=COLOURS["audio"])
+                label = f"{source} → {target or 'audio'}"
+                axes.plot(epochs, values, color=COLOURS[source], linestyle=dashes, label=label)
+    for name in sorted(key for key in known if key.endswith("_std")):
+        right.plot(epochs, [entry[f"valid_{name}"] for entry in history], color=COLOURS[name.removesuffix("_std")])
     left.set(xlabel="epoch", ylabel="squared error", ylim=(0, None))
     middle.set(xlabel="epoch", ylabel="$R^2$ of the reconstruction")
     middle.axhline(0, color=GREY, linestyle=":")
-    right.set(xlabel="epoch", ylabel="std of $f_A$", ylim=(0, None))
+    right.set(xlabel="epoch", ylabel="std of the target", ylim=(0, None))
     legend(left)
     return drawn
 
