@@ -16,6 +16,7 @@ Model = Literal[
     "raven",
     "rmfn",
     "graph_mfn",
+    "mmin",
     "ctc_mctn",
     "ctc_raven",
     "linear",

@@ -1,6 +1,7 @@
 """The search for settings: what it may look at, how it goes on, and what comes out."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -35,10 +36,10 @@ def dataset():
 
 def test_the_best_trial_is_that_with_the_lowest_validation_error(small, dataset, tmp_path):
     found = search(BASE, dataset, 3, tmp_path, progress=False)
-    assert found.trials == 3 and set(found.settings) == {"dim", "learning_rate"}
-    run = fit(dataclasses.replace(BASE, **found.settings), dataset, progress=False)
-    assert run.history[run.best_epoch]["valid_mae"] == found.score
-    assert found.score <= fit(BASE, dataset, progress=False).history[0]["valid_mae"]  # the first trial
+    assert len(found.trials) == 3 and set(found.best.settings) == {"dim", "learning_rate"}
+    run = fit(dataclasses.replace(BASE, **found.best.settings), dataset, progress=False)
+    assert run.history[run.best_epoch]["valid_mae"] == found.best.score
+    assert found.best.score <= fit(BASE, dataset, progress=False).history[0]["valid_mae"]  # the first trial
 
 
 def test_the_test_set_is_not_looked_at(small, dataset, tmp_path):
@@ -52,10 +53,22 @@ def test_a_search_goes_on_where_it_was_stopped(small, dataset, tmp_path, monkeyp
     trained = []
     monkeypatch.setattr(searching, "fit", lambda *args, **more: trained.append(args[0]) or fit(*args, **more))
     search(BASE, dataset, 2, tmp_path, progress=False)
-    assert search(BASE, dataset, 3, tmp_path, progress=False).trials == 3
-    assert search(BASE, dataset, 3, tmp_path, progress=False).trials == 3
+    assert len(search(BASE, dataset, 3, tmp_path, progress=False).trials) == 3
+    assert len(search(BASE, dataset, 3, tmp_path, progress=False).trials) == 3
     assert len(trained) == 3
     assert len({(config.dim, config.learning_rate) for config in trained}) == 3
+
+
+def test_a_trial_that_was_killed_does_not_count(small, dataset, tmp_path, monkeypatch):
+    def killed(*args, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(searching, "fit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        search(BASE, dataset, 2, tmp_path, progress=False)
+    monkeypatch.setattr(searching, "fit", fit)
+    found = search(BASE, dataset, 2, tmp_path, progress=False)
+    assert len(found.trials) == 2 and all(trial.score is not None for trial in found.trials)
 
 
 def test_a_setting_that_cannot_be_trained_is_a_failed_trial(small, dataset, tmp_path, monkeypatch):
@@ -68,7 +81,7 @@ def test_a_setting_that_cannot_be_trained_is_a_failed_trial(small, dataset, tmp_
     with pytest.raises(KTNetError, match="none of 1 trials of 'language' could be trained"):
         search(BASE, dataset, 1, tmp_path / "one", progress=False)
     found = search(BASE, dataset, 6, tmp_path / "six", progress=False)
-    assert found.settings["dim"] == 4 and 1 <= found.trials < 6
+    assert found.best.settings["dim"] == 4 and len(found.trials) == 6
 
 
 @pytest.mark.parametrize("model", ["mult", "mctn"])
@@ -86,6 +99,12 @@ def test_the_command_writes_settings_that_train_takes(small, tmp_path, monkeypat
     [path] = tmp_path.glob("runs/synthetic/search/*.yaml")
     settings = yaml.safe_load(path.read_text())
     assert settings["trials"] == 2 and str(path.relative_to(tmp_path)) in done.output.replace("\\", "/")
+
+    found = json.loads(path.with_suffix(".json").read_text())
+    assert (found["system"], found["dataset"], found["metric"]) == ("language", "synthetic", "mae")
+    assert [set(trial) for trial in found["trials"]] == 2 * [{"valid_mae", "dim", "learning_rate"}]
+    best = min(found["trials"], key=lambda trial: trial["valid_mae"])
+    assert {name: best[name] for name in ("dim", "learning_rate")} == {n: settings[n] for n in ("dim", "learning_rate")}
 
     chosen = []
     monkeypatch.setattr(

@@ -8,6 +8,7 @@ from ktnet_lite.baselines.floors import Constant, Linear
 from ktnet_lite.baselines.graph_mfn import GraphMFN
 from ktnet_lite.baselines.mctn import MCTN
 from ktnet_lite.baselines.mfm import MFM
+from ktnet_lite.baselines.mmin import MMIN
 from ktnet_lite.baselines.mult import MulT
 from ktnet_lite.baselines.raven import RAVEN
 from ktnet_lite.baselines.rmfn import RMFN
@@ -39,6 +40,14 @@ BASELINES: dict[Model, Entry] = {
     "raven": Entry(RAVEN, "RAVEN", "Wang et al., AAAI 2019", "frames dealt to words", FILLED, FILLED_IN_TRAINING),
     "rmfn": Entry(RMFN, "RMFN", "Liang et al., EMNLP 2018", "", FILLED, FILLED_IN_TRAINING),
     "graph_mfn": Entry(GraphMFN, "Graph-MFN", "Zadeh et al., ACL 2018", "", FILLED, FILLED_IN_TRAINING),
+    "mmin": Entry(
+        MMIN,
+        "MMIN",
+        "Zhao et al., ACL 2021",
+        "one vector a stream",
+        "imagined",
+        "counts as missing, left out of its loss",
+    ),
     "ctc_mctn": Entry(
         MCTN,
         "CTC + MCTN",

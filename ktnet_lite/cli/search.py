@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -18,7 +19,8 @@ def search(count: int, **parameters: Any) -> None:
 
     The first trial has the settings of the command line, Optuna proposes the others, in the same space for every
     system; the test set is not looked at. The best settings go to a YAML file, for train --settings and for
-    papermill -f. Stop at any moment: the same command goes on, and two at once share the work.
+    papermill -f, and all trials to a JSON file. Stop at any moment: the same command goes on, and two at once share
+    the work.
     """
     import yaml
 
@@ -30,6 +32,10 @@ def search(count: int, **parameters: Any) -> None:
         runs.obtain(config)
         folder = runs.run_folder(config).parent / "search"
         found = find(config, load_dataset(config), count, folder)
-        path = folder / f"{config.system}-seed{config.seed}.yaml"
-        write(path, yaml.safe_dump({**found.settings, "trials": found.trials}, sort_keys=False))
-        click.echo(f"{config.system}: best of {found.trials} trials: valid {found.score:.4f}, {found.settings}\n{path}")
+        path, trials = folder / f"{config.system}-seed{config.seed}", len(found.trials)
+        write(path.with_suffix(".yaml"), yaml.safe_dump({**found.best.settings, "trials": trials}, sort_keys=False))
+        rows = [{f"valid_{found.metric}": trial.score, **trial.settings} for trial in found.trials]
+        content = {"system": str(config.system), "dataset": config.dataset, "metric": found.metric, "trials": rows}
+        write(path.with_suffix(".json"), json.dumps(content | {"settings": config.settings}, indent=1) + "\n")
+        click.echo(f"{config.system}: best of {trials} trials: valid {found.best.score:.4f}, {found.best.settings}")
+        click.echo(f"{path}.yaml\n{path}.json")

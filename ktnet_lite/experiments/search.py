@@ -25,6 +25,7 @@ from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.training.loop import SELECT_BY, fit
 
 Suggest = Callable[[optuna.Trial], Any]
+FINISHED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)  # a trial that was killed is neither
 
 # Every parameter that a system uses is drawn from the same values as in the other systems.
 SPACE: dict[str, Suggest] = {
@@ -38,12 +39,19 @@ SPACE: dict[str, Suggest] = {
 }
 
 
-class Found(NamedTuple):
-    """The best settings of a search."""
+class Trial(NamedTuple):
+    """One try of a search."""
 
     settings: dict[str, Any]
-    score: float  # the validation metric that selects epochs, ktnet_lite.training.loop.SELECT_BY
-    trials: int  # that were finished
+    score: float | None  # the validation metric that selects epochs, SELECT_BY; None if it could not be trained
+
+
+class Found(NamedTuple):
+    """The trials of a search, in order; the first has the settings that were given."""
+
+    metric: str
+    trials: list[Trial]
+    best: Trial
 
 
 def search(base: TrainConfig, dataset: Dataset, trials: int, folder: Path, *, progress: bool = True) -> Found:
@@ -84,16 +92,19 @@ def search(base: TrainConfig, dataset: Dataset, trials: int, folder: Path, *, pr
 
     def train(trial: optuna.Trial) -> float:
         config = dataclasses.replace(base, **{name: suggest(trial) for name, suggest in space.items()})
-        run = fit(config, dataset, progress=False)
+        try:
+            run = fit(config, dataset, progress=False)
+        except KTNetError as error:
+            raise optuna.TrialPruned(str(error)) from error
         return run.history[run.best_epoch][f"valid_{metric}"]
 
-    while len(study.trials) < trials:
-        study.optimize(train, n_trials=1, catch=(KTNetError,), show_progress_bar=False)
+    while len(study.get_trials(states=FINISHED)) < trials:
+        study.optimize(train, n_trials=1, show_progress_bar=False)
         if progress:
             last = study.trials[-1]
             outcome = "failed" if last.value is None else f"valid {metric} {last.value:.4f}"
             print(f"trial {last.number + 1} of {trials}: {outcome}, {last.params}", file=sys.stderr)
-    done = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
-    if not done:
+    done = [Trial(trial.params, trial.value) for trial in study.get_trials(states=FINISHED)]
+    if all(trial.score is None for trial in done):
         raise KTNetError(f"none of {trials} trials of '{base.system}' could be trained")
-    return Found(study.best_params, study.best_value, len(done))
+    return Found(metric, done, Trial(study.best_params, study.best_value))
