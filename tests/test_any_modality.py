@@ -3,6 +3,10 @@
 import csv
 import dataclasses
 import itertools
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +31,7 @@ from ktnet_lite.training.evaluation import evaluate, evaluate_subsets, predict
 from ktnet_lite.training.loop import fit
 from small import ALIGNED, DIMS, SIZE, UNALIGNED, make_batch, make_model, make_split, shaken
 
+TESTS = Path(__file__).resolve().parent
 SUBSETS = subsets(MODALITIES)
 FORMS = [(missing, sharing) for missing in ("reconstruction", "token", "both") for sharing in ("none", "source")]
 SMALL = {"variant": "any", "dim": 8, "heads": 2, "layers": 1, "epochs": 2, "clips": 24, "batch_size": 8}
@@ -368,3 +373,32 @@ def test_other_models_can_be_evaluated_without_any_modality():
             np.testing.assert_allclose(evaluation.predictions, expected, rtol=0, atol=1e-5)
     with pytest.raises(ConfigError, match="observes vision alone; without it there is nothing"):
         evaluate(make_model("vision", "l1"), split, "mean", missing=("vision",))
+
+
+@pytest.mark.process
+def test_two_processes_train_one_model_of_clips_that_lack_modalities(tmp_path):
+    """Each process draws what its clips keep, and some pairs occur in one of them only."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import hashlib, os, sys, torch
+            sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}
+            import numpy as np
+            from test_any_modality import SMALL, SUBSETS, TrainConfig, Dataset, fit, lacking, synthetic
+            made = synthetic.make((24, 12, 12)).dataset
+            choice = [SUBSETS[i] for i in np.random.default_rng(0).integers(7, size=24)]
+            splits = dict(made.splits, train=lacking(made["train"], choice))
+            run = fit(TrainConfig(**SMALL), Dataset(made.header, splits), sys.argv[1], progress=False)
+            weights = b"".join(tensor.numpy().tobytes() for tensor in run.model.state_dict().values())
+            losses = [entry["loss"] for entry in run.history]
+            rank = os.environ["RANK"]
+            open(sys.argv[1] + rank, "w").write(hashlib.sha256(weights).hexdigest() + repr(losses))
+            """
+        ),
+        encoding="utf-8",
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*torchrun, script, tmp_path / "two"], check=True, timeout=300)
+    first, second = ((tmp_path / f"two{rank}").read_text() for rank in (0, 1))
+    assert first == second and "nan" not in first
