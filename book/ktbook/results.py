@@ -21,6 +21,7 @@ from ktbook import (
     result_claims,
     result_figures,
     result_runs,
+    result_search,
     result_subsets,
     result_tables,
     result_text,
@@ -88,6 +89,7 @@ def files(results: pd.DataFrame, address: str) -> tuple[dict[str, str | bytes], 
         level = 2 if group[0].grid.paper or name in ALONE else 3
         content[f"{name}.md"] = result_tables.grid_page(group, content, level)
     content |= result_subsets.page(tables["any"])
+    content["search.md"] = result_search.page(result_search.files())
     central = tables["table_1"]
     labels = next(table for table in tables["curves"] if table.data == "synthetic")
     for name, picture, grid in (
@@ -130,7 +132,7 @@ def digest(paths: Iterable[Path], address: str) -> str:
     """Compute the digest of everything that the files depend on: results, package, benchmarks, this extension."""
     folders = generated.ROOT / "ktnet_lite", generated.ROOT / "benchmarks"
     sources = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".yaml")]
-    sources += [*Path(__file__).parent.glob("*.py"), headlines.PATH]
+    sources += [*Path(__file__).parent.glob("*.py"), headlines.PATH, *result_search.files()]
     sha256 = hashlib.sha256(address.encode())
     for path in (*paths, *sorted(sources)):
         sha256.update("/".join(path.parts[-3:]).encode() + b"\0" + path.read_bytes())
