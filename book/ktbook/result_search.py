@@ -20,7 +20,7 @@ def files() -> list[Path]:
 
 
 def page(paths: Iterable[Path]) -> str:
-    """Write for each search the validation metric of the settings that stood and of the best trial, and what differs."""
+    """Write for each search the validation metric of the first and of the best settings, and what differs."""
     lines = [("system", "data", "trials", "settings that stood", "best trial", "the best trial has")]
     for path in paths:
         found = json.loads(path.read_text(encoding="utf-8"))
