@@ -17,6 +17,7 @@ Model = Literal[
     "rmfn",
     "graph_mfn",
     "mmin",
+    "emt_dlfr",
     "ctc_mctn",
     "ctc_raven",
     "linear",

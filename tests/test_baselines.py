@@ -240,7 +240,9 @@ def test_unaligned_streams_are_rejected_by_name(name):
     model = make_model(name)
     with pytest.raises(ConfigError, match="the longest of the batch, in steps"):
         model(make_batch(UNALIGNED).streams)
-    with pytest.raises(DataError, match="Systems for unaligned ones: ktnet, mult, mctn, raven, mmin, ctc_mctn"):
+    with pytest.raises(
+        DataError, match="Systems for unaligned ones: ktnet, mult, mctn, raven, mmin, emt_dlfr, ctc_mctn"
+    ):
         check_fits(model, data["test"], "the file")
     check_fits(model, make_split({**ALIGNED, "audio": [3, 0, 4, 2]}), "the file")  # a missing modality is aligned
 
@@ -289,6 +291,7 @@ def test_the_capability_table_is_true(name):
         "mctn": "left out of its loss",
         "ctc_mctn": "left out of its loss",
         "mmin": "left out of its loss",
+        "emt_dlfr": "left out of its loss",
         "mfm": "counts as zeros, left out of its loss",
     }.get(name, "counts as zeros")
     if "left out" in system.missing_in_training:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ktnet_lite.baselines.emt_dlfr import EMTDLFR
 from ktnet_lite.baselines.floors import Constant, Linear
 from ktnet_lite.baselines.graph_mfn import GraphMFN
 from ktnet_lite.baselines.mctn import MCTN
@@ -41,6 +42,14 @@ BASELINES: dict[Model, Entry] = {
     "rmfn": Entry(RMFN, "RMFN", "Liang et al., EMNLP 2018", "", FILLED, FILLED_IN_TRAINING),
     "graph_mfn": Entry(GraphMFN, "Graph-MFN", "Zadeh et al., ACL 2018", "", FILLED, FILLED_IN_TRAINING),
     "mmin": Entry(MMIN, "MMIN", "Zhao et al., ACL 2021", "one vector a stream", "inferred", "left out of its loss"),
+    "emt_dlfr": Entry(
+        EMTDLFR,
+        "EMT-DLFR",
+        "Sun et al., TAFFC 2023",
+        "by attention to one vector a stream",
+        "inferred",
+        "left out of its loss",
+    ),
     "ctc_mctn": Entry(
         MCTN,
         "CTC + MCTN",

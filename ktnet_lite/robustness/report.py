@@ -22,8 +22,7 @@ from ktnet_lite.names import Modality, Task
 from ktnet_lite.reporting.compare import Comparison, corrected
 from ktnet_lite.reporting.letters import literal
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure
-from ktnet_lite.robustness.conditions import FAMILIES, Kept, in_order
-from ktnet_lite.robustness.harness import Scores
+from ktnet_lite.robustness.conditions import FAMILIES, in_order
 
 CHIEF: dict[Task, str] = {task: metrics[0] for task, metrics in TESTED.items()}  # of pictures and conclusions
 
@@ -34,8 +33,8 @@ class Trial(NamedTuple):
     dataset: Dataset
     split: str
     seed: int
-    masks: Mapping[str, Kept]
-    systems: Mapping[str, Scores]  # by label
+    masks: Mapping[str, Mapping[Modality, np.ndarray]]  # by condition: of each step, (rows,) bool
+    systems: Mapping[str, Mapping[str, np.ndarray]]  # by label and condition: scores (N,) or (N, 4)
 
     @property
     def clips(self) -> Split:
@@ -102,7 +101,7 @@ def conclusions(trial: Trial) -> list[Comparison]:
     (label, first), *rest = trial.systems.items()
     complete = trial.subsets[0]
 
-    def errors(scores: Scores, conditions: Iterable[str]) -> np.ndarray:
+    def errors(scores: Mapping[str, np.ndarray], conditions: Iterable[str]) -> np.ndarray:
         """Return the metric of each clip, (1, N)."""
         return PER_CLIP[metric](np.stack([scores[name] for name in conditions]), targets).mean(0, keepdims=True)
 
@@ -213,7 +212,7 @@ def save(made: Mapping[str, Any], path: Path) -> None:
     write(path, json.dumps(made, indent=1, allow_nan=False) + "\n")
 
 
-def _missing(split: Split, kept: Kept) -> dict[Modality, float]:
+def _missing(split: Split, kept: Mapping[Modality, np.ndarray]) -> dict[Modality, float]:
     """Compute the share of the clips' steps that a mask removes from each stream."""
     return {name: _rounded(1 - float(np.mean(kept[name]))) or 0.0 for name in split.streams}
 
