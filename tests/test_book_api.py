@@ -30,6 +30,8 @@ INTERNAL_MODULES = (
     r"training\.state"
 )
 INTERNAL = {
+    "model.any_modality.at_hand",
+    "model.any_modality.drawn",
     "model.any_modality.merged",
     "model.any_modality.placed",
     "model.any_modality.places",

@@ -48,12 +48,12 @@ from torch.nn import functional as F
 from ktnet_lite.baselines.blocks import Baseline, Recurrent
 from ktnet_lite.data.batching import Batch, Padded
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.model.any_modality import placed, places, taken
+from ktnet_lite.model.any_modality import drawn, placed, places, taken
 from ktnet_lite.model.fast import Dropout
 from ktnet_lite.model.layers import Attention, Positions, TransformerLayer
 from ktnet_lite.model.losses import sharded_mean, task_loss
 from ktnet_lite.model.network import Head
-from ktnet_lite.names import Modality, subsets
+from ktnet_lite.names import Modality
 
 LAYERS = 3
 
@@ -142,7 +142,6 @@ class EMTDLFR(Baseline):
     any_subset = True
     infers_audio = True
     whole = 1 / 3  # share of the training clips that keep some of every modality, as in AnyKTNet
-    proper: Tensor
 
     def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], *, dim: int, dropout: float):
         super().__init__(dims, outputs)
@@ -157,17 +156,18 @@ class EMTDLFR(Baseline):
         self.restore = nn.ModuleDict({name: nn.Linear(dim, features) for name, features in dims.items()})
         widths = dict.fromkeys(self.observed, dim) | {"context": width}
         self.attract = nn.ModuleDict({name: Attraction(size) for name, size in widths.items()})
-        proper = [[name in subset for name in self.observed] for subset in subsets(self.observed)[1:]]
-        self.register_buffer("proper", torch.tensor(proper), persistent=False)  # (2^M - 2, M)
 
     def answer(self, batch: Batch) -> EMTDLFROutput:
         return self({name: batch.given(name) for name in self.observed if name in batch.streams})
 
     def forward(self, streams: Mapping[Modality, Padded]) -> EMTDLFROutput:
         """Predict from streams; a modality without a valid step is missing, and nothing else of it is read."""
-        size, truth = len(next(iter(streams.values())).values), {}
+        first, truth = next(iter(streams.values())).values, {}
+        size, device = len(first), first.device
         for name in self.observed:
-            x = Padded(self.inputs[name].mean.expand(size, 1, -1), self.proper.new_zeros(size, 1))  # no valid step
+            x = Padded(
+                self.inputs[name].mean.expand(size, 1, -1), torch.zeros(size, 1, dtype=torch.bool, device=device)
+            )  # no valid step
             if name in streams and len(clips := places(streams[name].present)):
                 x = placed(self.standardised({name: taken(streams[name], clips)}, name), clips, size)
             truth[name] = Padded(x.values.masked_fill(~x.full_mask()[..., None], 0.0), x.full_mask())
@@ -200,8 +200,7 @@ class EMTDLFR(Baseline):
         """Draw which of its valid steps each training clip keeps; no clip loses everything."""
         present = having(valid)
         size, device = len(present), present.device
-        keeps = self.proper[torch.randint(len(self.proper), (size,), device=device)]
-        keeps = present & (keeps | (torch.rand(size, 1, device=device) < self.whole))
+        keeps = drawn(present, self.whole)
         keeps = torch.where(keeps.any(1, keepdim=True), keeps, present)  # (B, M)
         before = {name: mask & keep[:, None] for (name, mask), keep in zip(valid.items(), keeps.unbind(1), strict=True)}
         rate = torch.rand(size, 1, device=device)

@@ -42,9 +42,9 @@ from torch import Tensor, nn
 from ktnet_lite.baselines.blocks import Baseline, Recurrent, mlp, squared_error
 from ktnet_lite.data.batching import Batch, Padded
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.model.any_modality import placed, places, taken
+from ktnet_lite.model.any_modality import at_hand, drawn, placed, places, taken
 from ktnet_lite.model.network import Head
-from ktnet_lite.names import Modality, subsets
+from ktnet_lite.names import Modality
 
 BLOCKS = 5  # B, autoencoders of a cascade
 
@@ -116,7 +116,6 @@ class MMIN(Baseline):
     any_subset = True
     infers_audio = True
     complete = 1 / 3  # share of the training clips that keep all modalities, as in AnyKTNet
-    proper: Tensor
 
     def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], *, dim: int, dropout: float):
         super().__init__(dims, outputs)
@@ -127,16 +126,13 @@ class MMIN(Baseline):
         self.encoders = nn.ModuleDict({name: Encoder(features, dim) for name, features in dims.items()})
         self.imagination, self.cycle = (Cascade(len(dims) * dim, dim) for _ in range(2))  # Forward and Backward
         self.head = Head(self.imagination.codes, outputs, dropout)
-        proper = [[name in subset for name in self.observed] for subset in subsets(self.observed)[1:]]
-        self.register_buffer("proper", torch.tensor(proper), persistent=False)  # (2^M - 2, M)
 
     def answer(self, batch: Batch) -> MMINOutput:
         return self({name: batch.given(name) for name in self.observed if name in batch.streams})
 
     def forward(self, streams: Mapping[Modality, Padded]) -> MMINOutput:
         """Predict from streams; a modality without a valid step is missing, and nothing else of it is read."""
-        none = torch.zeros_like(next(iter(streams.values())).present)  # (B,)
-        present = torch.stack([streams[name].present if name in streams else none for name in self.observed], dim=1)
+        present = at_hand(streams, self.observed)
         kept = self.drop(present) if self.training else present
         encoded = self.encode(streams, present)
         imagined, codes = self.imagination(only(kept, encoded).flatten(1))
@@ -155,9 +151,7 @@ class MMIN(Baseline):
 
     def drop(self, present: Tensor) -> Tensor:
         """Draw what each training clip keeps of the modalities that it has, all or some, (B, M) -> (B, M)."""
-        drawn = self.proper[torch.randint(len(self.proper), present.shape[:1], device=present.device)]
-        share = torch.rand(len(present), 1, device=present.device)
-        kept = present & (drawn | (share < self.complete))
+        kept = drawn(present, self.complete)
         return torch.where(kept.any(1, keepdim=True), kept, present)
 
     def auxiliary(self, output: MMINOutput, batch: Batch) -> dict[str, Tensor]:

@@ -69,6 +69,26 @@ def merged(*streams: Padded) -> Padded:
     return Padded(values, mask)
 
 
+def drawn(present: Tensor, complete: float, nothing: float = 0.0) -> Tensor:
+    """Draw what each training clip keeps of the modalities that it has, (B, M) -> (B, M).
+
+    The shares ``complete`` and ``nothing`` of the clips keep everything and nothing; the others keep what they have of a
+    random, proper subset.
+    """
+    clips, count = present.shape
+    proper = [[i in subset for i in range(count)] for subset in subsets(range(count))[1:]]
+    rows = torch.tensor(proper, device=present.device)  # (2^M - 2, M)
+    some = rows[torch.randint(len(rows), (clips,), device=present.device)]
+    share = torch.rand(clips, 1, device=present.device)
+    return present & (some | (share < complete)) & (share < 1 - nothing)
+
+
+def at_hand(streams: Mapping[Modality, Padded], names: Sequence[Modality]) -> Tensor:
+    """Mark which of some modalities each clip has, (B, M); a stream that is not given is in no clip."""
+    none = torch.zeros_like(next(iter(streams.values())).present)
+    return torch.stack([streams[name].present if name in streams else none for name in names], dim=1)
+
+
 class AnyKTNet(Network):
     """The network of Fig. 1 for every subset of the modalities; clips of one batch may each have their own.
 
@@ -113,7 +133,6 @@ class AnyKTNet(Network):
     nothing = 0.02  # share of the training clips that keep nothing
     any_subset = True
     infers_audio = True
-    proper: Tensor
 
     def __init__(
         self,
@@ -154,8 +173,6 @@ class AnyKTNet(Network):
             self.combine = nn.ModuleDict({name: Combine(self._sources(name), *size, "time") for name in self.observed})
             lambdas = weights or dict.fromkeys(self.observed, 1.0)
             self.weights = {f"{source}_to_{name}": lambdas[source] / len(pairs) for source, name in pairs}
-        proper = [[name in subset for name in self.observed] for subset in subsets(self.observed)[1:]]
-        self.register_buffer("proper", torch.tensor(proper), persistent=False)  # (2^M - 2, M)
         fusion = {"dim": dim, "heads": heads, "layers": layers, "dropout": dropout}
         self.fusion = CrossModalFusion(self.observed, outputs, targets=targets, pooling=pooling, **fusion)
 
@@ -173,7 +190,7 @@ class AnyKTNet(Network):
         read, not even its length.
         """
         features = self.encode(streams)
-        present = self._present(streams)
+        present = at_hand(streams, self.observed)
         whole, reconstructed = self.complete(features, self.drop(present) if self.training else present)
         return AnyOutput(self.fusion(whole), features, reconstructed)
 
@@ -188,9 +205,7 @@ class AnyKTNet(Network):
 
     def drop(self, present: Tensor) -> Tensor:
         """Draw what each training clip keeps of the modalities that it has, (B, M) -> (B, M)."""
-        drawn = self.proper[torch.randint(len(self.proper), present.shape[:1], device=present.device)]
-        share = torch.rand(len(present), 1, device=present.device)
-        return present & (drawn | (share < self.whole)) & (share < 1 - self.nothing)
+        return drawn(present, self.whole, self.nothing)
 
     def complete(
         self, features: Mapping[Modality, Padded], kept: Tensor
@@ -248,7 +263,7 @@ class AnyKTNet(Network):
 
     @torch.no_grad()
     def attention_maps(self, streams: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:
-        return self.fusion.attention_maps(self.complete(self.encode(streams), self._present(streams))[0])
+        return self.fusion.attention_maps(self.complete(self.encode(streams), at_hand(streams, self.observed))[0])
 
     def _sources(self, missing: Modality) -> list[Modality]:
         return [name for name in self.observed if name != missing]
@@ -257,8 +272,3 @@ class AnyKTNet(Network):
         """Return the streams of a batch, without a valid step where a modality counts as missing."""
         known = [name for name in self.observed if name in batch.streams]
         return {name: batch.streams[name] if self.silence == "observed" else batch.given(name) for name in known}
-
-    def _present(self, streams: Mapping[Modality, Padded]) -> Tensor:
-        """Mark the modalities that each clip has, (B, M)."""
-        none = torch.zeros_like(next(iter(streams.values())).present)
-        return torch.stack([streams[n].present if n in streams else none for n in self.observed], dim=1)
