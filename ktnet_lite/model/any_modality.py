@@ -72,8 +72,8 @@ def merged(*streams: Padded) -> Padded:
 def drawn(present: Tensor, complete: float, nothing: float = 0.0) -> Tensor:
     """Draw what each training clip keeps of the modalities that it has, (B, M) -> (B, M).
 
-    The shares ``complete`` and ``nothing`` of the clips keep everything and nothing; the others keep what they have of a
-    random, proper subset.
+    The shares ``complete`` and ``nothing`` of the clips keep everything and nothing. The others keep what they have of
+    a random, proper subset.
     """
     clips, count = present.shape
     proper = [[i in subset for i in range(count)] for subset in subsets(range(count))[1:]]
