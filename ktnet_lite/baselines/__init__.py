@@ -1,4 +1,4 @@
-"""The systems that the paper compares KTNet with, one module each; the same ``fit`` trains them all."""
+"""The systems to compare KTNet with, one module each; the same ``fit`` trains them all."""
 
 from __future__ import annotations
 
