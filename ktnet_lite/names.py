@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, combinations
-from typing import Literal, NamedTuple, TypeVar, get_args
+from typing import Literal, NamedTuple, get_args
 
-_Name = TypeVar("_Name")
 Modality = Literal["language", "vision", "audio"]
 Task = Literal["sentiment", "emotion"]
 Model = Literal[
@@ -65,7 +64,7 @@ FILLS = {"zero": "audio = 0", "mean": "audio = mean", "inferred": "audio inferre
 VOICES = {"other": ("others' voices",), "none": ("no voice",)}
 
 
-def subsets(modalities: Sequence[_Name]) -> list[tuple[_Name, ...]]:
+def subsets(modalities: Sequence[Modality]) -> list[tuple[Modality, ...]]:
     """List the non-empty subsets of some modalities, the largest first."""
     return list(chain.from_iterable(combinations(modalities, size) for size in range(len(modalities), 0, -1)))
 

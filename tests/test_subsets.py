@@ -88,6 +88,13 @@ def test_differences_are_paired_and_have_a_mean_over_the_subsets(laid_out):
     assert against["mean"].difference.mean < 0 and against["mean"].detected
     text = subsets.differences(compared)
     assert f"**{against['mean'].difference}**" in text and text.count("\n") == 4
+    (row,) = (line for line in text.splitlines() if line.startswith("| Full modality, means"))
+    smaller, larger, unsure = (cell.strip() for cell in row.strip("|").split("|")[2:])
+    detected = [name for name in subsets.SUBSETS if against[name].detected]
+    assert smaller.split(", ") == [f"{subsets.letters(n)} {against[n].difference.mean:+.3f}" for n in detected]
+    assert larger == "" and len(unsure.split(", ")) == 7 - len(detected)
+    every = subsets.every_difference(compared).splitlines()[2:]
+    assert len(every) == len(compared) == 3 * 8 and str(against["audio"].difference) in "".join(every)
 
 
 def test_a_system_that_lacks_subsets_has_no_mean():

@@ -35,8 +35,10 @@ def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
                 name = file_name(f"any-subsets-{table.data}-{column}") + ".png"
                 content[name] = png(drawn)
                 parts.append(figure(name, subsets.in_words(laid_out, DRAWN), CAPTION))
-            parts += [subsets.values(laid_out), subsets.values(laid_out, "corr")]
-            parts += [subsets.differences(subsets.comparisons(laid_out)), rebuilt(table, column)]
+            compared = subsets.comparisons(laid_out)
+            parts += [subsets.values(laid_out), subsets.values(laid_out, "corr"), subsets.differences(compared)]
+            parts += [":::{dropdown} Every interval", subsets.every_difference(compared), ":::"]
+            parts += ["$R^2$ of the reconstructions on the validation set:", rebuilt(table, column)]
     return content | {"any-subsets.md": "\n\n".join(parts) + "\n"}
 
 

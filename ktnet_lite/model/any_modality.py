@@ -76,7 +76,8 @@ def drawn(present: Tensor, complete: float, nothing: float = 0.0) -> Tensor:
     a random, proper subset.
     """
     clips, count = present.shape
-    proper = [[i in subset for i in range(count)] for subset in subsets(range(count))[1:]]
+    names = MODALITIES[:count]
+    proper = [[name in subset for name in names] for subset in subsets(names)[1:]]
     rows = torch.tensor(proper, device=present.device)  # (2^M - 2, M)
     some = rows[torch.randint(len(rows), (clips,), device=present.device)]
     share = torch.rand(clips, 1, device=present.device)

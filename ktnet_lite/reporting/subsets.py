@@ -69,7 +69,7 @@ def values(laid_out: pd.DataFrame, metric: str = "mae") -> str:
         rows[str(system)] = [*means, float(np.mean(means.to_numpy()))]
     best = [METRICS[metric].best(x for x in column if not np.isnan(x)) for column in zip(*rows.values(), strict=True)]
     lines: list[tuple[str, ...]] = [
-        (f"{METRICS[metric].label} {METRICS[metric].arrow}", *map(_heading, known), MEAN, "seeds")
+        (f"{METRICS[metric].label} {METRICS[metric].arrow}", *map(letters, known), MEAN, "seeds")
     ]
     for system, row in rows.items():
         cells = (
@@ -109,15 +109,39 @@ def comparisons(laid_out: pd.DataFrame, ours: str = ANY) -> list[Comparison]:
 
 
 def differences(compared: list[Comparison]) -> str:
-    """Write the comparisons of one system, a line for each other system; a detected difference is in bold."""
-    columns = [name for name in (*SUBSETS, MEAN) if any(x.column == name for x in compared)]
-    lines = [("MAE of the any model minus that of", *map(_heading, columns))]
+    """Write the comparisons with each other system: that of the means, and where a difference is detected."""
+    lines = [
+        ("MAE of the any model minus that of", f"{MEAN} [95%]", "smaller with", "larger with", "not detected with")
+    ]
     for other in dict.fromkeys(x.other for x in compared):
-        cells = {
-            x.column: f"**{x.difference}**" if x.detected else str(x.difference) for x in compared if x.other == other
-        }
-        lines.append((plain(other), *(cells.get(name, "-") for name in columns)))
+        here = {x.column: x for x in compared if x.other == other}
+        whole = here.pop(MEAN, None)
+        told = "-" if whole is None else f"**{whole.difference}**" if whole.detected else str(whole.difference)
+        smaller, larger = (
+            ", ".join(
+                f"{letters(name)} {x.difference.mean:+.3f}"
+                for name, x in here.items()
+                if x.detected and (x.difference.mean > 0) == worse
+            )
+            for worse in (False, True)
+        )
+        unsure = ", ".join(letters(name) for name, x in here.items() if not x.detected)
+        lines.append((plain(other), told, smaller, larger, unsure))
     return markdown(lines)
+
+
+def every_difference(compared: list[Comparison]) -> str:
+    """Write each comparison of one system with its interval and p-value."""
+    lines = [("MAE of the any model minus that of", "with", "difference [95%]", "p", "seeds")]
+    for x in compared:
+        column = x.column if x.column == MEAN else letters(x.column)
+        lines.append((plain(x.other), column, str(x.difference), f"{x.p:.3f}", str(x.difference.runs)))
+    return markdown(lines)
+
+
+def letters(subset: str) -> str:
+    """Shorten the name of a subset to initials: LV for ``language_vision``."""
+    return "".join(part[0].upper() for part in subset.split("_"))
 
 
 def draw(laid_out: pd.DataFrame, systems: list[str]) -> Figure | None:
