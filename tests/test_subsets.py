@@ -26,7 +26,11 @@ def results(seeds=range(2), rows=ERRORS):
         if cell.column == "redundancy 0.7" and cell.row in rows:
             for config in cell.configs(seeds):
                 made = make_result(
-                    config, rows[cell.row], curves=[{"loss": 1.0, "seconds": 1.0, "valid_vision_to_audio_r2": 0.25}]
+                    config,
+                    rows[cell.row],
+                    curves=[
+                        {"loss": 1.0, "seconds": 1.0, "valid_vision_to_audio_r2": 0.25, "valid_mae": rows[cell.row]}
+                    ],
                 )
                 fills = {"Any modality": ["inferred"], "Full modality": ["zero", "mean"]}.get(cell.row, [])
                 worse = 0.0 if cell.row == "Any modality" else 0.3
@@ -73,7 +77,7 @@ def test_the_table_has_means_and_the_best_in_bold(laid_out):
 
 
 def test_differences_are_paired_and_have_a_mean_over_the_subsets(laid_out):
-    compared = subsets.comparisons(laid_out)
+    compared = subsets.comparisons(laid_out, "Any modality")
     regret = {x.column: x for x in compared if x.other == "KTNet, one for each subset"}
     assert list(regret) == [*subsets.SUBSETS, "mean"]
     for name, x in regret.items():
@@ -99,9 +103,15 @@ def test_differences_are_paired_and_have_a_mean_over_the_subsets(laid_out):
 
 def test_a_system_that_lacks_subsets_has_no_mean():
     laid_out = subsets.tests(table(results(rows={"Any modality": 0.4, "Audio only": 0.7})), "redundancy 0.7")
-    assert {x.column for x in subsets.comparisons(laid_out)} == {"audio"}
+    assert {x.column for x in subsets.comparisons(laid_out, "Any modality")} == {"audio"}
     (line,) = (line for line in subsets.values(laid_out).splitlines() if "one for each" in line)
     assert line.count(" - ") == 7
+
+
+def test_the_validation_set_chooses_among_any_models_that_are_no_control():
+    rows = {"Any modality": 0.5, "Token": 0.4, "lambda 0": 0.1, "Others' features": 0.2, "Full modality": 0.3}
+    assert subsets.chosen(table(results(rows=rows)), "redundancy 0.7") == "Token"
+    assert subsets.chosen(table(results(rows={"Full modality": 0.3})), "redundancy 0.7") is None
 
 
 def test_the_page_shows_what_has_run_and_how_to_get_the_rest(laid_out):
@@ -116,7 +126,7 @@ def test_the_page_shows_what_has_run_and_how_to_get_the_rest(laid_out):
 
 
 def test_the_figure_has_a_row_for_each_subset(laid_out):
-    drawn = subsets.draw(laid_out, result_subsets.DRAWN)
+    drawn = subsets.draw(laid_out, ["Any modality", *result_subsets.BESIDE])
     (axes,) = drawn.axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [s.replace("_", " + ") for s in subsets.SUBSETS]
     assert subsets.draw(laid_out, ["nothing"]) is None

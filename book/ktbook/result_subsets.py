@@ -14,7 +14,7 @@ from ktnet_lite.reporting import subsets
 from ktnet_lite.reporting.tables import Table
 from ktnet_lite.text import file_name, markdown
 
-DRAWN = [subsets.ANY, subsets.SPECIALISTS["ktnet"], subsets.SPECIALISTS["linear"], "Full modality, means"]
+BESIDE = [subsets.SPECIALISTS["ktnet"], subsets.SPECIALISTS["linear"], "Full modality, means"]
 CAPTION = """\
 MAE on the test set by what a clip has: mean over seeds, bars from the best to the worst seed. The specialists are one
 model for each subset; the others are one model for all."""
@@ -28,23 +28,28 @@ def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
         for column in table.columns:
             laid_out = subsets.tests(table, column)
             parts.append(f"### {table.data}, {column}")
-            if not (laid_out["system"] == subsets.ANY).any():
+            best = subsets.chosen(table, column)
+            if best is None:
                 parts.append(f"Not run yet: {command(table.grid.name, table.data)}.")
                 continue
-            if drawn := subsets.draw(laid_out, DRAWN):
+            parts.append(
+                f"On the validation set, the any model with the lowest error is “{best}”. It is compared below."
+            )
+            shown = [best, *BESIDE]
+            if drawn := subsets.draw(laid_out, shown):
                 name = file_name(f"any-subsets-{table.data}-{column}") + ".png"
                 content[name] = png(drawn)
-                parts.append(figure(name, subsets.in_words(laid_out, DRAWN), CAPTION))
-            compared = subsets.comparisons(laid_out)
+                parts.append(figure(name, subsets.in_words(laid_out, shown), CAPTION))
+            compared = subsets.comparisons(laid_out, best)
             parts += [subsets.values(laid_out), subsets.values(laid_out, "corr"), subsets.differences(compared)]
             parts += [":::{dropdown} Every interval", subsets.every_difference(compared), ":::"]
-            parts += ["$R^2$ of the reconstructions on the validation set:", rebuilt(table, column)]
+            parts += ["$R^2$ of the reconstructions on the validation set:", rebuilt(table, best, column)]
     return content | {"any-subsets.md": "\n\n".join(parts) + "\n"}
 
 
-def rebuilt(table: Table, column: str) -> str:
-    """Write R2 of every reconstruction on the validation set, at the epoch that was kept; "" where there is none."""
-    runs = [run.curves[run.best_epoch] for run in table.results(subsets.ANY, column)]
+def rebuilt(table: Table, row: str, column: str) -> str:
+    """Write R2 of every reconstruction of a row on the validation set, at the epoch that was kept."""
+    runs = [run.curves[run.best_epoch] for run in table.results(row, column)]
     lines = [("from, to", *MODALITIES)]
     for source in MODALITIES:
         cells = ["" if source == name else _interval(runs, f"valid_{source}_to_{name}_r2") for name in MODALITIES]

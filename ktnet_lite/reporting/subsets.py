@@ -14,11 +14,11 @@ from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import PER_CLIP, mean_interval, paired_difference
 from ktnet_lite.names import MODALITIES, VARIANTS, subsets
 from ktnet_lite.reporting.compare import Comparison, corrected
+from ktnet_lite.reporting.markdown import is_control
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure
 from ktnet_lite.reporting.tables import Table
 from ktnet_lite.text import markdown, plain
 
-ANY = "Any modality"
 SPECIALISTS = {"ktnet": "KTNet, one for each subset", "linear": "Ridge, one for each subset"}
 FILLED = {"zero": "zeros", "mean": "means"}
 MEAN = "mean"  # over the subsets
@@ -38,6 +38,19 @@ def tests(table: Table, column: str) -> pd.DataFrame:
     ]
     laid_out = pd.DataFrame(found, columns=["system", "subset", "seed", "mae", "corr", "scores", "result"])
     return laid_out[laid_out["subset"].isin(SUBSETS)]
+
+
+def chosen(table: Table, column: str) -> str | None:
+    """Name the row of an any model with the lowest error on the validation set, mean over subsets and seeds.
+
+    Controls do not count. None where no any model has been run.
+    """
+    errors: dict[str, float] = {}
+    for row in dict.fromkeys(row for row, name in table.needs if name == column):
+        runs = table.results(row, column)
+        if runs and runs[0].config.variant == "any" and not is_control(runs[0].config):
+            errors[row] = float(np.mean([run.curves[run.best_epoch]["valid_mae"] for run in runs]))
+    return min(errors, key=errors.__getitem__, default=None)
 
 
 def _of_run(row: str, run: Result) -> Iterator[tuple[str, str, dict[str, float | None], np.ndarray]]:
@@ -80,7 +93,7 @@ def values(laid_out: pd.DataFrame, metric: str = "mae") -> str:
     return markdown(lines)
 
 
-def comparisons(laid_out: pd.DataFrame, ours: str = ANY) -> list[Comparison]:
+def comparisons(laid_out: pd.DataFrame, ours: str) -> list[Comparison]:
     """Compare the MAE of one system with that of every other, on each subset and on the mean over them.
 
     Paired on seeds and clips; p is corrected for the number of comparisons.
@@ -110,9 +123,8 @@ def comparisons(laid_out: pd.DataFrame, ours: str = ANY) -> list[Comparison]:
 
 def differences(compared: list[Comparison]) -> str:
     """Write the comparisons with each other system: that of the means, and where a difference is detected."""
-    lines = [
-        ("MAE of the any model minus that of", f"{MEAN} [95%]", "smaller with", "larger with", "not detected with")
-    ]
+    heading = f"MAE of {compared[0].ours} minus that of" if compared else ""
+    lines = [(heading, f"{MEAN} [95%]", "smaller with", "larger with", "not detected with")]
     for other in dict.fromkeys(x.other for x in compared):
         here = {x.column: x for x in compared if x.other == other}
         whole = here.pop(MEAN, None)
@@ -132,7 +144,8 @@ def differences(compared: list[Comparison]) -> str:
 
 def every_difference(compared: list[Comparison]) -> str:
     """Write each comparison of one system with its interval and p-value."""
-    lines = [("MAE of the any model minus that of", "with", "difference [95%]", "p", "seeds")]
+    heading = f"MAE of {compared[0].ours} minus that of" if compared else ""
+    lines = [(heading, "with", "difference [95%]", "p", "seeds")]
     for x in compared:
         column = x.column if x.column == MEAN else letters(x.column)
         lines.append((plain(x.other), column, str(x.difference), f"{x.p:.3f}", str(x.difference.runs)))
