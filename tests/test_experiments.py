@@ -291,6 +291,13 @@ def test_the_parameters_cell_is_the_config():
 
 
 @pytest.mark.kernel
+def test_a_run_of_any_leaves_the_same_pictures_and_a_result_for_each_subset(tmp_path):
+    path = run(TrainConfig(**TINY | {"variant": "any"}, out=str(tmp_path)), live=False)
+    assert {file.name for file in path.parent.iterdir()} >= PICTURES
+    assert len(result.load(path).subsets["inferred"]) == 7
+
+
+@pytest.mark.kernel
 def test_a_run_leaves_a_complete_result(finished):
     config, path = finished
     files = {"result.json", "train.ipynb", "model.pt", "last.pt", ".lock"}
