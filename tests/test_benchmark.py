@@ -168,7 +168,7 @@ def test_the_systems_are_measured_beside_ktnet(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks" / "systems.py"), "--shape", "tiny", "--repeats", "1"]
     shown = subprocess.run([*command, "--json", str(path)], capture_output=True, text=True, check=True).stdout
     results = json.loads(path.read_text(encoding="utf-8"))
-    names = ["ours", "full", "language_vision", "mult", "mctn", "raven", "ctc_mctn", "ctc_raven"]
+    names = ["ours", "full", "language_vision", "mult", "mctn", "raven", "mmin", "emt_dlfr", "ctc_mctn", "ctc_raven"]
     assert [result["system"] for result in results] == names
     by_name = {result["system"]: result for result in results}
     assert by_name["ours"]["parameters"] == sum(p.numel() for p in build(TINY, "ours").model.parameters())

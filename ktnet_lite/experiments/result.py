@@ -253,7 +253,7 @@ def measure(config: TrainConfig, dataset: Dataset, run: Run) -> Result:
                 evaluation.undefined["acc2_median"] = "every target is on one side of the training median"
     filled = {fill: evaluate(run.model, dataset["test"], fill, *options) for fill in run.model.fills}
     subsets: dict[Fill, dict[str, Filled]] = {}
-    if config.variant in ("full", "any") and len(run.model.observed) > 1:
+    if config.variant in ("full", "any") and run.model.fills:
         for fill in ("inferred",) if run.model.any_subset else ("zero", "mean"):
             found = evaluate_subsets(run.model, test, fill, *options)
             subsets[fill] = {"_".join(names): _filled(x) for names, x in found.items()}
