@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from ktnet_lite.cli.train import written
 from ktnet_lite.errors import ConfigError
-from ktnet_lite.files import check_folder, replacing
+from ktnet_lite.files import check_folder
 from ktnet_lite.text import listed
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -115,7 +116,7 @@ def _label(name: str, taken: dict) -> str:
 
 def _write(path: Path, ids: tuple[str, ...], scores: dict) -> None:
     """Write predictions in the form in which they can be read again."""
-    with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with written(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("id", "condition", "score"))
         for condition, values in scores.items():

@@ -131,7 +131,7 @@ def predict(checkpoint: Path, data: str, split: str, data_from: str, fill: Fill 
         raise ConfigError(f"{checkpoint} predicts {model.loss}, but {data} has {dataset.header.task} labels")
     scores = predict_clips(model, clips, fill)
     columns = EMOTIONS if model.loss == "emotion" else ("score",)
-    with _written(out) if out else contextlib.nullcontext(sys.stdout) as file:
+    with written(out) if out else contextlib.nullcontext(sys.stdout) as file:
         writer = csv.writer(file, lineterminator="\n")
         about = ("there", "rebuilt", f"valid_{SELECT_BY[dataset.header.task]}") if model.any_subset else ()
         errors, read = load_errors(checkpoint), [name for name in model.observed if not (name == "audio" and fill)]
@@ -211,7 +211,8 @@ def _seeds(text: str) -> list[int]:
 
 
 @contextlib.contextmanager
-def _written(path: Path) -> Iterator[TextIO]:
+def written(path: Path) -> Iterator[TextIO]:
+    """Open a CSV file that appears under its name once it is whole."""
     with replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         yield file
 

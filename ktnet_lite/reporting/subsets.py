@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.metrics import METRICS
-from ktnet_lite.measures.statistics import PER_CLIP, mean_interval, paired_difference
+from ktnet_lite.measures.statistics import PER_CLIP, paired_difference
 from ktnet_lite.names import MODALITIES, VARIANTS, subsets
 from ktnet_lite.reporting.compare import Comparison, corrected
 from ktnet_lite.reporting.markdown import is_control
@@ -103,14 +103,12 @@ def comparisons(laid_out: pd.DataFrame, ours: str) -> list[Comparison]:
         if other == ours:
             continue
         sides = [laid_out[laid_out["system"] == system] for system in (ours, other)]
-        shared = [s for s in _known(laid_out) if all((side["subset"] == s).any() for side in sides)]
+        pairs = sides[0].merge(sides[1], on=["subset", "seed"], suffixes=("", "_other")).sort_values("seed")
         gaps = {}
-        for subset in shared:
-            pairs = sides[0].merge(sides[1], on=["subset", "seed"], suffixes=("", "_other"))
-            pairs = pairs[pairs["subset"] == subset].sort_values("seed")
-            if len(pairs):
-                targets = pairs["result"].iloc[0].targets
-                gaps[subset] = [PER_CLIP["mae"](np.stack(list(pairs[s])), targets) for s in ("scores", "scores_other")]
+        for subset in _known(pairs):
+            here = pairs[pairs["subset"] == subset]
+            targets = here["result"].iloc[0].targets
+            gaps[subset] = [PER_CLIP["mae"](np.stack(list(here[s])), targets) for s in ("scores", "scores_other")]
         if len(gaps) == len(_known(laid_out)):
             same = min(len(ours_errors) for ours_errors, _ in gaps.values())
             gaps[MEAN] = [np.mean([side[i][:same] for side in gaps.values()], axis=0) for i in (0, 1)]
@@ -191,7 +189,7 @@ def in_words(laid_out: pd.DataFrame, systems: list[str]) -> str:
     for subset in _known(laid_out):
         here = laid_out[laid_out["subset"] == subset]
         known = [name for name in systems if (here["system"] == name).any()]
-        numbers = (f"{name} {mean_interval(list(here[here['system'] == name]['mae'])).mean:.2f}" for name in known)
+        numbers = (f"{name} {here[here['system'] == name]['mae'].mean():.2f}" for name in known)
         parts.append(f"{_heading(subset)}: {', '.join(numbers)}")
     return f"MAE by subset of the modalities. {'. '.join(parts)}."
 
