@@ -157,9 +157,6 @@ class EMTDLFR(Baseline):
         widths = dict.fromkeys(self.observed, dim) | {"context": width}
         self.attract = nn.ModuleDict({name: Attraction(size) for name, size in widths.items()})
 
-    def answer(self, batch: Batch) -> EMTDLFROutput:
-        return self({name: batch.given(name) for name in self.observed if name in batch.streams})
-
     def forward(self, streams: Mapping[Modality, Padded]) -> EMTDLFROutput:
         """Predict from streams; a modality without a valid step is missing, and nothing else of it is read."""
         first, truth = next(iter(streams.values())).values, {}

@@ -127,9 +127,6 @@ class MMIN(Baseline):
         self.imagination, self.cycle = (Cascade(len(dims) * dim, dim) for _ in range(2))  # Forward and Backward
         self.head = Head(self.imagination.codes, outputs, dropout)
 
-    def answer(self, batch: Batch) -> MMINOutput:
-        return self({name: batch.given(name) for name in self.observed if name in batch.streams})
-
     def forward(self, streams: Mapping[Modality, Padded]) -> MMINOutput:
         """Predict from streams; a modality without a valid step is missing, and nothing else of it is read."""
         present = at_hand(streams, self.observed)

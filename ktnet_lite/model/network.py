@@ -62,6 +62,8 @@ class Network(nn.Module):
         Whether each clip may lack any of the observed modalities.
     closed_form : bool
         Whether :meth:`solve` sets the weights, in place of training epochs.
+    recipes : dict of str
+        How the training data was extracted from clips (:attr:`ktnet_lite.data.schema.Header.recipes`).
     """
 
     observed: tuple[Modality, ...]
@@ -72,6 +74,7 @@ class Network(nn.Module):
     aligned_only = False
     any_subset = False
     closed_form = False
+    recipes: Mapping[Modality, str] = MappingProxyType({})
 
     @property
     def loss(self) -> TaskLoss:
@@ -106,8 +109,13 @@ class Network(nn.Module):
         return ("inferred",) if self.infers_audio else ("zero", "mean")
 
     def answer(self, batch: Batch) -> Any:
-        """Return the output for a batch, in which a modality that a clip lacks is one step of zeros."""
-        return self(batch.streams)
+        """Return the output for a batch.
+
+        A modality that a clip lacks is one step of zeros, and has no valid step for systems that take any subset.
+        """
+        if not self.any_subset:
+            return self(batch.streams)
+        return self({name: batch.given(name) for name in self.observed if name in batch.streams})
 
     def fit_statistics(self, split: Split) -> None:
         """Take the mean and scale of each feature from the training set.
