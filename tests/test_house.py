@@ -85,20 +85,25 @@ def lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
-def core() -> int:
-    """Lines of the package without course and data, blank ones not counted."""
-    kept = [path for name, path in MODULES.items() if room_of(name) not in ("course", "data")]
+def size(*chosen: str) -> int:
+    """Lines of some rooms, blank ones not counted."""
+    kept = [path for name, path in MODULES.items() if room_of(name) in chosen]
     return sum(bool(line.strip()) for path in kept for line in lines(path))
+
+
+def core() -> int:
+    """Lines of the package without its rooms for other people's data and clips, and for the course."""
+    return size(*({room_of(name) for name in MODULES} - {"course", "data", "extract"}))
 
 
 def test_imports_between_rooms_only_lead_down():
     floor = floors(rooms())
     assert max(floor.values()) < 12, floor
-    assert len(floor) <= 18, sorted(floor)
+    assert len(floor) <= 19, sorted(floor)
     assert floor["names"] == 0 and floor["__main__"] == max(floor.values())
 
 
-@pytest.mark.parametrize("room", ["data", "model", "training", "experiments", "reporting"])
+@pytest.mark.parametrize("room", ["data", "model", "training", "experiments", "extract", "reporting"])
 def test_imports_between_the_modules_of_a_room_only_lead_down(room):
     assert len(floors(modules_of(room))) > 3
 
@@ -108,9 +113,10 @@ def test_a_module_is_no_longer_than_350_lines(module):
     assert len(lines(MODULES[module])) <= 350
 
 
-def test_the_package_is_no_longer_than_8000_lines_without_course_and_data():
+def test_the_package_is_no_longer_than_8300_lines_without_course_data_and_extraction():
     """It had less than 5,000 before the walls against bad files, machines that fail, and kills."""
-    assert core() <= 8000
+    assert core() <= 8300
+    assert size("extract") <= 2300
 
 
 def test_book_and_benchmarks_import_the_package_and_never_the_other_way():
@@ -153,5 +159,5 @@ if __name__ == "__main__":
         print(f"{floor[name]:2}  {name:12} {', '.join(sorted(graph[name], key=floor.get))}")
     longest = max(MODULES, key=lambda name: len(lines(MODULES[name])))
     print(f"{len(floor)} rooms on {1 + max(floor.values())} floors")
-    print(f"{core():,} lines without course, data and blank lines")
+    print(f"{core():,} lines without course, data, extract and blank lines")
     print(f"longest module: {longest}, {len(lines(MODULES[longest]))} lines")

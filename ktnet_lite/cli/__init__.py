@@ -21,6 +21,7 @@ from ktnet_lite.errors import KTNetError
 COMMANDS = {  # name -> module, and the first line of its help, so that --help imports nothing
     "compare": ("tables", "Compare two result files on the same clips."),
     "data": ("data", "Get, convert and check data sets."),
+    "extract": ("extract", "Extract words, face and voice from clips: SOURCE is one clip, or a folder of clips."),
     "experiments": ("train", "List the parameters of the training notebook, for papermill -p and -f."),
     "models": ("train", "List the systems that --model names, and the data that each takes."),
     "predict": ("train", "Write the scores of a trained model, one per clip."),

@@ -24,9 +24,10 @@ def data() -> None:
 @data.command("list")
 @click.option("--to", "folder", type=FOLDER, help="data folder; by default data")
 def list_(folder: Path | None) -> None:
-    """List the data sets, and how to get each."""
+    """List the data sets, then the models that ktnet-lite extract needs, and how to get each."""
     from ktnet_lite.data import catalogue
     from ktnet_lite.data.catalogue import local
+    from ktnet_lite.extract import models
 
     rows = [("NAME", "WHAT", "GET IT"), ("synthetic", "generated when needed, with a known cause", "is here")]
     for entry in catalogue.ENTRIES.values():
@@ -35,6 +36,9 @@ def list_(folder: Path | None) -> None:
         else:
             how = f"fetch, {size(sum(f.size for f in entry.files))}" if entry.public else "fetch --from"
         rows.append((entry.name, entry.about, how))
+    for model in models.MODELS.values():
+        here = models.stored(model.name, folder).is_file()
+        rows.append((model.name, model.about, "is here" if here else "fetch"))
     click.echo(table(rows))
     click.echo(
         f"\nGet one: ktnet-lite data fetch NAME [--from FOLDER]. It goes to the data folder {catalogue.home(folder)}.\n"
@@ -47,11 +51,18 @@ def list_(folder: Path | None) -> None:
 @click.option("--from", "local", type=FOLDER, help="take the raw files from below this folder")
 @click.option("--to", "folder", type=FILE, help="data folder; by default data")
 def fetch(name: str, local: Path | None, folder: Path | None) -> None:
-    """Fetch the raw files of data set NAME, check them and build its HDF5 file; or check the file that is here."""
+    """Fetch the raw files of data set NAME, check them and build its HDF5 file; or check the file that is here.
+
+    NAME may also be a model that ktnet-lite extract needs.
+    """
     from ktnet_lite.data import catalogue
+    from ktnet_lite.extract import models
 
     if name == "synthetic":
         click.echo("synthetic is generated when needed; there is nothing to fetch")
+        return
+    if name in models.MODELS:
+        click.echo(models.fetch(name, folder, local))
         return
     path = catalogue.build(name, folder, local, verify=True)
     click.echo(_info(path))

@@ -57,7 +57,7 @@ def robust(
     from ktnet_lite.config import TrainConfig
     from ktnet_lite.reporting import plots
     from ktnet_lite.robustness import conditions, harness, report
-    from ktnet_lite.training.build import check_fits, load_dataset, load_model
+    from ktnet_lite.training.build import check_fits, check_recipes, load_dataset, load_model
 
     for folder in filter(None, (out, predictions)):
         check_folder(folder)
@@ -80,6 +80,7 @@ def robust(
             tested[_label(path.stem, tested)] = harness.read_predictions(path, clips, kept)
             continue
         model, trained = models[path]
+        check_recipes(model, dataset.header, f"{data}, for {path}")
         check_fits(model, clips, f"{data}, split {split}, for {path}")
         for fill in harness.fills_of(model):
             system = str(trained.system) if model.any_subset else f"{trained.system}, missing = {fill}"

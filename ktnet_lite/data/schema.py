@@ -213,6 +213,12 @@ class Header:
     aligned: bool
     provenance: MutableMapping[str, str] = field(default_factory=dict)
 
+    @property
+    def recipes(self) -> dict[Modality, str]:
+        """How each modality was extracted from raw clips; empty where the features come from elsewhere."""
+        known = {name: self.provenance.get(f"recipe {name}") for name in MODALITIES}
+        return {name: recipe for name, recipe in known.items() if recipe is not None}
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

@@ -39,6 +39,7 @@ class _Saved(msgspec.Struct):
     dims: dict[Modality, Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]]
     model: dict[str, Tensor]
     valid: dict[str, checkpoint.Finite] = {}  # the validation metric that chose the epoch, by subset of the modalities
+    recipes: dict[Modality, str] = {}  # how its training data was extracted from clips
 
 
 def load_dataset(config: TrainConfig | str) -> Dataset:
@@ -124,6 +125,7 @@ def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None
     for split in dataset if model.aligned_only else ():
         check_aligned(model, dataset[split], f"split {split} of {name!r}")
     model.fit_statistics(train)
+    model.recipes = dataset.header.recipes
     return Objective(
         model, _target(config, dataset, model, teacher), _lambdas(config), config.consistency, config.level
     )
@@ -214,7 +216,7 @@ def save_model(
         The disk is full or read-only.
     """
     content = {"config": config.as_dict(), "task": header.task, "dims": dict(dims), "model": model.state_dict()}
-    checkpoint.save(path, content | {"valid": dict(valid or {})})
+    checkpoint.save(path, content | {"valid": dict(valid or {}), "recipes": header.recipes})
 
 
 def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
@@ -234,6 +236,7 @@ def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
         checkpoint.check_weights(str(path), saved.model, described.state_dict())
         model = build_model(config, saved.task, saved.dims)
         model.load_state_dict(saved.model)
+        model.recipes = saved.recipes
     except (ConfigError, RuntimeError) as error:
         raise CheckpointError(f"{path} comes from another version of ktnet-lite, or was altered: {error}") from error
     return model.eval(), config
@@ -252,6 +255,19 @@ def _read(path: Path) -> _Saved:
     if "best" in content:
         raise CheckpointError(f"{path} is a training checkpoint; the model for prediction is model.pt beside it")
     return checkpoint.checked(path, content, _Saved)
+
+
+def check_recipes(model: Network, header: Header, where: str) -> None:
+    """Raise :class:`DataError` when features were extracted in another way than those that a model was trained on."""
+    for name in model.observed:
+        recipe, own = header.recipes.get(name), model.recipes.get(name)
+        if recipe != own and (recipe or not header.recipes):  # else the clips were extracted without this modality
+            raise DataError(
+                f"{where}, {name}: these features and those that the model was trained on are not the same numbers.\n"
+                f"here: {recipe or 'not extracted from clips by ktnet-lite'}\n"
+                f"model: {own or 'not extracted from clips by ktnet-lite'}\n"
+                "extract the clips as those of the training set, or train on these"
+            )
 
 
 def check_fits(model: Network, split: Split, where: str = "this split", without: Collection[Modality] = ()) -> None:

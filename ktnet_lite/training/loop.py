@@ -30,6 +30,7 @@ from ktnet_lite.training import checkpoint
 from ktnet_lite.training.build import (
     build_objective,
     check_fits,
+    check_recipes,
     dims_of,
     load_model,
     other_voices,
@@ -316,6 +317,7 @@ def _teacher(config: TrainConfig, dataset: Dataset, folder: Path | None, progres
             if trained.model == "ktnet" and mismatch:
                 what = f"differs in {', '.join(mismatch)}"
             raise CheckpointError(f"teacher {config.teacher} {what}; train one with variant = 'full'")
+        check_recipes(model, dataset.header, f"{dataset.header.name!r}, for the teacher")
         check_fits(model, dataset["train"], f"{dataset.header.name!r}, for the teacher")
         return model
     own = None if folder is None else folder / "teacher"

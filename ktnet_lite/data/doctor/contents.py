@@ -44,6 +44,8 @@ def from_store(report: Report, path: Path) -> Iterator[tuple[str, Content]]:
         note(report, "file", error)
         return
     report.facts.append(("data set", f"{about.header.name}, {about.header.task}"))
+    if about.header.recipes:
+        report.facts.append(("extracted", about.header.provenance.get("extracted", "from clips")))
     digests: dict[str, str] = {}
     dims: dict[Modality, int] = {}
     for name in about.clips:
