@@ -69,7 +69,7 @@ def test_a_file_that_is_no_clip_is_refused(name, content, message, tmp_path):
 def test_a_folder_a_photograph_and_subtitles_alone_are_refused(tmp_path):
     with pytest.raises(DataError, match="is a folder"):
         media.probe(tmp_path)
-    av.VideoFrame.from_ndarray(clips.noise(0), "rgb24").save(tmp_path / "photograph.png")
+    av.VideoFrame.from_ndarray(clips.noise(0), "rgb24").save(str(tmp_path / "photograph.png"))
     with pytest.raises(DataError, match="is not a video or sound file"):
         media.probe(tmp_path / "photograph.png")
     (tmp_path / "lines.srt").write_bytes(SUBTITLES)

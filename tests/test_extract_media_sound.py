@@ -68,7 +68,7 @@ def test_a_gap_in_the_times_is_silence_and_shifts_nothing(suffix, tmp_path):
 def test_times_rounded_to_milliseconds_change_no_sample(tmp_path):
     rounded = clips.make(tmp_path / "clip.mkv", 3, sound=clips.tone(), rate=44100)
     exact = clips.make(tmp_path / "clip.wav", 3, sound=clips.tone(), rate=44100)
-    np.testing.assert_allclose(heard(rounded), heard(exact), atol=1e-6)
+    assert np.abs(heard(rounded) - heard(exact)).max() < 1e-6
 
 
 def test_blocks_join_to_the_whole_and_all_but_the_last_are_full(tmp_path):
@@ -76,7 +76,7 @@ def test_blocks_join_to_the_whole_and_all_but_the_last_are_full(tmp_path):
     blocks = list(media.sound(path))
     assert [len(block) for block in blocks] == [160000, 160000, 88000]
     expected = clips.tone(300)(np.arange(408000) / media.RATE)
-    np.testing.assert_allclose(np.concatenate(blocks)[100:-100], expected[100:-100], atol=0.01)
+    assert np.abs(np.concatenate(blocks) - expected)[100:-100].max() < 0.01
 
 
 def test_long_sound_is_decoded_block_by_block(tmp_path):

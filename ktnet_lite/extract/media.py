@@ -329,7 +329,7 @@ def _pushed(graph: Any, frame: Any) -> Iterator[tuple[int, np.ndarray]]:
     with suppress(BlockingIOError, EOFError):  # nothing is ready
         while True:
             ready = graph.pull()
-            yield ready.pts, ready.to_ndarray()[0].astype(np.float32) / 2**31
+            yield ready.pts, ready.to_ndarray()[0].astype(np.float32) / np.float32(2**31)
 
 
 def _image(decoded: _Decoded) -> np.ndarray:
