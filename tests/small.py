@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -20,6 +21,10 @@ DIMS = {"language": 5, "vision": 4, "audio": 3}
 UNALIGNED = {"language": [3, 1, 4, 2], "vision": [6, 5, 2, 7], "audio": [9, 4, 8, 3]}
 ALIGNED = {name: [3, 1, 4, 2] for name in DIMS}
 SIZE = {"dim": 8, "heads": 2, "layers": 2}
+no_half_precision_lstm = pytest.mark.skipif(
+    torch.backends.mkldnn.is_available() and not torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+    reason="this processor has no LSTM in bf16",
+)
 
 
 def make_split(lengths: dict[str, Sequence[int]], task: str = "sentiment", seed: int = 0) -> Split:

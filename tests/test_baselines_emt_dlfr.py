@@ -20,7 +20,7 @@ from ktnet_lite.robustness import harness
 from ktnet_lite.robustness.conditions import Condition, Masks
 from ktnet_lite.training.evaluation import evaluate_subsets
 from numpy_ktnet import Weights, attention, layer_norm, linear, part, positions, softmax, weights_of
-from small import ALIGNED, DIMS, UNALIGNED, extended, make_batch, make_split, shaken
+from small import ALIGNED, DIMS, UNALIGNED, extended, make_batch, make_split, no_half_precision_lstm, shaken
 from test_baselines_mmin import LENGTHS, MANY, NAMES, SUBSETS, batch_of, clips_of, lacking, poisoned
 
 DIM = 8
@@ -463,6 +463,7 @@ def test_training_reduces_the_loss_and_all_its_terms():
     assert last["attraction"] < first["attraction"] - 2, (first, last)
 
 
+@no_half_precision_lstm
 def test_it_trains_in_half_precision():
     model, split = make().train(), lacking(clips_of(UNALIGNED, len(SUBSETS)), SUBSETS)
     with torch.autocast("cpu", torch.bfloat16):

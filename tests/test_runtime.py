@@ -75,12 +75,18 @@ def test_determinism_is_for_cuda_and_is_restored():
 )
 def test_running_out_of_memory_says_what_to_lower(error):
     advice = pytest.raises(KTNetError, match="out of memory at batch_size = 24: lower batch_size, set grid")
-    with advice, runtime.memory_advice(TrainConfig(batch_size=24)):
+    with advice, runtime.training_advice(TrainConfig(batch_size=24)):
         raise error
 
 
 def test_another_error_stays_what_it_is():
-    with pytest.raises(RuntimeError, match="shape mismatch"), runtime.memory_advice(TrainConfig()):
+    message = "cannot compute 'full' with precision = 'bf16'; use precision = 'float32'"
+    with (
+        pytest.raises(KTNetError, match=message),
+        runtime.training_advice(TrainConfig(precision="bf16", variant="full")),
+    ):
+        raise RuntimeError("could not create a primitive descriptor for the LSTM forward propagation primitive")
+    with pytest.raises(RuntimeError, match="shape mismatch"), runtime.training_advice(TrainConfig()):
         raise RuntimeError("shape mismatch")
 
 

@@ -43,7 +43,7 @@ from ktnet_lite.training.runtime import (
     choose_device,
     deterministic,
     distributed,
-    memory_advice,
+    training_advice,
     processes,
 )
 from ktnet_lite.training.state import read_state
@@ -110,7 +110,7 @@ def fit(
         loop = _Loop(config, dataset, (labelled, heard), objective, device, (rank, world))
         if folder is not None and resume and (folder / "last.pt").exists():
             loop.restore(folder / "last.pt")
-        with memory_advice(config):
+        with training_advice(config):
             loop.run(folder, progress)
         model = objective.model
         model.load_state_dict(loop.best["model"])

@@ -151,11 +151,16 @@ def deterministic(device: torch.device) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def memory_advice(config: TrainConfig) -> Iterator[None]:
-    """Turn an out-of-memory error into a :class:`KTNetError` that says what to lower."""
+def training_advice(config: TrainConfig) -> Iterator[None]:
+    """Turn torch's error about memory or precision into a :class:`KTNetError` that says which parameter to change."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
+        if "could not create a primitive" in str(error):
+            raise KTNetError(
+                f"this processor cannot compute '{config.system}' with precision = {config.precision!r}; "
+                "use precision = 'float32'"
+            ) from error
         signs = "out of memory", "can't allocate memory", "not enough memory"
         if isinstance(error, RuntimeError) and not any(sign in str(error).lower() for sign in signs):
             raise
