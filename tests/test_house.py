@@ -116,7 +116,7 @@ def test_a_module_is_no_longer_than_350_lines(module):
 def test_the_package_is_no_longer_than_8300_lines_without_course_data_and_extraction():
     """It had less than 5,000 before the walls against bad files, machines that fail, and kills."""
     assert core() <= 8300
-    assert size("extract") <= 2300
+    assert size("extract") <= 2400
 
 
 def test_book_and_benchmarks_import_the_package_and_never_the_other_way():
