@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import HashingVectorizer
 
 from ktnet_lite.data.readers.csd import Sequence, between
 
 SHIFTED = "CMU_MOSI_ModifiedTimestampedWords"  # root of the file in which word k + 1 has interval k
 SILENCE = "sp"
-
-VECTORS = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), n_features=1024, dtype=np.float32)
 
 
 def words_of(sequence: Sequence, root: str, start: float, end: float) -> Sequence:
@@ -34,4 +30,8 @@ def words_of(sequence: Sequence, root: str, start: float, end: float) -> Sequenc
 
 def vectors_of(words: np.ndarray) -> np.ndarray:
     """Hash character n-grams of each word to (T, 1024), equal on every machine; an empty word becomes zeros."""
-    return csr_matrix(VECTORS.transform(words)).toarray()
+    from scipy.sparse import csr_matrix  # here, since they take two seconds to load
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    vectors = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), n_features=1024, dtype=np.float32)
+    return csr_matrix(vectors.transform(words)).toarray()
