@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -104,6 +105,8 @@ def _table(path: Path | None) -> Table:
 def _imported(name: str, modality: Modality) -> Extractor:
     """Build an extractor of the user's from ``MODULE:NAME``."""
     module, _, kind = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:  # a console script does not look there
+        sys.path.append(here)
     try:
         extractor = getattr(importlib.import_module(module), kind)()
     except (ImportError, AttributeError, ValueError) as error:

@@ -43,8 +43,8 @@ from ktnet_lite.training.runtime import (
     choose_device,
     deterministic,
     distributed,
-    training_advice,
     processes,
+    training_advice,
 )
 from ktnet_lite.training.state import read_state
 
