@@ -37,7 +37,8 @@ def pins(freeze: str) -> dict[str, str]:
 def asked() -> set[str]:
     """The packages that the project names for itself and for its notebooks."""
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"]["experiments"]]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *extras["experiments"], *extras["extract"]]
     return {canonical(re.match(r"[\w.-]+", line)[0]) for line in lines}
 
 

@@ -14,9 +14,11 @@ class Letters:
 
     modality = "audio"
     features = ("letter", "place")
+    name = "own_extractors:Letters"
 
     def __init__(self, version=1):
-        self.recipe = {"name": "own_extractors:Letters", "version": version}
+        self.recipe = {"name": self.name, "version": version}
+        self.recipe["settings"] = {"version": version}
 
     def __call__(self, clip: Clip) -> Track | Absent:
         content = clip.path.read_text(encoding="utf-8")
@@ -35,6 +37,16 @@ class Faces(Letters):
     """Vision, for the command line."""
 
     modality = "vision"
+    name = "own_extractors:Faces"
+
+
+class Nameless(Faces):
+    """Vision whose recipe does not say where it is found."""
+
+    recipe = {}  # noqa: RUF012
+
+    def __init__(self):
+        pass
 
 
 class Sizes:

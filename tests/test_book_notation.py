@@ -12,6 +12,7 @@ import execute
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import schema, synthetic
 from ktnet_lite.data.batching import Padded
+from ktnet_lite.extract import voice
 from ktnet_lite.measures import metrics, statistics
 from ktnet_lite.model import layers, losses
 from small import DIMS, SIZE, UNALIGNED, make_batch, make_model, make_objective, make_split
@@ -57,6 +58,7 @@ def scope():
         "Standardise": encoder.embedding.standardise,
         "Batch": batch,
         "Padded": batch.streams["vision"],
+        "voice": voice,
         "Stream": make_split(UNALIGNED).streams["vision"],
         "Factors": synthetic.make((2, 1, 1)).factors["train"],
         "TrainConfig": config,

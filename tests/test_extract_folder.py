@@ -1,5 +1,6 @@
 """A folder of clips becomes a data set: the same whatever interrupts it, and no clip is lost in silence."""
 
+import json
 import os
 import signal
 import subprocess
@@ -155,11 +156,13 @@ def test_an_extractor_of_ones_own_is_found_by_its_name():
     assert [type(extractor).__name__ for extractor in found] == ["Sizes", "Faces", "Letters"]
     again = choose.like(recipes([found[0], found[2]]))
     assert recipes(again) == recipes(BOTH)
+    assert choose.like(recipes([Letters(version=3)]))[0].recipe["version"] == 3
+    with pytest.raises(ConfigError, match="write \"name\": 'own_extractors:Nameless' into its recipe"):
+        choose.extractors("own_extractors:Sizes", "own_extractors:Nameless")
     with pytest.raises(ConfigError, match="no extractor 'own_extractors:Nothing'"):
         choose.extractors("own_extractors:Nothing")
     with pytest.raises(ConfigError, match="is no extractor of language"):
         choose.extractors("own_extractors:Letters")
-    with pytest.raises(
-        DataError, match=r"audio: extraction here does not give(.|\n)*\"version\": 1(.|\n)*\"version\": 7"
-    ):
-        choose.like(recipes([Letters(version=7)]))
+    other = {"audio": json.dumps({**Letters().recipe, "model": "else"})}
+    with pytest.raises(DataError, match=r"audio: extraction here does not give(.|\n)*here: (.|\n)*needed: .*else"):
+        choose.like(other)

@@ -55,7 +55,10 @@ def extractors(
 
     def chosen(name: str, known: Iterable[str], build: Callable[[], Any], modality: Modality) -> Extractor:
         if ":" in name:
-            return _imported(name, modality)
+            found = _imported(name, modality, {})
+            if found.recipe.get("name") != name:  # by which a model finds it again
+                raise ConfigError(f'{name}: write "name": {name!r} into its recipe, not {found.recipe.get("name")!r}')
+            return found
         if name not in known:
             raise ConfigError(f"{modality}: {name!r} is not one of {', '.join(known)}{did_you_mean(name, known)}")
         return build()
@@ -89,7 +92,7 @@ def like(wanted: Mapping[Modality, str], vectors: Path | None = None, whisper: P
         elif name in ("voice", "egemaps"):
             extractor = AUDIO["descriptors" if name == "voice" else name]()
         else:
-            extractor = _imported(name, modality)
+            extractor = _imported(name, modality, settings)
         if (own := recipes([extractor])[modality]) != text:
             raise DataError(
                 f"{modality}: extraction here does not give the numbers needed\nhere: {own}\nneeded: {text}"
@@ -102,14 +105,14 @@ def _table(path: Path | None) -> Table:
     return Table.read(path or models.find("word-vectors"))
 
 
-def _imported(name: str, modality: Modality) -> Extractor:
+def _imported(name: str, modality: Modality, settings: dict[str, Any]) -> Extractor:
     """Build an extractor of the user's from ``MODULE:NAME``."""
     module, _, kind = name.partition(":")
     if (here := str(Path.cwd())) not in sys.path:  # a console script does not look there
         sys.path.append(here)
     try:
-        extractor = getattr(importlib.import_module(module), kind)()
-    except (ImportError, AttributeError, ValueError) as error:
+        extractor = getattr(importlib.import_module(module), kind)(**settings)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ConfigError(f"{modality}: no extractor {name!r} ({error}); name it as MODULE:NAME") from error
     if getattr(extractor, "modality", None) != modality:
         raise ConfigError(f"{name} is no extractor of {modality}: its modality says otherwise")
