@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ktnet_lite.errors import DataError
-from ktnet_lite.extract.vectors import Table, murmur
+from ktnet_lite.extract.vectors import WordTable, murmur
 
 VECTORS = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
 MEMBERS = "made-1.0/vocab/vectors", "made-1.0/vocab/key2row"
@@ -42,7 +42,7 @@ def written(path: Path, text: str) -> Path:
 
 def wrong(path: Path) -> str:
     with pytest.raises(DataError) as caught:
-        Table.read(path)
+        WordTable.read(path)
     assert str(path) in str(caught.value)
     return str(caught.value)
 
@@ -66,7 +66,7 @@ def test_the_key_of_a_word_is_spacys(text, key):
 
 
 def test_a_wheel_gives_vectors_of_its_words(tmp_path):
-    table = Table.read(wheel(tmp_path / "made-1.0-py3-none-any.whl"))
+    table = WordTable.read(wheel(tmp_path / "made-1.0-py3-none-any.whl"))
     assert (table.name, table.dim) == ("made-1.0", 3)
     np.testing.assert_array_equal(table.lookup("bad"), VECTORS[1])
     assert table.lookup("nothing") is None
@@ -76,23 +76,23 @@ def test_two_wheels_with_the_same_vectors_are_the_same_table(tmp_path):
     first = wheel(tmp_path / "a.whl")
     second = wheel(tmp_path / "b.zip", names=[f"another/{name}" for name in MEMBERS])
     other = wheel(tmp_path / "c.whl", npy(VECTORS + 1))
-    assert Table.read(first).sha256 == Table.read(second).sha256 != Table.read(other).sha256
+    assert WordTable.read(first).sha256 == WordTable.read(second).sha256 != WordTable.read(other).sha256
 
 
 def test_a_text_is_read_with_and_without_header_plain_and_gzipped(tmp_path):
-    plain = Table.read(written(tmp_path / "glove.txt", GLOVE))
+    plain = WordTable.read(written(tmp_path / "glove.txt", GLOVE))
     packed = tmp_path / "glove.txt.gz"
     packed.write_bytes(gzip.compress(GLOVE.encode()))
-    headed = Table.read(written(tmp_path / "w2v.vec", f"3 3\n{GLOVE}"))
-    for table in (plain, Table.read(packed), headed):
+    headed = WordTable.read(written(tmp_path / "w2v.vec", f"3 3\n{GLOVE}"))
+    for table in (plain, WordTable.read(packed), headed):
         np.testing.assert_array_equal(table.lookup("good"), VECTORS[0])
         np.testing.assert_array_equal(table.lookup(". ."), VECTORS[1])
-    assert plain.sha256 == Table.read(packed).sha256 == hashlib.sha256(GLOVE.encode()).hexdigest() != headed.sha256
+    assert plain.sha256 == WordTable.read(packed).sha256 == hashlib.sha256(GLOVE.encode()).hexdigest() != headed.sha256
     assert plain.name == "glove.txt"
 
 
 def test_a_word_is_also_found_in_lower_case_and_without_its_ending(tmp_path):
-    table = Table.read(written(tmp_path / "glove.txt", GLOVE + "Bad 7 8 9\no'clock 0 0 1\n"))
+    table = WordTable.read(written(tmp_path / "glove.txt", GLOVE + "Bad 7 8 9\no'clock 0 0 1\n"))
     for word in ("GOOD", "good's", "Good'll"):
         np.testing.assert_array_equal(table.lookup(word), VECTORS[0])
     np.testing.assert_array_equal(table.lookup("Bad"), [7, 8, 9])
@@ -101,17 +101,17 @@ def test_a_word_is_also_found_in_lower_case_and_without_its_ending(tmp_path):
 
 
 def test_a_negation_is_not_taken_for_its_opposite(tmp_path):
-    table = Table.read(written(tmp_path / "glove.txt", GLOVE + "do 7 8 9\ndon 1 1 1\n"))
+    table = WordTable.read(written(tmp_path / "glove.txt", GLOVE + "do 7 8 9\ndon 1 1 1\n"))
     np.testing.assert_allclose(table.lookup("don't"), [-1e-3, 0, 0.5])
 
 
 def test_a_pickled_table_is_its_path_and_a_changed_file_is_read_again(tmp_path):
     path = written(tmp_path / "glove.txt", GLOVE * 100)
-    table = Table.read(path)
+    table = WordTable.read(path)
     copy = pickle.dumps(table)
-    assert len(copy) < 500 and pickle.loads(copy) is table is Table.read(path)
+    assert len(copy) < 500 and pickle.loads(copy) is table is WordTable.read(path)
     written(path, "good 9 9\n")
-    assert Table.read(path).dim == 2
+    assert WordTable.read(path).dim == 2
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_the_vectors_of_en_core_web_md_are_those_known():
     wheels = sorted(Path(os.environ.get("KTNET_DATA", "nowhere")).rglob("*md*3.7.1-py3-none-any.whl"))
     if not wheels:
         pytest.skip("no wheel of en_core_web_md; set KTNET_DATA")
-    table = Table.read(wheels[0])
+    table = WordTable.read(wheels[0])
     assert table.name == "en_core_web_md-3.7.1" and table.vectors.shape == (20000, 300)
     assert table.sha256 == "e2ad942ccbd3ae4eab0f4c6fc1a26137e43d74f58c3c12f98df9bf08287f2d2e"
     good, terrible = table.lookup("good"), table.lookup("terrible")

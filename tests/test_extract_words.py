@@ -17,7 +17,7 @@ from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.extract import alignment
 from ktnet_lite.extract.clip import Absent, Clip, Line, Track
 from ktnet_lite.extract.transcript import of_text
-from ktnet_lite.extract.vectors import Table
+from ktnet_lite.extract.vectors import WordTable
 from ktnet_lite.extract.words import Words
 
 GOOD, FILM = [1, 2, 3], [4, 5, 6]
@@ -25,10 +25,10 @@ CLIP = 2.0  # seconds
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory) -> Table:
+def table(tmp_path_factory) -> WordTable:
     path = tmp_path_factory.mktemp("table") / "glove.txt"
     path.write_text("good 1 2 3\nfilm 4 5 6\n", encoding="utf-8")
-    return Table.read(path)
+    return WordTable.read(path)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_an_unknown_timing_is_refused(table):
 def test_the_recipe_tells_table_timing_and_models_apart(table, model, tmp_path):
     other = tmp_path / "other.txt"
     other.write_text("good 1 2 4\n", encoding="utf-8")
-    recipes = [Words(table).recipe, Words(table, "spread").recipe, Words(Table.read(other)).recipe]
+    recipes = [Words(table).recipe, Words(table, "spread").recipe, Words(WordTable.read(other)).recipe]
     recipes.append(Words(table, "whisper", model[0]).recipe)
     (model[0] / "model.bin").write_bytes(b"changed")
     recipes.append(Words(table, "whisper", model[0]).recipe)
@@ -208,7 +208,7 @@ def test_the_recipe_tells_table_timing_and_models_apart(table, model, tmp_path):
 def test_a_real_sentence_gets_its_words_and_times(real_data, tmp_path):
     (tmp_path / "table.txt").write_text("door 1 2 3\n", encoding="utf-8")
     path = real_data / "clips" / "ravdess-01-01-01-01-01-01-01.mp4"
-    track = Words(Table.read(tmp_path / "table.txt"))(Clip(path, of_text("Kids are talking by the door.")))
+    track = Words(WordTable.read(tmp_path / "table.txt"))(Clip(path, of_text("Kids are talking by the door.")))
     assert track.words == ("kids", "are", "talking", "by", "the", "door") and (np.diff(track.times.ravel()) >= 0).all()
     starts = [1.03, 1.271, 1.392, 1.754, 1.915, 2.015]  # by another aligner
     assert np.abs(track.times[:, 0] - starts).mean() <= 0.05

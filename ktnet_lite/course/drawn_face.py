@@ -16,6 +16,8 @@ WALL, SHIRT = (176, 186, 194), (70, 92, 120)
 def draw(mouth: float = 0.0, eyes: float = 1.0, turn: float = 0.0, size: tuple[int, int] = (320, 320)) -> np.ndarray:
     """Draw the face.
 
+    Returns a uint8 array (H, W, 3).
+
     Parameters
     ----------
     mouth, eyes : float from 0 to 1
@@ -24,10 +26,6 @@ def draw(mouth: float = 0.0, eyes: float = 1.0, turn: float = 0.0, size: tuple[i
         Yaw of the head in degrees, at most 30 either way; positive to the image's right.
     size : tuple of int
         Height and width of the image, in pixels.
-
-    Returns
-    -------
-    uint8 array, shape (H, W, 3)
     """
     height, width = size
     unit = min(size) / 2.6

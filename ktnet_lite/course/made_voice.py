@@ -30,6 +30,8 @@ def envelope(hertz: ArrayLike, formants: str = "a") -> np.ndarray:
 def vowel(f0: ArrayLike, seconds: float, formants: str = "a", rate: int = 16000) -> np.ndarray:
     """Synthesise a vowel.
 
+    Returns a float32 array (seconds * rate,) with a peak of 0.5.
+
     Parameters
     ----------
     f0 : float or sequence of float
@@ -41,10 +43,6 @@ def vowel(f0: ArrayLike, seconds: float, formants: str = "a", rate: int = 16000)
     rate : int
         Samples a second.
 
-    Returns
-    -------
-    float32 array, shape (seconds * rate,)
-        With a peak of 0.5.
 
     Raises
     ------

@@ -39,12 +39,14 @@ def align(words: Sequence[str], sound: np.ndarray | Iterable[np.ndarray]) -> np.
     letter or a digit gets the time between its neighbours.
 
     A text that does not match the sound is recognised in two ways: pocketsphinx finds no path through it, or the mean
-    log-likelihood of its words, relative to the best candidate of each frame, is below :data:`POOR`. On 21 English
+    log-likelihood of its words, relative to the best candidate of each frame, is below ``POOR``. On 21 English
     clips of 1 to 10 s, this accepts all 21 right texts and rejects 99 % of 294 wrong ones; with other voices 10 dB
     below, 20 and 88 %. A text that is wrong in a few words, or is a single word, may pass.
 
     The time per second of sound grows with the length: 20 ms in a clip of seconds, 85 ms in one of 7 minutes, which
     takes 60 MB.
+
+    Returns a float64 array (T, 2): start and end of each word in seconds, in steps of 0.01 s.
 
     Parameters
     ----------
@@ -53,10 +55,6 @@ def align(words: Sequence[str], sound: np.ndarray | Iterable[np.ndarray]) -> np.
     sound : float32 array (N,), or blocks of it
         Samples in [-1, 1] at 16 kHz.
 
-    Returns
-    -------
-    times : float64 array, shape (T, 2)
-        Start and end of each word in seconds, in steps of 0.01 s.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from ktnet_lite.extract import models
 from ktnet_lite.extract.clip import Extractor, recipes
 from ktnet_lite.extract.egemaps import Egemaps
 from ktnet_lite.extract.face import FaceTracker, Values
-from ktnet_lite.extract.vectors import Table
+from ktnet_lite.extract.vectors import WordTable
 from ktnet_lite.extract.voice import Voice
 from ktnet_lite.extract.words import Timing, Words
 from ktnet_lite.names import Modality
@@ -101,8 +101,8 @@ def like(wanted: Mapping[Modality, str], vectors: Path | None = None, whisper: P
     return built
 
 
-def _table(path: Path | None) -> Table:
-    return Table.read(path or models.find("word-vectors"))
+def _table(path: Path | None) -> WordTable:
+    return WordTable.read(path or models.find("word-vectors"))
 
 
 def _imported(name: str, modality: Modality, settings: dict[str, Any]) -> Extractor:

@@ -77,7 +77,7 @@ class Clip:
         return decoding.probe(self.path)
 
     def sound(self) -> Iterator[np.ndarray]:
-        """Decode the sound: float32 blocks in [-1, 1], mono at :data:`~ktnet_lite.extract.media.RATE`."""
+        """Decode the sound: float32 blocks in [-1, 1], mono at ``RATE``."""
         return decoding.sound(self.path)
 
     def frames(self, fps: float) -> Iterator[tuple[float, np.ndarray]]:

@@ -52,7 +52,7 @@ class Egemaps:
     and HNR come from windows of 60 ms whose centre is 20 ms later.
 
     A clip has no voice if it has no sound track, is shorter than 60 ms, or has no sample above
-    :data:`~ktnet_lite.extract.voice.SILENCE`.
+    ``SILENCE``.
 
     F. Eyben et al., "The Geneva minimalistic acoustic parameter set (GeMAPS) for voice research and affective
     computing", IEEE Trans. Affective Computing 7, 2016.

@@ -94,7 +94,7 @@ class Face(NamedTuple):
     points : float32 array, shape (478, 3)
         x to the right and y downwards, in pixels of the image; z away from the camera, on the same scale.
     blendshapes : float32 array, shape (51,)
-        In the order of :data:`BLENDSHAPES`, each from 0 to 1.
+        In the order of ``BLENDSHAPES``, each from 0 to 1.
     presence : float
         Probability that this is a face.
     """

@@ -37,7 +37,7 @@ DAMAGED = (
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class WordTable:
     """A table of word vectors. A pickle of it holds only its path, so that processes read the file themselves.
 
     Parameters
@@ -60,7 +60,7 @@ class Table:
     row: Callable[[str], int | None]
 
     @classmethod
-    def read(cls, path: Path | str) -> Table:
+    def read(cls, path: Path | str) -> WordTable:
         """Read a wheel of a spaCy pipeline, or a text with a word and its numbers on each line, also gzipped.
 
         All of it is kept in memory, 4 bytes a number: GloVe's 400,000 words of 300 numbers take 480 MB, and a minute to
@@ -78,8 +78,8 @@ class Table:
         except OSError as error:
             raise unreadable(path, error) from None
 
-    def __reduce__(self) -> tuple[Callable[[Path], Table], tuple[Path]]:
-        return Table.read, (self.path,)
+    def __reduce__(self) -> tuple[Callable[[Path], WordTable], tuple[Path]]:
+        return WordTable.read, (self.path,)
 
     @property
     def dim(self) -> int:
@@ -114,7 +114,7 @@ def murmur(text: str, seed: int = 1) -> int:
 
 
 @lru_cache(maxsize=1)
-def _read(path: Path, modified: int, length: int) -> Table:
+def _read(path: Path, modified: int, length: int) -> WordTable:
     try:
         if zipfile.is_zipfile(path):
             return _wheel(path)
@@ -126,7 +126,7 @@ def _read(path: Path, modified: int, length: int) -> Table:
         raise damaged(path, error) from None
 
 
-def _wheel(path: Path) -> Table:
+def _wheel(path: Path) -> WordTable:
     with zipfile.ZipFile(path) as archive:
         folders = {name.removesuffix("/vectors") for name in archive.namelist() if name.endswith("vocab/vectors")}
         if len(folders) != 1 or f"{min(folders)}/key2row" not in archive.namelist():
@@ -147,7 +147,7 @@ def _wheel(path: Path) -> Table:
     digest = hashlib.sha256(contents[0])
     digest.update(contents[1])
     name = PurePosixPath(folder).parent.name or path.stem
-    return Table(path, name, digest.hexdigest(), vectors.astype(np.float32, copy=False), _row_of(rows))
+    return WordTable(path, name, digest.hexdigest(), vectors.astype(np.float32, copy=False), _row_of(rows))
 
 
 def _row_of(rows: dict[int, int]) -> Callable[[str], int | None]:
@@ -164,7 +164,7 @@ def _row_of(rows: dict[int, int]) -> Callable[[str], int | None]:
     return row
 
 
-def _text(path: Path, file: Iterable[bytes]) -> Table:
+def _text(path: Path, file: Iterable[bytes]) -> WordTable:
     digest, numbers, rows, dim, first = hashlib.sha256(), array("f"), {}, 0, 1
     for i, line in enumerate(file, 1):
         digest.update(line)
@@ -183,7 +183,7 @@ def _text(path: Path, file: Iterable[bytes]) -> Table:
     vectors = np.frombuffer(numbers, np.float32).reshape(-1, dim)  # (N, D)
     if not (finite := np.isfinite(vectors).all(1)).all():
         raise DataError(f"{path}, line {first + finite.argmin()}: NaN or a number too large for float32")
-    return Table(path, path.name, digest.hexdigest(), vectors, rows.get)
+    return WordTable(path, path.name, digest.hexdigest(), vectors, rows.get)
 
 
 def _holds(fields: list[bytes], dim: int, numbers: array) -> bool:

@@ -84,14 +84,12 @@ def autocorrelation(frames: np.ndarray) -> np.ndarray:
     the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", Proc. Institute of Phonetic Sciences
     17, 1993, eq. 9).
 
+    Returns a float32 array (N, L), at lags of 0, 1, 2, ... samples, to one more than the last of LAGS: 1 at lag 0, but
+    0 in a frame of zeros.
+
     Parameters
     ----------
     frames : float32 array, shape (N, LONG)
-
-    Returns
-    -------
-    float32 array, shape (N, L)
-        At lags of 0, 1, 2, ... samples, to one more than the last of LAGS; 1 at lag 0, but 0 in a frame of zeros.
     """
     rows = np.vstack([windowed(frames), window(frames.shape[1])])
     lags = fft.irfft(square(rows), SIZE)[:, : LAGS[-1] + 2]  # the transform of the power spectrum (Wiener-Khinchin)
@@ -127,17 +125,14 @@ def pitch(candidates: Candidates, energy: np.ndarray) -> np.ndarray:
     A path gains the strength of its candidates. It pays for jumps of the pitch, and for switches between voiced and
     unvoiced.
 
+    Returns an int array (T,): the place of the candidate, -1 where unvoiced.
+
     Parameters
     ----------
     candidates : Candidates
         Of T steps, at least one.
     energy : array, shape (T,)
         In dB; a step far below the loudest is unvoiced.
-
-    Returns
-    -------
-    int array, shape (T,)
-        Place of the candidate; -1 where unvoiced.
     """
     octaves = np.log2(candidates.f0 / LOWEST)
     amplitude = 10 ** ((energy - energy.max()) / 20)
@@ -256,15 +251,12 @@ def describe(blocks: Iterable[np.ndarray]) -> np.ndarray:
     first and after the last they are constant. If no step is voiced, F0 is 180 Hz, the middle of its range, and H1-H2
     is 0.
 
+    Returns a float32 array (T, 26). The columns are FEATURES; T is the number of samples // HOP.
+
     Parameters
     ----------
     blocks : iterable of float32 arrays, each (samples,)
         Mono at RATE, finite, with full scale 1. Memory grows only with the steps, by about 400 bytes each.
-
-    Returns
-    -------
-    float32 array, shape (T, 26)
-        The columns are FEATURES; T is the number of samples // HOP.
     """
     parts = [_measure(chunk) for chunk in chunks(blocks)]
     if not parts:

@@ -18,7 +18,7 @@ from ktnet_lite.extract import alignment
 from ktnet_lite.extract.clip import Absent, Clip, Line, Track
 from ktnet_lite.extract.extras import needed
 from ktnet_lite.extract.transcript import words_of
-from ktnet_lite.extract.vectors import Table
+from ktnet_lite.extract.vectors import WordTable
 from ktnet_lite.extract.voice import SILENCE
 from ktnet_lite.names import Modality
 from ktnet_lite.text import enumerated
@@ -40,7 +40,7 @@ class Words:
 
     Parameters
     ----------
-    table : Table
+    table : WordTable
     timing : {"align", "spread", "whisper"}
         Align the words of a text with the sound (:func:`~ktnet_lite.extract.alignment.align`), which is for English; or
         divide the clip's duration among them; or recognise what is said by faster-whisper, whatever the transcript, and
@@ -56,7 +56,7 @@ class Words:
 
     modality: Modality = "language"
 
-    def __init__(self, table: Table, timing: Timing = "align", whisper: Path | str | None = None):
+    def __init__(self, table: WordTable, timing: Timing = "align", whisper: Path | str | None = None):
         if timing not in get_args(Timing):
             raise ConfigError(f"words: no timing {timing!r}{did_you_mean(timing, get_args(Timing))}")
         self.table, self.timing = table, timing
