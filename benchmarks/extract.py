@@ -52,7 +52,7 @@ def main(clips: tuple[Path, ...], text: str | None, vectors: Path | None, fps: f
     loaded = peak()
     rows = [("CLIP", "SECONDS", "DECODE SOUND", "DECODE FRAMES", "WORDS", "FACE", "VOICE", "ALL", "TIMES REAL TIME")]
     for path in clips:
-        clip = Clip(path, transcript.of_text(text) if text else transcript.beside(path))
+        clip = Clip(path, transcript.find(path, text))
         seconds = clip.media.duration
         parts = [
             best(lambda clip=clip: drained(clip.sound()) if clip.media.has_sound else None, repeats),

@@ -50,17 +50,16 @@ def extract(source: Path, target: Path | None, labels: Path | None, **options: A
 
     job = {name: options.pop(name) for name in ("score_range", "jobs", "drop_bad_clips")}
     text, show = options.pop("text"), options.pop("show")
-    extractors = choose.extractors(**options)
     if source.is_dir():
         if labels is None or target is None:
             raise ConfigError(f"{source} is a folder: name the file to write and --labels, such as labels.csv")
         if text or show:
             raise ConfigError("--text and --show are for one clip")
-        click.echo(f"{target}: {folder.convert(source, target, labels, extractors, **job)}")
+        click.echo(f"{target}: {folder.convert(source, target, labels, choose.extractors(**options), **job)}")
         return
     if labels is not None:
         raise ConfigError("--labels is for a folder of clips")
-    one = clip.Clip(source, transcript.of_text(text) if text else transcript.beside(source))
+    one, extractors = clip.Clip(source, transcript.find(source, text)), choose.extractors(**options)
     found = tracks.extract(one, extractors)
     click.echo(about(found))
     if target is not None:
@@ -106,7 +105,7 @@ def clip_for(model: Network, path: Path, text: str | None, vectors: Path | None)
     """
     import numpy as np
 
-    from ktnet_lite.data.schema import Dataset, Header
+    from ktnet_lite.data.schema import Dataset
     from ktnet_lite.extract import choose, clip, tracks, transcript
 
     recipes = {name: recipe for name, recipe in model.recipes.items() if name in model.observed}
@@ -115,9 +114,8 @@ def clip_for(model: Network, path: Path, text: str | None, vectors: Path | None)
             f"this model was not trained on clips that ktnet-lite extracted, so {path} cannot become what it reads; "
             "train one on a folder of clips: ktnet-lite extract --help"
         )
-    one = clip.Clip(path, transcript.of_text(text) if text else transcript.beside(path))
+    one = clip.Clip(path, transcript.find(path, text))
     found = tracks.extract(one, choose.like(recipes, vectors))
     click.echo(about(found), err=True)
     split = tracks.pack([path.stem], [found], np.zeros(1, np.float32))
-    header = Header(path.name, "sentiment", False, {f"recipe {name}": recipe for name, recipe in recipes.items()})
-    return Dataset.collect(header, [("test", split)])
+    return Dataset.collect(tracks.header(path.name, recipes), [("test", split)])

@@ -89,8 +89,10 @@ def like(wanted: Mapping[Modality, str], vectors: Path | None = None, whisper: P
             extractor: Extractor = Words(_table(vectors), **settings, whisper=whisper)
         elif name == "face":
             extractor = FaceTracker(**settings)
-        elif name in ("voice", "egemaps"):
-            extractor = AUDIO["descriptors" if name == "voice" else name]()
+        elif name == "voice":
+            extractor = Voice()
+        elif name == "egemaps":
+            extractor = Egemaps()
         else:
             extractor = _imported(name, modality, settings)
         if (own := recipes([extractor])[modality]) != text:

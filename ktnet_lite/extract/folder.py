@@ -27,7 +27,7 @@ from ktnet_lite.extract import tracks, transcript
 from ktnet_lite.extract.clip import Absent, Clip, Extractor, recipes
 from ktnet_lite.extract.labels import Label
 from ktnet_lite.extract.tracks import Tracks
-from ktnet_lite.names import MODALITIES, SPLITS
+from ktnet_lite.names import MODALITIES, SPLITS, Modality
 from ktnet_lite.text import count
 
 TEXTS = (".txt", ".srt", ".vtt", ".csv", ".json", ".md")  # beside clips, and no clips
@@ -84,12 +84,10 @@ def convert(
         if bad and not drop_bad_clips:
             raise DataError(_complaint(bad, len(rows)))
         kept = [job for job in todo if job.label.clip not in bad]
-        summary = _summary(kept, len(bad))
-        provenance = {"source": "clips of your own", "extracted": summary}
-        provenance |= {f"recipe {name}": recipe for name, recipe in recipes(extractors).items()}
-        header = Header(target.stem, "sentiment", False, provenance)
-        store.write(target, header, _splits(kept))
-    return summary
+        header = tracks.header(target.stem, recipes(extractors))
+        header.provenance["source"] = "clips of your own"
+        store.write(target, header, _splits(kept, len(bad), header))
+    return header.provenance["extracted"]
 
 
 def _named(folder: Path) -> dict[str, Path]:
@@ -114,7 +112,7 @@ def _jobs(
     todo, bad = [], {}
     for row, path in zip(rows, paths, strict=True):
         try:
-            lines = transcript.of_text(row.text) if row.text else transcript.beside(path)
+            lines = transcript.find(path, row.text)
         except DataError as error:
             bad[row.clip] = str(error)
             continue
@@ -169,26 +167,26 @@ def _work(job: Job, extractors: Sequence[Extractor]) -> str | None:
     return None
 
 
-def _splits(kept: Sequence[Job]) -> Iterator[tuple[str, Split]]:
+def _splits(kept: Sequence[Job], bad: int, header: Header) -> Iterator[tuple[str, Split]]:
+    """Load each clip once and yield the splits; then add to the header how many clips lack what."""
+    lack: Counter[Modality] = Counter()
     for name in SPLITS:
         jobs = [job for job in kept if job.label.split == name]
         if not jobs:
             raise DataError(f"split {name}: no clip is left; add clips, or mend those that were left out")
+        clips = [_cached(job) for job in jobs]
+        lack.update(modality for clip in clips for modality, track in clip.items() if isinstance(track, Absent))
         scores = np.array([job.label.score for job in jobs], np.float32)
-        yield name, tracks.pack([job.label.clip for job in jobs], [_cached(job) for job in jobs], scores)
+        yield name, tracks.pack([job.label.clip for job in jobs], clips, scores)
+    parts = [count(len(kept), "clip"), *(f"{lack[name]} without {name}" for name in MODALITIES if lack[name])]
+    parts += [f"{bad} left out, which cannot be extracted"] if bad else []
+    header.provenance["extracted"] = "; ".join(parts)
 
 
 def _cached(job: Job) -> Tracks:
     if (found := tracks.load(job.cached)) is None:
         raise DataError(f"{job.cached} disappeared or was damaged meanwhile; run the command again")
     return found
-
-
-def _summary(kept: Sequence[Job], bad: int) -> str:
-    """Say how many clips lack what."""
-    lack = Counter(name for job in kept for name, track in _cached(job).items() if isinstance(track, Absent))
-    parts = [count(len(kept), "clip"), *(f"{lack[name]} without {name}" for name in MODALITIES if lack[name])]
-    return "; ".join([*parts, *([f"{bad} left out, which cannot be extracted"] if bad else [])])
 
 
 def _complaint(bad: Mapping[str, str], total: int) -> str:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ktnet_lite.data.foreign import unreadable
 from ktnet_lite.data.readers import scales
 from ktnet_lite.errors import DataError, did_you_mean
 from ktnet_lite.names import SENTIMENT_RANGE, SPLITS
@@ -132,7 +133,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
             reader.fieldnames = names
             rows = [{name: (row[name] or "").strip() for name in COLUMNS if name in names} for row in reader]
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 (byte {error.start}); save it as CSV in UTF-8") from None
     except csv.Error as error:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ktnet_lite import files
-from ktnet_lite.data.schema import Split, Stream
+from ktnet_lite.data.schema import Header, Split, Stream
 from ktnet_lite.errors import DataError
 from ktnet_lite.extract.clip import Absent, Clip, Extractor, Track
 from ktnet_lite.names import Modality
@@ -60,6 +60,11 @@ def pack(names: Sequence[str], clips: Sequence[Tracks], targets: np.ndarray) -> 
             if name == "language":
                 words = tuple(track.words for track in tracks)
     return Split(streams, targets, tuple(names), words)
+
+
+def header(name: str, recipes: Mapping[Modality, str]) -> Header:
+    """Make the header of clips that were extracted by some recipes (:attr:`ktnet_lite.data.schema.Header.recipes`)."""
+    return Header(name, "sentiment", False, {f"recipe {modality}": recipe for modality, recipe in recipes.items()})
 
 
 def save(path: Path, tracks: Mapping[Modality, Track | Absent]) -> None:

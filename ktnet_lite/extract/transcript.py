@@ -48,6 +48,11 @@ def beside(clip: Path | str) -> tuple[Line, ...]:
     return next((read(place) for place in places if place.is_file()), ())
 
 
+def find(clip: Path | str, text: str | None = None) -> tuple[Line, ...]:
+    """Take ``text`` as a clip's transcript, or without one the file beside the clip; errors as :func:`read`."""
+    return of_text(text) if text else beside(clip)
+
+
 def read(path: Path | str) -> tuple[Line, ...]:
     """Read subtitles (.srt, .vtt), a line each, or a text file (any other suffix), a single line without times.
 

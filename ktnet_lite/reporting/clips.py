@@ -64,7 +64,7 @@ def frame_of(clip: Clip, extractors: Sequence[Extractor]) -> Frame | None:
     """Find the frame with a face that is nearest to the middle of a clip, if an extractor looks for faces."""
     for extractor in extractors:
         if isinstance(extractor, FaceTracker):
-            found = [frame for frame in extractor.frames(clip) if frame.face is not None]
+            found = (frame for frame in extractor.frames(clip) if frame.face is not None)  # one in memory at a time
             return min(found, key=lambda frame: abs(frame.time - clip.media.duration / 2), default=None)
     return None
 
