@@ -21,12 +21,15 @@ from ktnet_lite.names import (
     Concat,
     Consistency,
     Device,
+    Doubt,
+    Fusion,
     Level,
     Missing,
     Modality,
     Model,
     Pooling,
     Precision,
+    Reconstruction,
     SentimentLoss,
     Sharing,
     Silence,
@@ -56,8 +59,16 @@ def _transfers(config: TrainConfig) -> bool:
     return _ours(config) or (_any(config) and config.missing != "token")
 
 
+def _doubts(config: TrainConfig) -> bool:
+    return _transfers(config) and config.transfer == "gaussian"
+
+
 def _attends(config: TrainConfig) -> bool:
     return config.model in ("ktnet", "mult")
+
+
+def _pairs(config: TrainConfig) -> bool:
+    return config.model == "mult" or (config.model == "ktnet" and config.fusion == "pairs")
 
 
 def _trains(config: TrainConfig) -> bool:
@@ -109,7 +120,15 @@ class TrainConfig:
     teacher: str = parameter(
         "", "model.pt of a trained full variant; empty: train one first", identity=False, used=_ours
     )
-    consistency: Consistency = parameter("l2", "distance of Eq. (1), Table V", used=_transfers)
+    transfer: Reconstruction = parameter(
+        "point", "what theta and phi give: features, or their mean and variance", used=_transfers, shared=False
+    )
+    doubt: Doubt = parameter(
+        "bias", "gaussian: how the variance reaches the fusion: attention bias, or not", used=_doubts, shared=False
+    )
+    consistency: Consistency = parameter(
+        "l2", "distance of Eq. (1), Table V", used=lambda c: _transfers(c) and c.transfer == "point"
+    )
     lambda_vision: float = parameter(1.0, "lambda_1 of Eq. (6)", low=0.0, used=_transfers)
     lambda_language: float = parameter(1.0, "lambda_2 of Eq. (6)", low=0.0, used=_transfers)
     lambda_audio: float = parameter(
@@ -151,12 +170,17 @@ class TrainConfig:
     heads: int = parameter(4, "attention heads; divides the width (MulT: 8)", low=1, high=2**16, used=_attends)
     layers: int = parameter(1, "layers in each set of transformer blocks (paper: 3)", low=1, high=100, used=_attends)
     dropout: float = parameter(0.1, "on embeddings and residual branches", low=0.0, high=0.99, used=_trains)
+    fusion: Fusion = parameter(
+        "pairs",
+        "attention between all pairs of streams, or through a few latent vectors for each stream",
+        used=lambda config: config.model == "ktnet",
+    )
     targets: str = parameter(
-        "all", "targets of cross-modal attention, comma-separated (Table IV)", used=_attends, shared=False
+        "all", "targets of cross-modal attention, comma-separated (Table IV)", used=_pairs, shared=False
     )
     concat: Concat = parameter("time", "how delta joins the reconstructions, Eq. (2)", used=_ours)
     pooling: Pooling = parameter(
-        "mean", "how a stream becomes one vector", used=lambda c: _attends(c) or c.model == "linear"
+        "mean", "how a stream becomes one vector", used=lambda c: _pairs(c) or c.model == "linear"
     )
     kernel: int = parameter(
         3, "steps that the temporal projection sees; odd", unit="steps", low=1, high=99, used=_attends
@@ -202,6 +226,8 @@ class TrainConfig:
             raise ConfigError("voice = 'none' is a control of 'ours'; 'any' has 'own' and 'other'")
         if _attends(self) and self.dim % self.heads:
             raise ConfigError(f"dim = {self.dim} is not a multiple of heads = {self.heads}")
+        if _ours(self) and self.treatment == "view" and self.fusion == "bottleneck":
+            raise ConfigError("treatment = 'view' predicts what a pair attends to; fusion = 'bottleneck' has no pairs")
         if self.kernel % 2 == 0:
             raise ConfigError(f"kernel = {self.kernel} has no middle step; give an odd number")
         if self.unlabelled and not self.labelled:

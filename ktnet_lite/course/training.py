@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from ktnet_lite.data.batching import Batch
+from ktnet_lite.model.fusion import CrossModalFusion
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import Objective
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
@@ -79,7 +80,7 @@ def who_sees_what() -> Figure:
 def parts(objective: Objective) -> dict[str, nn.Module]:
     """Return the parts of "ours" and its audio target, from the inputs to the logits."""
     model, target = objective.model, objective.audio_target
-    assert isinstance(model, KTNet) and target is not None
+    assert isinstance(model, KTNet) and isinstance(model.fusion, CrossModalFusion) and target is not None
     modules: dict[str, nn.Module] = {f"{name} encoder": part for name, part in model.encoders.items()}
     modules |= {f"transfer {name} to audio": part for name, part in model.transfer.items()}
     modules["delta (A')"] = model.combine

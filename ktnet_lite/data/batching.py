@@ -21,11 +21,13 @@ POOL = 16  # batches per pool; clips are sorted by length within a pool
 class Padded(NamedTuple):
     """Sequences of different lengths in one tensor, padded at the end.
 
-    ``mask`` is True at valid steps; it is None if every step is valid, and attention then needs no mask.
+    ``mask`` is True at valid steps; it is None if every step is valid, and attention then needs no mask. ``bias`` is
+    added to the attention scores of each step where the sequence is attended to.
     """
 
     values: Tensor  # (B, T, D)
     mask: Tensor | None = None  # (B, T)
+    bias: Tensor | None = None  # (B, T)
 
     @property
     def lengths(self) -> Tensor:
@@ -43,7 +45,18 @@ class Padded(NamedTuple):
         """Leave no valid step in the clips that are not marked, (B,)."""
         if bool(clips.all()):
             return self
-        return Padded(self.values, self.full_mask() & clips[:, None])
+        return self._replace(mask=self.full_mask() & clips[:, None])
+
+    def attention_mask(self) -> Tensor | None:
+        """Return what attention to these steps is masked with, (B, T): True at valid steps, or the bias and -inf."""
+        if self.bias is None or self.mask is None:
+            return self.mask if self.bias is None else self.bias
+        return self.bias.masked_fill(~self.mask, -torch.inf)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Padded:
+        """Apply a function to each tensor."""
+        mask, bias = (None if part is None else function(part) for part in (self.mask, self.bias))
+        return Padded(function(self.values), mask, bias)
 
     def full_mask(self) -> Tensor:
         """Return the mask as a tensor, shape (B, T), also where ``mask`` is None."""
@@ -114,10 +127,7 @@ class Batch(NamedTuple):
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         return self._replace(
-            streams={
-                name: Padded(function(padded.values), None if padded.mask is None else function(padded.mask))
-                for name, padded in self.streams.items()
-            },
+            streams={name: padded.map(function) for name, padded in self.streams.items()},
             present={name: function(present) for name, present in self.present.items()},
             targets=function(self.targets),
         )

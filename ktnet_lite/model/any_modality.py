@@ -16,11 +16,23 @@ from torch.nn import functional as F
 from ktnet_lite.data.batching import Batch, Padded
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.encoder import ModalityEncoder, Standardise
-from ktnet_lite.model.fusion import CrossModalFusion
+from ktnet_lite.model.fusion import fusion_of
 from ktnet_lite.model.losses import consistency_loss, moments
 from ktnet_lite.model.network import Network
 from ktnet_lite.model.transfer import Combine, Transfer
-from ktnet_lite.names import MODALITIES, Consistency, Missing, Modality, Pooling, Sharing, Silence, subsets
+from ktnet_lite.names import (
+    MODALITIES,
+    Distance,
+    Doubt,
+    Fusion,
+    Missing,
+    Modality,
+    Pooling,
+    Reconstruction,
+    Sharing,
+    Silence,
+    subsets,
+)
 
 
 class AnyOutput(NamedTuple):
@@ -28,7 +40,7 @@ class AnyOutput(NamedTuple):
 
     logits: Tensor  # (B, *outputs)
     features: dict[Modality, Padded]  # f_m (B, T_m, d) of every clip that has modality m
-    reconstructed: dict[str, Padded]  # "language_to_audio" (B, T_L, d), of clips with language and without audio
+    reconstructed: dict[str, Padded]  # "language_to_audio" (B, T_L, d or 2d), of clips with language, without audio
 
 
 def places(which: Tensor) -> Tensor:
@@ -42,18 +54,19 @@ def taken(padded: Padded, clips: Tensor) -> Padded:
     used = mask.any(0).nonzero()
     steps = int(used[-1]) + 1 if len(used) else 1
     mask = mask[:, :steps]
-    return Padded(padded.values[clips, :steps], None if mask.all() else mask)
+    bias = None if padded.bias is None else padded.bias[clips, :steps]
+    return Padded(padded.values[clips, :steps], None if mask.all() else mask, bias)
 
 
 def placed(padded: Padded, clips: Tensor, size: int) -> Padded:
     """Put some clips (n, T, d) at their places in a batch of ``size``; the other clips have no valid step."""
     if len(clips) == size:
         return padded
-    values, mask = padded.values, padded.full_mask()
-    return Padded(
-        values.new_zeros(size, *values.shape[1:]).index_copy(0, clips, values),
-        mask.new_zeros(size, mask.shape[1]).index_copy(0, clips, mask),
-    )
+
+    def at(part: Tensor) -> Tensor:
+        return part.new_zeros(size, *part.shape[1:]).index_copy(0, clips, part)
+
+    return Padded(at(padded.values), at(padded.full_mask()), None if padded.bias is None else at(padded.bias))
 
 
 def merged(*streams: Padded) -> Padded:
@@ -61,12 +74,15 @@ def merged(*streams: Padded) -> Padded:
     steps = max(stream.values.shape[1] for stream in streams)
     values = streams[0].values.new_zeros(len(streams[0].values), steps, streams[0].values.shape[2])
     mask = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
+    bias = None
     for stream in streams:
         missing = steps - stream.values.shape[1]
         valid = F.pad(stream.full_mask(), (0, missing))
         values = torch.where(valid.unsqueeze(-1), F.pad(stream.values, (0, 0, 0, missing)), values)
         mask = mask | valid
-    return Padded(values, mask)
+        if stream.bias is not None:  # the others have none, which is 0
+            bias = torch.where(valid, F.pad(stream.bias, (0, missing)), 0.0 if bias is None else bias)
+    return Padded(values, mask, bias)
 
 
 def drawn(present: Tensor, complete: float, nothing: float = 0.0) -> Tensor:
@@ -104,12 +120,12 @@ class AnyKTNet(Network):
 
     Parameters
     ----------
-    dims, outputs, dim, heads, layers, dropout, targets, pooling, kernel
+    dims, outputs, dim, heads, layers, dropout, targets, pooling, kernel, transfer, doubt, fusion
         As in :class:`ktnet_lite.model.ktnet.KTNet`.
     weights : dict of float
         lambda of Eq. (1) for each source; a batch's loss has the mean over all pairs.
-    consistency : {"l2", "l1"}
-        Distance of Eq. (1).
+    consistency : {"l2", "l1", "gaussian"}
+        Distance of Eq. (1); "gaussian" with the ``transfer`` of this name.
     missing : {"reconstruction", "token", "both"}
         What stands for a missing modality: A' of Eq. (2); one step that is learned, a token (modality dropout); or A'
         with the token added to its steps.
@@ -148,12 +164,15 @@ class AnyKTNet(Network):
         pooling: Pooling = "mean",
         kernel: int = 1,
         weights: Mapping[Modality, float] | None = None,
-        consistency: Consistency = "l2",
+        consistency: Distance = "l2",
         missing: Missing = "reconstruction",
         sharing: Sharing = "none",
         silence: Silence = "missing",
         complete: float = 1 / 3,
         others: bool = False,
+        transfer: Reconstruction = "point",
+        doubt: Doubt = "bias",
+        fusion: Fusion = "pairs",
     ):
         super().__init__()
         self.observed: tuple[Modality, ...] = tuple(name for name in MODALITIES if name in dims)
@@ -166,16 +185,18 @@ class AnyKTNet(Network):
         self.tokens = nn.ParameterDict({name: 0.02 * torch.randn(1, dim) for name in self.observed})
         if missing != "token":
             pairs = list(permutations(self.observed, 2))
-            self.transfer = nn.ModuleDict({f"{source}_to_{name}": Transfer(*size) for source, name in pairs})
+            self.transfer = nn.ModuleDict({f"{source}_to_{name}": Transfer(*size, transfer) for source, name in pairs})
             if sharing == "source":
                 for source, name in pairs:
                     first = next(other for other in self.observed if other != source)
                     self.transfer[f"{source}_to_{name}"].transformer = self.transfer[f"{source}_to_{first}"].transformer
-            self.combine = nn.ModuleDict({name: Combine(self._sources(name), *size, "time") for name in self.observed})
+            self.combine = nn.ModuleDict(
+                {name: Combine(self._sources(name), *size, "time", transfer, doubt) for name in self.observed}
+            )
             lambdas = weights or dict.fromkeys(self.observed, 1.0)
             self.weights = {f"{source}_to_{name}": lambdas[source] / len(pairs) for source, name in pairs}
-        fusion = {"dim": dim, "heads": heads, "layers": layers, "dropout": dropout}
-        self.fusion = CrossModalFusion(self.observed, outputs, targets=targets, pooling=pooling, **fusion)
+        options = {"dim": dim, "heads": heads, "layers": layers, "dropout": dropout}
+        self.fusion = fusion_of(fusion, self.observed, outputs, targets=targets, pooling=pooling, **options)
 
     @property
     def inputs(self) -> dict[Modality, Standardise]:
@@ -233,9 +254,9 @@ class AnyKTNet(Network):
         pairs = {source: f"{source}_to_{name}" for source in self._sources(name)}
         parts = {source: taken(reconstructed[pair], clips) for source, pair in pairs.items() if pair in reconstructed}
         combined = self.combine[name](parts)
-        return (
-            combined if self.missing == "reconstruction" else Padded(combined.values + self.tokens[name], combined.mask)
-        )
+        if self.missing == "reconstruction":
+            return combined
+        return combined._replace(values=combined.values + self.tokens[name])
 
     def auxiliary(self, output: AnyOutput, batch: Batch) -> dict[str, Tensor]:
         """Return l_c of Eq. (1) for each ordered pair, over the clips from which the second modality was dropped."""

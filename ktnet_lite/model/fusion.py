@@ -1,9 +1,12 @@
-"""Cross-modal attention between all pairs of streams, Eq. (3) and (4), and the decoder that predicts from it."""
+"""Cross-modal attention between all pairs of streams, Eq. (3) and (4), and the decoder that predicts from it.
+
+A bottleneck takes the place of the pairs where time is short.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +15,9 @@ from ktnet_lite.data.batching import Padded
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.layers import Transformer
 from ktnet_lite.model.network import Head
-from ktnet_lite.names import Modality, Pooling
+from ktnet_lite.names import Fusion, Modality, Pooling
+
+LATENTS = 8  # of each stream in a bottleneck
 
 
 class CrossModalFusion(nn.Module):
@@ -82,7 +87,7 @@ class CrossModalFusion(nn.Module):
                 self.cross_modal[f"{source}_to_{target}"](features[target], features[source]).values
                 for source in self._sources(target)
             ] or [features[target].values]  # a single stream has no pair
-            decoded = self.decoders[target](Padded(torch.cat(attended, dim=-1), features[target].mask))
+            decoded = self.decoders[target](features[target]._replace(values=torch.cat(attended, dim=-1)))
             pooled.append(decoded.mean() if self.pooling == "mean" else decoded.last())
         return self.head(torch.cat(pooled, dim=-1))  # from (B, sum of widths)
 
@@ -95,3 +100,67 @@ class CrossModalFusion(nn.Module):
                 block = cast(Transformer, self.cross_modal[f"{source}_to_{target}"])
                 maps[f"{source}_to_{target}"] = block.attention_weights(features[target], features[source])
         return maps
+
+
+class BottleneckFusion(nn.Module):
+    """Fuse streams f_m (B, T_m, d) into logits, ``(B, *outputs)``, through a few latent vectors for each stream.
+
+    The latents of a stream, which are learned, attend to it (Jaegle et al. 2021); then the latents of all streams
+    attend to each other (Nagrani et al. 2021). The head reads the mean over the latents of each stream. The cost grows
+    with the length of a stream, where that of all pairs grows with the product of two lengths.
+
+    Parameters
+    ----------
+    streams, outputs, dim, heads, layers, dropout
+        As in :class:`CrossModalFusion`.
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[Modality],
+        outputs: tuple[int, ...],
+        *,
+        dim: int,
+        heads: int,
+        layers: int,
+        dropout: float,
+    ):
+        super().__init__()
+        self.streams = tuple(streams)
+        self.latents = nn.ParameterDict({name: torch.randn(LATENTS, dim) for name in streams})
+        self.read = nn.ModuleDict({name: Transformer(dim, heads, layers, dropout) for name in streams})
+        self.mix = Transformer(dim, heads, layers, dropout)
+        self.head = Head(dim * len(streams), outputs, dropout)
+
+    def forward(self, features: Mapping[Modality, Padded]) -> Tensor:
+        read = [self.read[name](self._latents(name, features), features[name]).values for name in self.streams]
+        mixed = self.mix(Padded(torch.cat(read, dim=1))).values  # (B, M * LATENTS, d)
+        return self.head(mixed.unflatten(1, (len(read), LATENTS)).mean(2).flatten(1))  # from (B, M * d)
+
+    def _latents(self, name: Modality, features: Mapping[Modality, Padded]) -> Padded:
+        return Padded(self.latents[name].expand(len(features[name].values), -1, -1))
+
+    @torch.no_grad()
+    def attention_maps(self, features: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:
+        """Return what the latents of each stream attend to: ``{"vision_to_latents": [(B, h, LATENTS, T_V), ...]}``."""
+        return {
+            f"{name}_to_latents": cast(Transformer, self.read[name]).attention_weights(
+                self._latents(name, features), features[name]
+            )
+            for name in self.streams
+        }
+
+
+def fusion_of(
+    kind: Fusion,
+    streams: Sequence[Modality],
+    outputs: tuple[int, ...],
+    *,
+    targets: Sequence[Modality] | None = None,
+    pooling: Pooling = "mean",
+    **size: Any,
+) -> CrossModalFusion | BottleneckFusion:
+    """Build the fusion of a kind; a bottleneck has no targets and no pooling of streams."""
+    if kind == "bottleneck":
+        return BottleneckFusion(streams, outputs, **size)
+    return CrossModalFusion(streams, outputs, targets=targets, pooling=pooling, **size)

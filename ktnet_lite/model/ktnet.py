@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from ktnet_lite.data.batching import Padded
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.encoder import ModalityEncoder, Standardise
-from ktnet_lite.model.fusion import CrossModalFusion
+from ktnet_lite.model.fusion import fusion_of
 from ktnet_lite.model.network import Network
 from ktnet_lite.model.transfer import Combine, Transfer
-from ktnet_lite.names import MODALITIES, VARIANTS, Concat, Modality, Pooling, Variant
+from ktnet_lite.names import MODALITIES, VARIANTS, Concat, Doubt, Fusion, Modality, Pooling, Reconstruction, Variant
 
 
 class KTNetOutput(NamedTuple):
     """Output of a forward pass of :class:`KTNet`."""
 
     logits: Tensor  # (B, 7), (B, 1) or (B, 4, 2): see network.OUTPUTS
-    reconstructed: dict[Modality, Padded]  # theta(f_V) (B, T_V, d) and phi(f_L) (B, T_L, d); empty unless "ours"
+    reconstructed: dict[Modality, Padded]  # theta(f_V) (B, T_V, d) and phi(f_L) (B, T_L, d), or 2d; only in "ours"
 
 
 class KTNet(Network):
@@ -50,6 +50,12 @@ class KTNet(Network):
     concat, pooling, kernel
         Options of :class:`~ktnet_lite.model.transfer.Combine`, :class:`~ktnet_lite.model.fusion.CrossModalFusion` and
         :class:`~ktnet_lite.model.encoder.Embedding`.
+    transfer, doubt
+        Whether reconstructions say their doubt, and how it reaches the fusion: see
+        :class:`~ktnet_lite.model.transfer.Transfer` and :class:`~ktnet_lite.model.transfer.Combine`.
+    fusion : {"pairs", "bottleneck"}
+        :class:`~ktnet_lite.model.fusion.CrossModalFusion`, or the cheaper
+        :class:`~ktnet_lite.model.fusion.BottleneckFusion`, which has no targets and no pooling.
 
     Raises
     ------
@@ -71,6 +77,9 @@ class KTNet(Network):
         concat: Concat = "time",
         pooling: Pooling = "mean",
         kernel: int = 1,
+        transfer: Reconstruction = "point",
+        doubt: Doubt = "bias",
+        fusion: Fusion = "pairs",
     ):
         super().__init__()
         if variant not in VARIANTS or variant == "any":  # that one is AnyKTNet
@@ -86,10 +95,12 @@ class KTNet(Network):
         )
         streams = self.observed
         if variant == "ours":
-            self.transfer = nn.ModuleDict({name: Transfer(dim, heads, layers, dropout) for name in self.observed})
-            self.combine = Combine(self.observed, dim, heads, layers, dropout, concat)  # delta
+            size = dim, heads, layers, dropout
+            self.transfer = nn.ModuleDict({name: Transfer(*size, transfer) for name in self.observed})
+            self.combine = Combine(self.observed, *size, concat, transfer, doubt)  # delta
             streams = (*self.observed, "audio")
-        self.fusion = CrossModalFusion(
+        self.fusion = fusion_of(
+            fusion,
             [name for name in MODALITIES if name in streams],
             outputs,
             dim=dim,
@@ -117,7 +128,7 @@ class KTNet(Network):
         return features, reconstructed
 
     def reconstruct(self, streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Padded], dict[Modality, Padded]]:
-        """Return the features f_m of the observed streams, and the reconstructions of Eq. (1), each (B, T_m, d)."""
+        """Return the features f_m of the observed streams, (B, T_m, d), and the reconstructions of Eq. (1)."""
         features = {name: self.encoders[name](streams[name]) for name in self.observed}
         transfer = self.transfer if self.variant == "ours" else ()
         return features, {name: self.transfer[name](features[name]) for name in self.observed if name in transfer}

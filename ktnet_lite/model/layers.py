@@ -69,7 +69,10 @@ class Attention(nn.Module):
         nn.init.zeros_(self.qkv.bias)
 
     def forward(self, target: Tensor, source: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Map a target (B, T, d) and a source (B, S, d) to (B, T, d); the mask (B, S) is True at valid source steps."""
+        """Map a target (B, T, d) and a source (B, S, d) to (B, T, d).
+
+        The mask (B, S) is True at valid source steps, or a number that is added to the scores of each source step.
+        """
         q, k, v = self._project(target, source)
         return self.out(attend(q, k, v, mask).transpose(1, 2).flatten(2))  # from (B, h, T, d / h)
 
@@ -78,7 +81,8 @@ class Attention(nn.Module):
         q, k, _ = self._project(target, source)
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
         if mask is not None:
-            scores = scores.masked_fill(~mask[:, None, None, :], -torch.inf)
+            mask = mask[:, None, None, :]
+            scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
         return scores.softmax(-1)
 
     def _project(self, target: Tensor, source: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,7 +101,7 @@ class Attention(nn.Module):
 class TransformerLayer(nn.Module):
     """Pre-norm layer: attention and a feed-forward network of 4d with residuals, Eq. (4): (B, T, d) -> (B, T, d).
 
-    With a ``source`` (B, S, d) the attention is cross-modal, Eq. (3); ``mask`` (B, S) is True at its valid steps.
+    With a ``source`` (B, S, d) the attention is cross-modal, Eq. (3); ``mask`` (B, S) is that of :class:`Attention`.
     """
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0):
@@ -137,18 +141,18 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, target: Padded, source: Padded | None = None) -> Padded:
-        """Map a target (B, T, d), and optionally a source (B, S, d), to (B, T, d) with the target's mask."""
+        """Map a target (B, T, d), and optionally a source (B, S, d), to (B, T, d) with the target's mask and bias."""
         x, keys = target.values, None if source is None else source.values
-        mask = target.mask if source is None else source.mask
+        mask = (source or target).attention_mask()
         for layer in self.layers:
             x = layer(x, keys, mask)
-        return Padded(self.norm(x), target.mask)
+        return target._replace(values=self.norm(x))
 
     @torch.no_grad()
     def attention_weights(self, target: Padded, source: Padded | None = None) -> list[Tensor]:
         """Return the attention weights of every layer, each (B, h, T, S)."""
         x, keys = target.values, None if source is None else source.values
-        mask = target.mask if source is None else source.mask
+        mask = (source or target).attention_mask()
         weights = []
         for layer in cast(Sequence[TransformerLayer], self.layers):
             weights.append(layer.attention.weights(*layer.normed(x, keys), mask))

@@ -15,7 +15,8 @@ from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.network import OUTPUTS as OUTPUTS
 from ktnet_lite.model.network import Network
 from ktnet_lite.model.targets import AudioTarget
-from ktnet_lite.names import Consistency, Level, Modality, TaskLoss
+from ktnet_lite.model.transfer import mean_and_log_variance
+from ktnet_lite.names import Distance, Level, Modality, TaskLoss
 
 
 def process_mean(value: Tensor) -> Tensor:
@@ -58,14 +59,28 @@ def resample(features: Tensor, lengths: Tensor, new_lengths: Tensor, steps: int)
     return torch.lerp(at(below), at(above), fraction)
 
 
+def beta_nll(gaussian: Tensor, target: Tensor, beta: float = 0.5) -> Tensor:
+    """Return the negative log-likelihood of a target (..., d), times the variance to the power beta, (..., d).
+
+    The reconstruction (..., 2d) holds mean and log-variance. The factor has no gradient: it gives back the weight that
+    the likelihood takes from steps with a large variance, on which the mean would else be trained too little (Seitzer
+    et al. 2022, Eq. 5). A constant is left out.
+    """
+    mean, log_variance = mean_and_log_variance(gaussian)
+    likelihood = (log_variance + (target - mean).square() * (-log_variance).exp()) / 2
+    return likelihood * (beta * log_variance.detach()).exp()
+
+
 def consistency_loss(
     reconstructed: Padded,
     audio: Padded,
     present: Tensor | None = None,
-    kind: Consistency = "l2",
+    kind: Distance = "l2",
     level: Level = "step",
 ) -> Tensor:
     """l_c of Eq. (1): the mean squared (l2) or absolute (l1) difference over valid steps and dimensions, a scalar.
+
+    With the kind "gaussian", :func:`beta_nll` takes the place of the difference.
 
     The reconstruction (B, T_m, d) lies on the time line of its source; the audio features (B, T_A, d) are resampled
     to that time line. Clips without audio (``present`` False) do not count. "l2" is the squared Euclidean distance
@@ -75,8 +90,11 @@ def consistency_loss(
     if level == "clip":
         reconstructed, audio = Padded(reconstructed.mean()[:, None]), Padded(audio.mean()[:, None])  # (B, 1, d)
     target = resample(audio.values, audio.lengths, reconstructed.lengths, reconstructed.values.shape[1])
-    difference = reconstructed.values.float() - target.float()  # (B, T_m, d)
-    distance = difference.square() if kind == "l2" else difference.abs()
+    values, target = reconstructed.values.float(), target.float()  # (B, T_m, d)
+    if kind == "gaussian":
+        distance = beta_nll(values, target)
+    else:
+        distance = (values - target).square() if kind == "l2" else (values - target).abs()
     weight = reconstructed.full_mask().to(distance.dtype)  # (B, T_m)
     if present is not None:
         weight = weight * present[:, None]
@@ -140,8 +158,8 @@ class Objective(nn.Module):
         Required for "ours", and only there.
     weights : dict of float
         lambda_1 for vision, lambda_2 for language.
-    consistency : {"l2", "l1"}
-        Distance of Eq. (1) (Table V).
+    consistency : {"l2", "l1", "gaussian"}
+        Distance of Eq. (1) (Table V); "gaussian" for a model with the ``transfer`` of this name.
     level : {"step", "clip"}
         What Eq. (1) compares: each step of a source, or the means over the clip.
 
@@ -156,7 +174,7 @@ class Objective(nn.Module):
         model: Network,
         audio_target: AudioTarget | None = None,
         weights: Mapping[Modality, float] | None = None,
-        consistency: Consistency = "l2",
+        consistency: Distance = "l2",
         level: Level = "step",
     ):
         super().__init__()
@@ -220,7 +238,7 @@ class Objective(nn.Module):
 
 
 def moments(name: str, reconstructed: Padded, real: Padded, present: Tensor | None = None) -> dict[str, Tensor]:
-    """Return the sums over valid steps from which :func:`transfer_quality` measures a reconstruction (B, T, d).
+    """Return the sums over valid steps from which :func:`transfer_quality` measures a reconstruction (B, T, d or 2d).
 
     ``<name>_error`` is the sum of squared differences to the ``real`` features (B, S, d) on the time line of the
     reconstruction, ``<name>_sum`` and ``<name>_square`` are the sums of those features and of their squares, all of
@@ -229,6 +247,7 @@ def moments(name: str, reconstructed: Padded, real: Padded, present: Tensor | No
     target = resample(real.values, real.lengths, reconstructed.lengths, reconstructed.values.shape[1])
     valid = reconstructed.full_mask() if present is None else reconstructed.full_mask() & present[:, None]
     target, predicted = target[valid].cpu().double(), reconstructed.values[valid].cpu().double()  # (steps, d)
+    predicted = predicted[:, : target.shape[1]]  # without the doubt
     return {
         f"{name}_error": (predicted - target).square().sum(0),
         f"{name}_sum": target.sum(0),

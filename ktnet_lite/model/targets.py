@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from ktnet_lite.data.batching import Batch, Padded
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.encoder import ModalityEncoder, Standardise
+from ktnet_lite.model.fusion import CrossModalFusion
 from ktnet_lite.model.ktnet import KTNet
-from ktnet_lite.names import Modality, Treatment
+from ktnet_lite.model.transfer import mean_and_log_variance
+from ktnet_lite.names import Modality, Reconstruction, Treatment
 
 _Part = TypeVar("_Part", bound=nn.Module)
 
@@ -81,18 +83,27 @@ class AudioTarget(nn.Module):
 
 
 class Descriptors(AudioTarget):
-    """The standardised audio descriptors themselves, X_A, which no encoder can collapse; a linear map reads them."""
+    """The standardised audio descriptors themselves, X_A, which no encoder can collapse; a linear map reads them.
 
-    def __init__(self, standardise: Standardise, sources: Sequence[Modality], dim: int):
+    It reads the mean of a "gaussian" reconstruction, and a second one reads the log-variance.
+    """
+
+    def __init__(self, standardise: Standardise, sources: Sequence[Modality], dim: int, kind: Reconstruction = "point"):
         nn.Module.__init__(self)
-        self.frozen, self.standardise = False, standardise
+        self.frozen, self.standardise, self.kind = False, standardise, kind
         self.readout = nn.ModuleDict({source: nn.Linear(dim, len(standardise.mean)) for source in sources})
+        if kind == "gaussian":
+            self.doubt = nn.ModuleDict({source: nn.Linear(dim, len(standardise.mean)) for source in sources})
 
     def forward(self, audio: Padded) -> tuple[Padded, Tensor | None]:
         return Padded(self.standardise(audio.values), audio.mask), None
 
     def read(self, source: Modality, reconstructed: Padded) -> Padded:
-        return Padded(self.readout[source](reconstructed.values), reconstructed.mask)
+        if self.kind == "point":
+            return reconstructed._replace(values=self.readout[source](reconstructed.values))
+        mean, log_variance = mean_and_log_variance(reconstructed.values)
+        both = self.readout[source](mean), self.doubt[source](log_variance)
+        return reconstructed._replace(values=torch.cat(both, dim=-1))
 
 
 class _Taught(AudioTarget):
@@ -116,12 +127,13 @@ class View(_Taught):
     """What a frozen, trained full model hears at each step of a source: the output of audio -> source, Eq. (3)."""
 
     def __init__(self, teacher: KTNet, sources: Sequence[Modality]):
-        if missing := [source for source in sources if f"audio_to_{source}" not in teacher.fusion.cross_modal]:
+        pairs = teacher.fusion.cross_modal if isinstance(teacher.fusion, CrossModalFusion) else ()
+        if missing := [source for source in sources if f"audio_to_{source}" not in pairs]:
             raise ConfigError(f"treatment 'view' needs a teacher whose targets include {', '.join(missing)}")
         super().__init__(teacher)
 
     def seen(self, source: Modality, features: Mapping[Modality, Padded], batch: Batch) -> Heard:
-        block = self.teacher.fusion.cross_modal[f"audio_to_{source}"]
+        block = cast(CrossModalFusion, self.teacher.fusion).cross_modal[f"audio_to_{source}"]
         return Heard(block(features[source], features["audio"]), batch.present["audio"])
 
 

@@ -96,7 +96,7 @@ def _predict(model: Network, split: Split, kept: Kept, clips: np.ndarray, fill: 
             step = torch.zeros(padded.values.shape[-1]) if fill == "zero" else model.inputs[name].mean.cpu()
             hidden = padded.full_mask() & ~valid & present[:, None]
             given[name] = Padded(torch.where(hidden[..., None], step, padded.values), padded.mask)
-        given = {name: Padded(v.to(device), None if m is None else m.to(device)) for name, (v, m) in given.items()}
+        given = {name: padded.map(lambda tensor: tensor.to(device)) for name, padded in given.items()}
         if not model.any_subset:
             if fill == "inferred" and lacking["audio"].all():
                 del given["audio"], lacking["audio"]

@@ -25,7 +25,7 @@ from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import OUTPUTS, Objective
 from ktnet_lite.model.network import Network
 from ktnet_lite.model.targets import AudioTarget, Descriptors, OtherSource, View
-from ktnet_lite.names import VARIANTS, Modality, Task, Treatment
+from ktnet_lite.names import VARIANTS, Distance, Modality, Task, Treatment
 from ktnet_lite.training import checkpoint
 
 SESSION = re.compile(r"[^0-9A-Za-z]*\d+[^0-9A-Za-z]*$")  # what follows the name of the session in a clip's id
@@ -86,16 +86,16 @@ def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -
     size: dict[str, Any] = {"dim": config.dim, "dropout": config.dropout}
     transformer: dict[str, Any] = {"heads": config.heads, "layers": config.layers, "pooling": config.pooling}
     transformer |= {"targets": config.target_modalities, "kernel": config.kernel}
+    ktnet: dict[str, Any] = {name: getattr(config, name) for name in ("transfer", "doubt", "fusion")}
     if config.variant == "any":
-        options: dict[str, Any] = {
-            name: getattr(config, name) for name in ("consistency", "missing", "sharing", "silence", "complete")
-        }
+        own = {name: getattr(config, name) for name in ("missing", "sharing", "silence", "complete")}
+        options: dict[str, Any] = {"consistency": _distance(config), **own, **ktnet}
         lambdas = _lambdas(config)
         return AnyKTNet(
             dims, outputs, weights=lambdas, others=config.voice == "other", **options, **size, **transformer
         )
     if config.model == "ktnet":
-        return KTNet(dims, outputs, config.variant, concat=config.concat, **size, **transformer)
+        return KTNet(dims, outputs, config.variant, concat=config.concat, **ktnet, **size, **transformer)
     observed = {name: dims[name] for name in VARIANTS[config.variant] if name in dims}
     if not observed:
         raise ConfigError(f"variant {config.variant!r} observes none of the data set's modalities: {', '.join(dims)}")
@@ -126,9 +126,7 @@ def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None
         check_aligned(model, dataset[split], f"split {split} of {name!r}")
     model.fit_statistics(train)
     model.recipes = dataset.header.recipes
-    return Objective(
-        model, _target(config, dataset, model, teacher), _lambdas(config), config.consistency, config.level
-    )
+    return Objective(model, _target(config, dataset, model, teacher), _lambdas(config), _distance(config), config.level)
 
 
 def dims_of(config: TrainConfig, dataset: Dataset) -> dict[Modality, int]:
@@ -140,6 +138,11 @@ def dims_of(config: TrainConfig, dataset: Dataset) -> dict[Modality, int]:
 def _lambdas(config: TrainConfig) -> dict[Modality, float]:
     """Return lambda of Eq. (6) for each source."""
     return {"language": config.lambda_language, "vision": config.lambda_vision, "audio": config.lambda_audio}
+
+
+def _distance(config: TrainConfig) -> Distance:
+    """Return the distance of Eq. (1)."""
+    return "gaussian" if config.transfer == "gaussian" else config.consistency
 
 
 def _target(config: TrainConfig, dataset: Dataset, model: Network, teacher: KTNet | None) -> AudioTarget | None:
@@ -159,7 +162,7 @@ def _target(config: TrainConfig, dataset: Dataset, model: Network, teacher: KTNe
     encoder = ModalityEncoder(dataset.dims["audio"], *size)
     encoder.embedding.standardise.fit(train.streams["audio"])
     if config.treatment == "descriptors":
-        return Descriptors(encoder.embedding.standardise, sources, config.dim)
+        return Descriptors(encoder.embedding.standardise, sources, config.dim, config.transfer)
     return AudioTarget(encoder, cast("Treatment", config.treatment), model.outputs)
 
 
