@@ -50,6 +50,7 @@ TREATMENTS: tuple[Treatment, ...] = get_args(Treatment)
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 SPLITS = ("train", "valid", "test")
 SENTIMENT_RANGE = (-3.0, 3.0)
+LEVELS = (0.5, 0.8, 0.9, 0.95)  # probabilities of the intervals that a trained model keeps
 EMOTIONS = ("neutral", "happy", "sad", "angry")  # the order of IEMOCAP's labels in MulT's files
 
 # The modalities that each variant observes, in training and at test: the paper's five (Tables I to III), and the rest.

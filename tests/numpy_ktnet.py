@@ -45,8 +45,10 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return exponential / exponential.sum(-1, keepdims=True)
 
 
-def attention(target: np.ndarray, source: np.ndarray, w: Weights, heads: int) -> tuple[np.ndarray, np.ndarray]:
-    """Eq. (3): (T, d) and (S, d) -> attended steps (T, d) and weights (h, T, S)."""
+def attention(
+    target: np.ndarray, source: np.ndarray, w: Weights, heads: int, bias: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Eq. (3): (T, d) and (S, d) -> attended steps (T, d) and weights (h, T, S); a bias (S,) is added to the scores."""
     dim = target.shape[1]
     q, k, v = (
         x @ w["qkv.weight"][i * dim : (i + 1) * dim].T + w["qkv.bias"][i * dim : (i + 1) * dim]
@@ -55,23 +57,28 @@ def attention(target: np.ndarray, source: np.ndarray, w: Weights, heads: int) ->
     width, attended, weights = dim // heads, [], []
     for h in range(heads):
         columns = slice(h * width, (h + 1) * width)
-        weights.append(softmax(q[:, columns] @ k[:, columns].T / math.sqrt(width)))
+        scores = q[:, columns] @ k[:, columns].T / math.sqrt(width)
+        weights.append(softmax(scores if bias is None else scores + bias))
         attended.append(weights[-1] @ v[:, columns])
     return linear(np.concatenate(attended, axis=1), part(w, "out")), np.array(weights)
 
 
-def transformer_layer(x: np.ndarray, source: np.ndarray | None, w: Weights, heads: int) -> np.ndarray:
+def transformer_layer(
+    x: np.ndarray, source: np.ndarray | None, w: Weights, heads: int, bias: np.ndarray | None = None
+) -> np.ndarray:
     """Eq. (4), m' = m' + Z'_m, then a feed-forward network with its own residual."""
     normed = layer_norm(x, part(w, "attention_norm"))
     keys = normed if source is None else layer_norm(source, part(w, "attention_norm"))
-    x = x + attention(normed, keys, part(w, "attention"), heads)[0]
+    x = x + attention(normed, keys, part(w, "attention"), heads, bias)[0]
     hidden = np.maximum(linear(layer_norm(x, part(w, "feed_forward_norm")), part(w, "feed_forward.0")), 0)
     return x + linear(hidden, part(w, "feed_forward.2"))
 
 
-def transformer(x: np.ndarray, source: np.ndarray | None, w: Weights, heads: int) -> np.ndarray:
+def transformer(
+    x: np.ndarray, source: np.ndarray | None, w: Weights, heads: int, bias: np.ndarray | None = None
+) -> np.ndarray:
     for layer in sorted({int(key.split(".")[1]) for key in w if key.startswith("layers.")}):
-        x = transformer_layer(x, source, part(w, f"layers.{layer}"), heads)
+        x = transformer_layer(x, source, part(w, f"layers.{layer}"), heads, bias)
     return layer_norm(x, part(w, "norm"))
 
 
@@ -95,40 +102,90 @@ def transfer(x: np.ndarray, w: Weights, heads: int) -> np.ndarray:
     return linear(transformer(x, None, part(w, "transformer"), heads), part(w, "out"))
 
 
-def combine(parts: list[np.ndarray], w: Weights, heads: int) -> np.ndarray:
-    """delta of Eq. (2), [theta(f_V) || phi(f_L)], along features if there is a map back to d, else along time."""
+def believed(gaussian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (T, d) of a reconstruction with its doubt (T, 2d), and minus half its mean log-variance (T,)."""
+    mean, log_variance = np.split(gaussian, 2, axis=1)
+    return mean, -np.clip(log_variance, -6, 3).mean(1) / 2
+
+
+def combine(
+    parts: list[np.ndarray], w: Weights, heads: int, biases: list[np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """delta of Eq. (2), [theta(f_V) || phi(f_L)], along features if there is a map back to d, else along time.
+
+    With the biases (T_m,) of the parts, also that of each step of A'.
+    """
     if "back.weight" in w:
-        return linear(transformer(np.concatenate(parts, axis=1), None, part(w, "transformer"), heads), part(w, "back"))
+        bias = None if biases is None else np.mean(biases, axis=0)
+        joined = transformer(np.concatenate(parts, axis=1), None, part(w, "transformer"), heads, bias)
+        return linear(joined, part(w, "back")), bias
+    bias = None if biases is None else np.concatenate(biases)
     marked = [x + embedding for x, embedding in zip(parts, w["source_embedding"], strict=True)]
-    return transformer(np.concatenate(marked), None, part(w, "transformer"), heads)
+    return transformer(np.concatenate(marked), None, part(w, "transformer"), heads, bias), bias
 
 
 def ktnet(
-    clip: dict[str, np.ndarray], w: Weights, heads: int, targets: tuple[str, ...], pooling: str
+    clip: dict[str, np.ndarray], w: Weights, heads: int, targets: tuple[str, ...], pooling: str, doubt: str = ""
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Map one clip's observed streams, each (T_m, D_m), to flat logits, theta(f_V) and phi(f_L)."""
+    """Map one clip's observed streams, each (T_m, D_m), to flat logits, theta(f_V) and phi(f_L).
+
+    ``doubt`` is "" for point reconstructions, else "bias" or "none". Without targets, the fusion is a bottleneck.
+    """
     observed = [name for name in ("language", "vision", "audio") if f"encoders.{name}.embedding.project.weight" in w]
     features = {name: encoder(clip[name], part(w, f"encoders.{name}"), heads) for name in observed}
-    reconstructed = {}
+    reconstructed, bias = {}, None
     if any(key.startswith("transfer.") for key in w):
         reconstructed = {m: transfer(features[m], part(w, f"transfer.{m}"), heads) for m in observed}
-        features["audio"] = combine([reconstructed[m] for m in observed], part(w, "combine"), heads)
-    return fusion(features, part(w, "fusion"), heads, targets, pooling), reconstructed
+        parts, biases = [reconstructed[m] for m in observed], None
+        if doubt:
+            parts, biases = map(list, zip(*map(believed, parts), strict=True))
+        biases = biases if doubt == "bias" else None
+        features["audio"], bias = combine(parts, part(w, "combine"), heads, biases)
+    known = {"audio": bias}
+    if not targets:
+        return bottleneck(features, part(w, "fusion"), heads, known), reconstructed
+    return fusion(features, part(w, "fusion"), heads, targets, pooling, known), reconstructed
+
+
+def bottleneck(features: dict[str, np.ndarray], w: Weights, heads: int, biases: dict[str, np.ndarray]) -> np.ndarray:
+    """Map streams f_m, each (T_m, d), to flat logits: latents read their stream, then mix, then are averaged."""
+    names = [name for name in ("language", "vision", "audio") if name in features]
+    read = [
+        transformer(w[f"latents.{name}"], features[name], part(w, f"read.{name}"), heads, biases.get(name))
+        for name in names
+    ]
+    mixed = transformer(np.concatenate(read), None, part(w, "mix"), heads)
+    return head(np.concatenate([part_.mean(0) for part_ in np.split(mixed, len(names))]), part(w, "head"))
+
+
+def head(joint: np.ndarray, w: Weights) -> np.ndarray:
+    joint = joint + linear(np.maximum(linear(joint, part(w, "residual.0")), 0), part(w, "residual.3"))
+    return linear(joint, part(w, "out"))
 
 
 def fusion(
-    features: dict[str, np.ndarray], w: Weights, heads: int, targets: tuple[str, ...], pooling: str
+    features: dict[str, np.ndarray],
+    w: Weights,
+    heads: int,
+    targets: tuple[str, ...],
+    pooling: str,
+    biases: dict[str, np.ndarray | None] | None = None,
 ) -> np.ndarray:
     """Map streams f_m, each (T_m, d), to flat logits: every pair, Eq. (3) and (4), the decoders, the head."""
-    pooled = []
+    pooled, biases = [], biases or {}
     for target in targets:
         attended = [
-            transformer(features[target], features[source], part(w, f"cross_modal.{source}_to_{target}"), heads)
+            transformer(
+                features[target],
+                features[source],
+                part(w, f"cross_modal.{source}_to_{target}"),
+                heads,
+                biases.get(source),
+            )
             for source in ("language", "vision", "audio")
             if source in features and source != target
         ] or [features[target]]
-        decoded = transformer(np.concatenate(attended, axis=1), None, part(w, f"decoders.{target}"), heads)
+        block = part(w, f"decoders.{target}")
+        decoded = transformer(np.concatenate(attended, axis=1), None, block, heads, biases.get(target))
         pooled.append(decoded.mean(0) if pooling == "mean" else decoded[-1])
-    joint = np.concatenate(pooled)
-    joint = joint + linear(np.maximum(linear(joint, part(w, "head.residual.0")), 0), part(w, "head.residual.3"))
-    return linear(joint, part(w, "head.out"))
+    return head(np.concatenate(pooled), part(w, "head"))

@@ -56,9 +56,9 @@ def answers(model: AnyKTNet, split: Split) -> torch.Tensor:
     return model.answer(collate(split, range(len(split)), tuple(split.streams))).logits
 
 
-def numpy_any(clip: dict[str, np.ndarray], w: reference.Weights, missing: str) -> np.ndarray:
+def numpy_any(clip: dict[str, np.ndarray], w: reference.Weights, missing: str, gaussian: bool = False) -> np.ndarray:
     """Eq. (1) and (2) for whatever a clip lacks, and the fusion."""
-    heads, features = SIZE["heads"], {}
+    heads, features, biases = SIZE["heads"], {}, {}
     for name in clip:
         features[name] = reference.encoder(clip[name], reference.part(w, f"encoders.{name}"), heads)
     whole = dict(features)
@@ -67,15 +67,18 @@ def numpy_any(clip: dict[str, np.ndarray], w: reference.Weights, missing: str) -
             whole[name] = w[f"tokens.{name}"]
             continue
         delta, sources = reference.part(w, f"combine.{name}"), [m for m in MODALITIES if m != name]
-        parts = [
-            reference.transfer(features[m], reference.part(w, f"transfer.{m}_to_{name}"), heads) + mark
-            for m, mark in zip(sources, delta["source_embedding"], strict=True)
-            if m in clip
-        ]
-        whole[name] = reference.transformer(np.concatenate(parts), None, reference.part(delta, "transformer"), heads)
+        known = [m for m in sources if m in clip]
+        parts = [reference.transfer(features[m], reference.part(w, f"transfer.{m}_to_{name}"), heads) for m in known]
+        if gaussian:
+            parts, biases[name] = map(list, zip(*map(reference.believed, parts), strict=True))
+        delta |= {"source_embedding": delta["source_embedding"][[sources.index(m) for m in known]]}
+        whole[name], biases[name] = reference.combine(parts, delta, heads, biases.get(name))
         if missing == "both":
             whole[name] = whole[name] + w[f"tokens.{name}"]
-    return reference.fusion(whole, reference.part(w, "fusion"), heads, MODALITIES, "mean")
+    fusion = reference.part(w, "fusion")
+    if "latents.audio" in fusion:
+        return reference.bottleneck(whole, fusion, heads, biases)
+    return reference.fusion(whole, fusion, heads, MODALITIES, "mean", biases)
 
 
 @pytest.mark.parametrize("lengths", [ALIGNED, UNALIGNED], ids=["aligned", "unaligned"])
@@ -87,6 +90,18 @@ def test_every_subset_in_one_batch_against_numpy(missing, sharing, lengths):
     for i, subset in enumerate(choice):
         clip = {name: split.streams[name].clip(i).astype(float) for name in MODALITIES if name in subset}
         np.testing.assert_allclose(logits[i].detach(), numpy_any(clip, weights, missing), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("fusion", ["pairs", "bottleneck"])
+@pytest.mark.parametrize("missing", ["reconstruction", "both"])
+def test_doubt_in_every_subset_of_one_batch_against_numpy(missing, fusion):
+    """Clips whose audio is real and clips whose audio is doubtful meet in one batch."""
+    model = make_model("any", missing=missing, fusion=fusion, transfer="gaussian", consistency="gaussian")
+    split, choice = mixed(UNALIGNED)
+    logits, weights = answers(model, lacking(split, choice)), reference.weights_of(model)
+    for i, subset in enumerate(choice):
+        clip = {name: split.streams[name].clip(i).astype(float) for name in MODALITIES if name in subset}
+        np.testing.assert_allclose(logits[i].detach(), numpy_any(clip, weights, missing, True), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("lengths", [ALIGNED, UNALIGNED], ids=["aligned", "unaligned"])
@@ -111,10 +126,14 @@ def test_ours_is_the_case_of_language_and_vision(lengths):
 
 
 @pytest.mark.parametrize("lengths", [ALIGNED, UNALIGNED], ids=["aligned", "unaligned"])
-@pytest.mark.parametrize("missing", ["reconstruction", "token", "both"])
-def test_what_is_missing_is_never_read_in_no_form_not_even_its_length(missing, lengths):
+@pytest.mark.parametrize(
+    "options",
+    [{"missing": "reconstruction"}, {"missing": "token"}, {"missing": "both", "transfer": "gaussian"}],
+    ids=["reconstruction", "token", "both, gaussian"],
+)
+def test_what_is_missing_is_never_read_in_no_form_not_even_its_length(options, lengths):
     """Bitwise, for every subset alone and in a batch of all: NaN in place of the values, masks and other lengths."""
-    model = make_model("any", missing=missing)
+    model = make_model("any", **options)
     split, choice = mixed(lengths)
     batch = collate(split, range(len(split)), MODALITIES)
     for subset in SUBSETS:

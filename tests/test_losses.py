@@ -15,6 +15,7 @@ from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import (
     OUTPUTS,
     Objective,
+    beta_nll,
     consistency_loss,
     predictions,
     resample,
@@ -103,20 +104,37 @@ def test_consistency_of_clips_by_hand():
     assert consistency_loss(reconstructed, audio, torch.tensor([False, True]), level="clip").item() == 4
 
 
-@pytest.mark.parametrize("kind", ["l2", "l1"])
+def test_beta_nll_by_hand_and_its_gradient():
+    """Variance 4, error 3: (log 4 + 9 / 4) / 2 times 4^beta; the weight 4^beta has no gradient."""
+    gaussian = torch.tensor([1.0, math.log(4.0)], requires_grad=True)
+    for beta in (0.0, 0.5, 1.0):
+        loss = beta_nll(gaussian, torch.tensor([4.0]), beta)
+        assert loss.item() == pytest.approx((math.log(4) + 9 / 4) / 2 * 4**beta, rel=1e-6)
+        (gradient,) = torch.autograd.grad(loss.sum(), gaussian)
+        expected = [-3 / 4 * 4**beta, (1 - 9 / 4) / 2 * 4**beta]
+        assert gradient.tolist() == pytest.approx(expected, rel=1e-6)
+    beyond = beta_nll(torch.tensor([0.0, 100.0]), torch.tensor([0.0]), 0.0)
+    assert beyond.item() == pytest.approx(3 / 2), "the log-variance is cut"
+
+
+@pytest.mark.parametrize("kind", ["l2", "l1", "gaussian"])
 def test_consistency_against_numpy(kind):
     """Eq. (1) over clips of different lengths, one of them without audio."""
     torch.manual_seed(0)
     sources, audios, present = [4, 7, 1, 5], [9, 3, 6, 1], [True, True, True, False]
-    reconstructed = Padded(torch.randn(4, 7, 3), mask_of(sources))
+    reconstructed = Padded(torch.randn(4, 7, 6 if kind == "gaussian" else 3), mask_of(sources))
     audio = Padded(torch.randn(4, 9, 3), mask_of(audios))
     total, count = 0.0, 0
     for i in range(3):
         target = audio.values[i, : audios[i]].double().numpy()
         at = np.clip((np.arange(sources[i]) + 0.5) * audios[i] / sources[i] - 0.5, 0, audios[i] - 1)
         target = np.stack([np.interp(at, np.arange(audios[i]), target[:, d]) for d in range(3)], axis=1)
-        difference = reconstructed.values[i, : sources[i]].double().numpy() - target
-        total += (difference**2 if kind == "l2" else abs(difference)).sum()
+        values = reconstructed.values[i, : sources[i]].double().numpy()
+        difference, variance = values[:, :3] - target, np.exp(np.clip(values[:, 3:], -6, 3))
+        distance = {"l2": difference**2, "l1": abs(difference)}
+        if kind == "gaussian":
+            distance[kind] = (np.log(variance) + difference**2 / variance) / 2 * variance**0.5
+        total += distance[kind].sum()
         count += difference.size
     result = consistency_loss(reconstructed, audio, torch.tensor(present), kind)
     assert result.item() == pytest.approx(total / count, rel=1e-5)

@@ -13,6 +13,7 @@ from ktnet_lite.data.batching import Batches, Padded, collate
 from ktnet_lite.data.schema import Split, Stream
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.encoder import Embedding, ModalityEncoder
+from ktnet_lite.model.fusion import BottleneckFusion, CrossModalFusion
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.layers import Positions
 from ktnet_lite.model.losses import OUTPUTS, predictions
@@ -25,7 +26,7 @@ OWN = [variant for variant in VARIANTS if variant != "any"]  # of KTNet itself
 FORMS = [(variant, "time") for variant in OWN] + [("ours", "features")]
 
 
-def check_against_numpy(model, split: Split, atol: float) -> None:
+def check_against_numpy(model, split: Split, atol: float, doubt: str = "") -> None:
     """Compare logits and reconstructions of a padded batch with those of each clip alone in NumPy."""
     batch = collate(split, range(len(split)), model.observed)
     dtype = next(model.parameters()).dtype
@@ -33,7 +34,9 @@ def check_against_numpy(model, split: Split, atol: float) -> None:
     output, w = model(streams), reference.weights_of(model)
     for i in range(len(split)):
         clip = {name: split.streams[name].clip(i).astype(float) for name in model.observed}
-        logits, reconstructed = reference.ktnet(clip, w, SIZE["heads"], model.fusion.targets, model.fusion.pooling)
+        pairs = isinstance(model.fusion, CrossModalFusion)
+        fusion = (model.fusion.targets, model.fusion.pooling) if pairs else ((), "")
+        logits, reconstructed = reference.ktnet(clip, w, SIZE["heads"], *fusion, doubt)
         np.testing.assert_allclose(output.logits[i].detach().flatten(), logits, rtol=0, atol=atol)
         assert set(output.reconstructed) == set(reconstructed)
         for name, expected in reconstructed.items():
@@ -52,6 +55,39 @@ def test_every_variant_against_numpy(variant, concat, pooling):
 @pytest.mark.parametrize("variant", ["full", "ours"])
 def test_the_temporal_projection_against_numpy(variant, kernel):
     check_against_numpy(make_model(variant, kernel=kernel), make_split(UNALIGNED), 1e-5)
+
+
+@pytest.mark.parametrize("fusion", ["pairs", "bottleneck"])
+@pytest.mark.parametrize("doubt", ["bias", "none"])
+@pytest.mark.parametrize("concat", ["time", "features"])
+def test_reconstructions_that_say_their_doubt_against_numpy(concat, doubt, fusion):
+    model = make_model("ours", concat=concat, transfer="gaussian", doubt=doubt, fusion=fusion)
+    split = make_split(ALIGNED if concat == "features" else UNALIGNED)
+    check_against_numpy(model, split, 1e-5, doubt)
+    model.combine.doubt = "none" if doubt == "bias" else "bias"
+    with pytest.raises(AssertionError):
+        check_against_numpy(model, split, 1e-5, doubt)
+
+
+@pytest.mark.parametrize("variant", ["full", "language", "ours"])
+def test_a_bottleneck_against_numpy(variant):
+    check_against_numpy(make_model(variant, fusion="bottleneck"), make_split(UNALIGNED), 1e-5)
+
+
+def test_the_attention_of_a_bottleneck():
+    model = make_model("ours", fusion="bottleneck")
+    assert isinstance(model.fusion, BottleneckFusion)
+    maps = model.attention_maps(make_batch(UNALIGNED).streams)
+    assert set(maps) == {"language_to_latents", "vision_to_latents", "audio_to_latents"}
+    assert [w.shape for w in maps["vision_to_latents"]] == [(4, SIZE["heads"], 8, 7)] * SIZE["layers"]
+    torch.testing.assert_close(maps["audio_to_latents"][0].sum(-1), torch.ones(4, SIZE["heads"], 8))
+
+
+def test_no_gradient_reaches_the_variance_through_the_fusion():
+    model = make_model("ours", transfer="gaussian").train()
+    model(make_batch(UNALIGNED).streams).logits.sum().backward()
+    gradient = model.transfer["language"].out.weight.grad
+    assert gradient[: SIZE["dim"]].abs().max() > 0 and gradient[SIZE["dim"] :].abs().max() == 0
 
 
 @pytest.mark.parametrize(("variant", "concat"), FORMS)
@@ -115,7 +151,7 @@ def test_delta_against_numpy(concat):
     result, w = delta(parts), reference.weights_of(delta)
     for i in range(2):
         clips = [parts[name].values[i, : lengths[name][i]].double().numpy() for name in ("language", "vision")]
-        expected = reference.combine(clips, w, 2)
+        expected, _ = reference.combine(clips, w, 2)
         np.testing.assert_allclose(result.values[i][result.full_mask()[i]].detach(), expected, rtol=0, atol=1e-5)
     widths = {layer.attention.qkv.in_features for layer in delta.transformer.layers}
     assert widths == ({16} if concat == "features" else {8})
@@ -133,7 +169,7 @@ def test_delta_counts_a_missing_reconstruction_as_zeros():
     for i, length in enumerate((5, 4)):
         zeroed = [words[i] * masks["language"][i, :, None], face[i] * masks["vision"][i, :, None]]
         clip = [stream[:length].double().numpy() for stream in zeroed]
-        expected = reference.combine(clip, reference.weights_of(delta), 2)
+        expected = reference.combine(clip, reference.weights_of(delta), 2)[0]
         np.testing.assert_allclose(result.values[i, :length].detach(), expected, rtol=0, atol=1e-5)
 
 

@@ -15,7 +15,7 @@ import click
 from ktnet_lite.config import PRESETS, TrainConfig, choices, preset
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.files import check_folder, replacing
-from ktnet_lite.names import EMOTIONS, Fill
+from ktnet_lite.names import EMOTIONS, LEVELS, Fill
 from ktnet_lite.text import file_name, listed, table
 
 LISTS = ("model", "variant", "voice", "seed")  # parameters that take several values on a command line
@@ -106,6 +106,9 @@ def train(**parameters: Any) -> None:
 @click.option("--text", help="what is said, where DATA is a clip; by default from the file beside it")
 @click.option("--table", "vectors", type=click.Path(path_type=Path), help="word vectors, where DATA is a clip")
 @click.option("--audio", "fill", type=click.Choice(get_args(Fill)), help="ignore the audio, and how to fill it in")
+@click.option(
+    "--level", type=click.Choice([str(x) for x in LEVELS]), default="0.8", show_default=True, help="of intervals"
+)
 @click.option("--out", type=click.Path(path_type=Path), help="CSV file; standard output by default")
 def predict(
     checkpoint: Path,
@@ -115,6 +118,7 @@ def predict(
     text: str | None,
     vectors: Path | None,
     fill: Fill | None,
+    level: str,
     out: Path | None,
 ) -> None:
     """Write the scores of a trained model, one per clip.
@@ -123,13 +127,17 @@ def predict(
     file has the clip id and the sentiment score, or the probability of each emotion. DATA = synthetic means the clips
     that the model's own parameters generate. A video or a sound is extracted as the model's training set was.
 
+    Each score has an interval, from low to high, that covers the truth with the probability --level, for clips like
+    those of the model's validation set. With a subset of the modalities that was not validated it is the whole scale.
+
     A model of the variant any takes clips that lack whatever they lack. Its file says for each clip which modalities
     were there, which were rebuilt, and what the model's error with that subset is on its validation set.
 
     Ids stay as they are, even where a spreadsheet would take one for a formula: open the file there as text.
     """
     from ktnet_lite.cli.extract import clip_for, is_clip
-    from ktnet_lite.training.build import check_fits, check_recipes, load_dataset, load_errors, load_model
+    from ktnet_lite.measures.calibration import ALL, interval
+    from ktnet_lite.training.build import check_fits, check_recipes, load_dataset, load_model, load_validated
     from ktnet_lite.training.evaluation import predict as predict_clips
     from ktnet_lite.training.loop import SELECT_BY
 
@@ -151,15 +159,22 @@ def predict(
     with written(out) if out else contextlib.nullcontext(sys.stdout) as file:
         writer = csv.writer(file, lineterminator="\n")
         about = ("there", "rebuilt", f"valid_{SELECT_BY[dataset.header.task]}") if model.any_subset else ()
-        errors, read = load_errors(checkpoint), [name for name in model.observed if not (name == "audio" and fill)]
-        writer.writerow(("id", *columns, *about))
+        metric, half_widths = load_validated(checkpoint)
+        limits = ("low", "high") if half_widths else ()
+        read = [name for name in model.observed if not (name == "audio" and fill)]
+        writer.writerow(("id", *columns, *limits, *about))
         for i, score in enumerate(scores.reshape(len(clips), -1)):
-            row = [clips.ids[i], *(f"{value:.4f}" for value in score)]
-            if about:
+            there = read
+            if model.any_subset:
                 there = [name for name in read if name in clips.streams and clips.streams[name].lengths[i]]
+            subset = "_".join(there)
+            row = [clips.ids[i], *(f"{value:.4f}" for value in score)]
+            if limits:
+                reach = half_widths.get(subset, ALL)[LEVELS.index(float(level))]
+                row += [f"{limit:.4f}" for limit in interval(score[0], reach)]
+            if about:
                 rebuilt = [name for name in model.observed if name not in there] if there else []
-                error = errors.get("_".join(there))
-                row += ["+".join(there), "+".join(rebuilt), "" if error is None else f"{error:.4f}"]
+                row += ["+".join(there), "+".join(rebuilt), f"{metric[subset]:.4f}" if subset in metric else ""]
             writer.writerow(row)
 
 

@@ -167,7 +167,7 @@ def voice_parts(redundancy: float, noise: float) -> dict[str, np.ndarray]:
 @cache
 def best_possible(redundancy: float, noise: float) -> dict[tuple[Modality, ...], float]:
     """Compute the MAE of the best possible predictor by the modalities that it observes; for none, (), the median."""
-    dataset, factors = synthetic.make((1, 1, CLIPS), redundancy, noise)
+    dataset, factors, *_ = synthetic.make((1, 1, CLIPS), redundancy, noise)
     targets = dataset["test"].targets
     guesses = {observed: synthetic.ceiling(factors["test"], observed, redundancy, noise) for observed in SETS}
     guesses[()] = np.full(CLIPS, np.median(targets))
@@ -177,7 +177,7 @@ def best_possible(redundancy: float, noise: float) -> dict[tuple[Modality, ...],
 @cache
 def _voice(redundancy: float, noise: float) -> np.ndarray:
     """Project the voice of one clip onto the direction in which its audio features move, (T_A,)."""
-    dataset, factors = synthetic.make((12, 1, 1), redundancy, noise)
+    dataset, factors, *_ = synthetic.make((12, 1, 1), redundancy, noise)
     audio = dataset["train"].streams["audio"]
     direction = np.linalg.svd(audio.values, full_matrices=False)[2][0]  # (D_A,), sign undetermined
     totals = [(audio.clip(i) @ direction).sum() for i in range(len(audio))]

@@ -41,6 +41,10 @@ class Padded(NamedTuple):
         """Which clips have a valid step, shape (B,)."""
         return self.full_mask().any(1)
 
+    def select(self, clips: Tensor) -> Padded:
+        """Take some clips (n,)."""
+        return self.map(lambda part: part[clips])
+
     def where(self, clips: Tensor) -> Padded:
         """Leave no valid step in the clips that are not marked, (B,)."""
         if bool(clips.all()):

@@ -79,11 +79,36 @@ class Factors(NamedTuple):
     scores: np.ndarray  # y, before clipping
 
 
+class Causes(NamedTuple):
+    """What happens in one clip; moments are in clip time, from 0 to 1."""
+
+    words: tuple[str, ...]
+    slots: np.ndarray  # (EVENTS,) which words have a valence
+    valences: np.ndarray  # (EVENTS,)
+    expressions: np.ndarray  # (EVENTS,)
+    own: np.ndarray  # (EVENTS,) of the voice alone
+    laughter: np.ndarray  # (EVENTS,)
+    seen: np.ndarray  # (EVENTS,) moments of the expressions
+    heard: np.ndarray  # (EVENTS,) moments of the voice's own events and of the laughter
+    mirror: float  # -1 or 1
+
+
+class World(NamedTuple):
+    """What all clips of a data set share."""
+
+    redundancy: float
+    audio_noise: float
+    aligned: bool
+    embedding: dict[str, np.ndarray]  # of words (words, D_L), face (2, D_V) and voice (1, D_A)
+
+
 class Synthetic(NamedTuple):
-    """A data set, and the latent factors of each split."""
+    """A data set, the latent factors and the causes of each split's clips, and what all clips share."""
 
     dataset: Dataset
     factors: dict[str, Factors]
+    causes: dict[str, list[Causes]]
+    world: World
 
 
 def make(
@@ -128,23 +153,24 @@ def make(
     for modality, count in directions.items():
         basis, _ = np.linalg.qr(rng.normal(size=(DIMS[modality], count)))
         embedding[modality] = 2.0 * basis.T  # (directions, D)
-    splits, factors = {}, {}
+    world = World(redundancy, audio_noise, aligned, embedding)
+    splits, factors, causes = {}, {}, {}
     for name, count in zip(SPLITS, clips, strict=True):
-        drawn = [_clip(rng, embedding, redundancy, audio_noise, aligned) for _ in range(count)]
-        streams, words, causes = zip(*drawn, strict=True)
-        factors[name] = Factors(*np.array(causes).T)
+        streams, values, causes[name] = map(list, zip(*(_clip(rng, world) for _ in range(count)), strict=True))
+        factors[name] = Factors(*np.array(values).T)
         splits[name] = Split(
             {modality: Stream.from_clips([stream[modality] for stream in streams]) for modality in DIMS},
             _targets(factors[name], task),
             tuple(f"{name}_{i}" for i in range(count)),
-            words,
+            tuple(clip.words for clip in causes[name]),
         )
     provenance = {
         "source": "made by ktnet_lite.data.synthetic",
         "knobs": f"redundancy {redundancy}, audio_noise {audio_noise}, seed {seed}",
         "licence": "none needed",
     }
-    return Synthetic(Dataset.collect(Header("synthetic", task, aligned, provenance), splits.items()), factors)
+    dataset = Dataset.collect(Header("synthetic", task, aligned, provenance), splits.items())
+    return Synthetic(dataset, factors, causes, world)
 
 
 def ceiling(factors: Factors, observed: Iterable[Modality], redundancy: float, audio_noise: float) -> np.ndarray:
@@ -182,12 +208,34 @@ def ceiling(factors: Factors, observed: Iterable[Modality], redundancy: float, a
     return np.clip(weights @ values, *SENTIMENT_RANGE)
 
 
-def _clip(
-    rng: np.random.Generator, embedding: dict[str, np.ndarray], redundancy: float, audio_noise: float, aligned: bool
-) -> tuple[dict[Modality, np.ndarray], tuple[str, ...], tuple[float, ...]]:
-    """Draw one clip: its three streams, its words, and its factors."""
-    words = list(rng.choice(FILLERS, size=rng.integers(6, 12)))
-    slots = np.sort(rng.choice(np.arange(1, len(words), 2), size=EVENTS, replace=False))  # room for a "not" before each
+def redraw(made: Synthetic, split: str, given: Iterable[Modality], seed: int) -> Stream:
+    """Draw the voice of each clip once more, while words, face or both stay as they are.
+
+    Over many seeds, the voices spread as widely as what is given leaves open: no reconstruction can know more. A voice
+    is as long as the clip's own.
+
+    Parameters
+    ----------
+    split : {"train", "valid", "test"}
+    given : iterable of str
+        "language", "vision" or both.
+    """
+    given, rng = set(given), np.random.default_rng(seed)
+    voices = []
+    for old in made.causes[split]:
+        new = _causes(rng, len(old.words))
+        if "language" in given:
+            new = new._replace(words=old.words, slots=old.slots, valences=old.valences)
+        if "vision" in given:
+            new = new._replace(expressions=old.expressions, seen=old.seen)
+        voices.append(_audio(rng, new, made.world))
+    return Stream.from_clips(voices)
+
+
+def _causes(rng: np.random.Generator, count: int) -> Causes:
+    """Draw what happens in a clip of so many words."""
+    words = list(rng.choice(FILLERS, size=count))
+    slots = np.sort(rng.choice(np.arange(1, count, 2), size=EVENTS, replace=False))  # room for a "not" before each
     valences = np.empty(EVENTS)
     for k, slot in enumerate(slots):
         words[slot] = str(rng.choice(list(VALENCE)))
@@ -197,38 +245,54 @@ def _clip(
         valences[k] = VALENCE[words[slot]] * (-1 if negated else 1)
     valences /= np.sqrt(2.5 * EVENTS)  # a valence has variance 2.5
     expressions, own, laughter = rng.normal(size=(3, EVENTS)) / np.sqrt(EVENTS)
+    centres = _centres(count)
+    seen, heard = rng.choice(centres, EVENTS), rng.choice(centres, EVENTS)
+    mirror = float(rng.choice([-1.0, 1.0]))
+    return Causes(tuple(str(word) for word in words), slots, valences, expressions, own, laughter, seen, heard, mirror)
 
-    count = len(words)
-    centres = (np.arange(count) + 0.5) / count
-    moments = {"words": centres[slots], "face": rng.choice(centres, EVENTS), "voice": rng.choice(centres, EVENTS)}
 
-    def track(modality: Modality, *sources: tuple[str, np.ndarray]) -> np.ndarray:
-        """Sum bumps at the moments of each source, on the frames of the modality, shape (T,)."""
-        steps = count if aligned else round(count * RATE[modality])
-        frames = (np.arange(steps) + 0.5) / steps
-        bumps = {name: _bump((frames[:, None] - moments[name]) * count) for name, _ in sources}
-        return np.add.reduce([bumps[name] @ strength for name, strength in sources])
+def _centres(count: int) -> np.ndarray:
+    """Return the times of a clip's words, in clip time from 0 to 1."""
+    return (np.arange(count) + 0.5) / count
 
-    mirror = rng.choice([-1.0, 1.0])
-    face = mirror * track("vision", ("face", expressions))
-    shared = np.sqrt(redundancy)
-    voice = track(
+
+def _track(modality: Modality, count: int, aligned: bool, *events: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Sum bumps of some strengths at some moments, (moments, strengths), on the frames of a modality, shape (T,)."""
+    steps = count if aligned else round(count * RATE[modality])
+    frames = (np.arange(steps) + 0.5) / steps
+    return np.add.reduce([_bump((frames[:, None] - moments) * count) @ strength for moments, strength in events])
+
+
+def _audio(rng: np.random.Generator, causes: Causes, world: World) -> np.ndarray:
+    """Let a voice be heard, (T_A, D_A)."""
+    count, shared = len(causes.words), np.sqrt(world.redundancy)
+    voice = _track(
         "audio",
-        ("words", shared * SHARE["language"] * valences),
-        ("face", shared * SHARE["vision"] * expressions),
-        ("voice", np.sqrt(1 - redundancy) * own + audio_noise * laughter),
+        count,
+        world.aligned,
+        (_centres(count)[causes.slots], shared * SHARE["language"] * causes.valences),
+        (causes.seen, shared * SHARE["vision"] * causes.expressions),
+        (causes.heard, np.sqrt(1 - world.redundancy) * causes.own + world.audio_noise * causes.laughter),
     )
-    vision = np.stack([face, np.full(len(face), 0.5 * mirror)], axis=1) @ embedding["vision"]  # (T_V, D_V)
-    audio = voice[:, None] @ embedding["audio"]  # (T_A, D_A)
+    audio = voice[:, None] @ world.embedding["audio"]  # (T_A, D_A)
+    return (audio + FRAME_NOISE["audio"] * rng.normal(size=audio.shape)).astype(np.float32)
+
+
+def _clip(rng: np.random.Generator, world: World) -> tuple[dict[Modality, np.ndarray], tuple[float, ...], Causes]:
+    """Draw one clip: its three streams, its factors and its causes."""
+    causes = _causes(rng, int(rng.integers(6, 12)))
+    words, mirror = causes.words, causes.mirror
+    face = mirror * _track("vision", len(words), world.aligned, (causes.seen, causes.expressions))
+    vision = np.stack([face, np.full(len(face), 0.5 * mirror)], axis=1) @ world.embedding["vision"]  # (T_V, D_V)
     streams: dict[Modality, np.ndarray] = {
-        "language": embedding["words"][[VOCABULARY.index(word) for word in words]].astype(np.float32),
+        "language": world.embedding["words"][[VOCABULARY.index(word) for word in words]].astype(np.float32),
         "vision": (vision + FRAME_NOISE["vision"] * rng.normal(size=vision.shape)).astype(np.float32),
-        "audio": (audio + FRAME_NOISE["audio"] * rng.normal(size=audio.shape)).astype(np.float32),
+        "audio": _audio(rng, causes, world),
     }
-    z_l, z_v, z_a = valences.sum(), expressions.sum(), own.sum()
-    u = shared * (SHARE["language"] * z_l + SHARE["vision"] * z_v) + np.sqrt(1 - redundancy) * z_a
+    r, z_l, z_v = world.redundancy, causes.valences.sum(), causes.expressions.sum()
+    u = np.sqrt(r) * (SHARE["language"] * z_l + SHARE["vision"] * z_v) + np.sqrt(1 - r) * causes.own.sum()
     y = WEIGHT["language"] * z_l + WEIGHT["vision"] * z_v + WEIGHT["audio"] * u + LABEL_NOISE * rng.normal()
-    return streams, tuple(str(word) for word in words), (z_l, z_v, u + audio_noise * laughter.sum(), y)
+    return streams, (z_l, z_v, u + world.audio_noise * causes.laughter.sum(), y), causes
 
 
 def _bump(x: np.ndarray) -> np.ndarray:

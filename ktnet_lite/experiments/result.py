@@ -8,9 +8,6 @@ from __future__ import annotations
 import base64
 import importlib.metadata
 import json
-import os
-import platform
-import sys
 import warnings
 import zlib
 from collections.abc import Iterable, Mapping
@@ -21,7 +18,6 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-import torch
 
 from ktnet_lite import __version__
 from ktnet_lite.baselines.length import length_only
@@ -30,11 +26,14 @@ from ktnet_lite.data.foreign import instead
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.experiments.agreement import contradictions
+from ktnet_lite.experiments.machine import Count, Hardware, hardware, peak_memory
 from ktnet_lite.files import write
 from ktnet_lite.measures.metrics import acc2_median, constant_baselines, sentiment_metrics
-from ktnet_lite.names import EMOTIONS, Fill, System, Task
-from ktnet_lite.training.build import training_clips
+from ktnet_lite.model.losses import Objective
+from ktnet_lite.names import EMOTIONS, LEVELS, Fill, System, Task
+from ktnet_lite.training.build import make_synthetic, training_clips
 from ktnet_lite.training.checkpoint import Finite
+from ktnet_lite.training.doubt import calibrated, irreducible
 from ktnet_lite.training.evaluation import Evaluation, evaluate, evaluate_subsets
 from ktnet_lite.training.loop import Run
 
@@ -43,10 +42,10 @@ PACKED = ("predictions", "without_audio", "subsets", "curves", "pretraining")  #
 LARGEST = 2**24  # bytes of a compressed part, unpacked; the test set of MOSEI has some 200 KB
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "h5py")
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
 Metrics = dict[str, Finite | None]
 Emotions = Annotated[list[Finite], msgspec.Meta(min_length=len(EMOTIONS), max_length=len(EMOTIONS))]
+Widths = Annotated[list[Finite], msgspec.Meta(min_length=len(LEVELS), max_length=len(LEVELS))]
 Scores = list[Finite | Emotions]  # per clip: a score, or the probability of each emotion
 
 
@@ -76,21 +75,6 @@ class Filled(msgspec.Struct, frozen=True):
     scores: Scores
 
 
-class Hardware(msgspec.Struct, frozen=True):
-    """The machine that computed a run."""
-
-    device: str
-    gpu: str | None
-    cpu: str
-    cores: Count | None
-    threads: Count
-    system: str
-    python: str
-
-    def __str__(self) -> str:
-        return self.gpu or f"{self.cpu} CPU, {self.threads} of {self.cores} cores"
-
-
 class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown_fields=True):
     """One run, as its result file holds it."""
 
@@ -112,6 +96,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknow
     baselines: dict[str, Metrics]  # constant predictions on the test set
     predictions: Predictions
     without_audio: dict[Fill, Filled] = {}
+    calibration: dict[str, dict[str, Finite]] = {}  # of reconstructions that say their doubt, by name, on the test set
+    half_widths: dict[str, Widths] = {}  # of intervals, by subset, at the levels of names.LEVELS
     subsets: dict[Fill, dict[str, Filled]] = {}  # of a system for all modalities: what it does without some of them
 
     @cached_property
@@ -283,43 +269,21 @@ def measure(config: TrainConfig, dataset: Dataset, run: Run) -> Result:
         baselines=floors,
         predictions=Predictions(list(test.ids), _rounded(test.targets), _rounded(evaluations["test"].predictions)),
         without_audio={fill: _filled(x) for fill, x in filled.items()},
+        calibration=_calibrated(config, dataset, run),
+        half_widths=run.half_widths,
         subsets=subsets,
     )
 
 
-def hardware(device: torch.device) -> Hardware:
-    """Describe this machine."""
-    return Hardware(
-        device=device.type,
-        gpu=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        cpu=_processor(),
-        cores=os.cpu_count(),
-        threads=torch.get_num_threads(),
-        system=platform.platform(),
-        python=platform.python_version(),
-    )
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Return the peak memory in bytes of the GPU's allocator or of this process; None on Windows."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _processor() -> str:
-    """Name the CPU's model where the system tells it, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, "") or platform.processor() or platform.machine()
+def _calibrated(config: TrainConfig, dataset: Dataset, run: Run) -> dict[str, dict[str, float]]:
+    """Measure the doubt of the reconstructions on the test set, if they say one and all of it is there."""
+    if "doubt" not in config.identity or not set(dataset.dims) <= set(dataset["test"].streams):
+        return {}
+    objective = Objective(run.model, run.audio_target, dict.fromkeys(dataset.dims, 1.0), "gaussian", config.level)
+    truth = {}
+    if config.dataset == "synthetic" and not config.grid:
+        truth = irreducible(objective, make_synthetic(config), "test")
+    return calibrated(objective, dataset["test"], truth)
 
 
 def _filled(evaluation: Evaluation) -> Filled:

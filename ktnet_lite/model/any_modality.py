@@ -17,7 +17,7 @@ from ktnet_lite.data.batching import Batch, Padded
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.encoder import ModalityEncoder, Standardise
 from ktnet_lite.model.fusion import fusion_of
-from ktnet_lite.model.losses import consistency_loss, moments
+from ktnet_lite.model.losses import Rebuilt, consistency_loss
 from ktnet_lite.model.network import Network
 from ktnet_lite.model.transfer import Combine, Transfer
 from ktnet_lite.names import (
@@ -264,7 +264,8 @@ class AnyKTNet(Network):
         for pair in self.weights:
             rebuilt, real = output.reconstructed.get(pair), output.features.get(cast("Modality", pair.split("_to_")[1]))
             rows = output.logits.new_zeros(0, 1, self.dim)
-            parts = Padded(rows), Padded(rows)  # no clip; still a term, so that all processes of a run have the same
+            doubtful = torch.cat([rows, rows], dim=-1) if self.consistency == "gaussian" else rows
+            parts = Padded(doubtful), Padded(rows)  # no clip; still a term: all processes of a run have the same
             if rebuilt is not None and real is not None:
                 clips = places(rebuilt.present & real.present)
                 targets = clips.roll(1) if self.others else clips
@@ -273,14 +274,14 @@ class AnyKTNet(Network):
         return terms
 
     @torch.no_grad()
-    def transfer_moments(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the moments of every pair, over the clips that have both modalities; see :func:`moments`."""
+    def rebuilt(self, batch: Batch) -> dict[str, Rebuilt]:
+        """Return the reconstructions of every pair, of the clips that have both modalities."""
         features = self.encode(self._given(batch))
-        found: dict[str, Tensor] = {}
+        found = {}
         for pair in self.weights:
             source, name = (features.get(cast("Modality", part)) for part in pair.split("_to_"))
             if source is not None and name is not None and len(clips := places(source.present & name.present)):
-                found |= moments(pair, self.transfer[pair](taken(source, clips)), taken(name, clips))
+                found[pair] = Rebuilt(self.transfer[pair](taken(source, clips)), taken(name, clips), clips)
         return found
 
     @torch.no_grad()

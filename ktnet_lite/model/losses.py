@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.distributed as dist
@@ -225,39 +225,54 @@ class Objective(nn.Module):
         }, logits
 
     @torch.no_grad()
-    def transfer_moments(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the :func:`moments` of a batch for each source of A'; none where nothing is reconstructed."""
+    def rebuilt(self, batch: Batch) -> dict[str, Rebuilt]:
+        """Return the reconstructions of a batch for each source of A'; none where nothing is reconstructed."""
         if self.audio_target is None:
-            return self.model.transfer_moments(batch)
+            return self.model.rebuilt(batch)
         reconstructed = cast("KTNet", self.model).reconstruct(batch.streams)[1]
-        found: dict[str, Tensor] = {}
         heard, _ = self.audio_target.heard(batch, list(reconstructed))
+        found: dict[str, Rebuilt] = {}
         for source, values in reconstructed.items():
-            found |= moments(source, self.audio_target.read(source, values), *heard[source])
+            real, present = heard[source]
+            clips = present.nonzero().squeeze(1)
+            found[source] = Rebuilt(self.audio_target.read(source, values).select(clips), real.select(clips), clips)
+        return found
+
+    def transfer_moments(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the sums over a batch from which :func:`transfer_quality` measures each reconstruction."""
+        found: dict[str, Tensor] = {}
+        for name, rebuilt in self.rebuilt(batch).items():
+            found |= {f"{name}_{what}": value for what, value in rebuilt.moments().items()}
         return found
 
 
-def moments(name: str, reconstructed: Padded, real: Padded, present: Tensor | None = None) -> dict[str, Tensor]:
-    """Return the sums over valid steps from which :func:`transfer_quality` measures a reconstruction (B, T, d or 2d).
+class Rebuilt(NamedTuple):
+    """What was reconstructed of some clips of a batch, and what really was there."""
 
-    ``<name>_error`` is the sum of squared differences to the ``real`` features (B, S, d) on the time line of the
-    reconstruction, ``<name>_sum`` and ``<name>_square`` are the sums of those features and of their squares, all of
-    shape (d,). ``<name>_count`` is the number of steps. Clips that are not ``present`` (B,) do not count.
-    """
-    target = resample(real.values, real.lengths, reconstructed.lengths, reconstructed.values.shape[1])
-    valid = reconstructed.full_mask() if present is None else reconstructed.full_mask() & present[:, None]
-    target, predicted = target[valid].cpu().double(), reconstructed.values[valid].cpu().double()  # (steps, d)
-    predicted = predicted[:, : target.shape[1]]  # without the doubt
-    return {
-        f"{name}_error": (predicted - target).square().sum(0),
-        f"{name}_sum": target.sum(0),
-        f"{name}_square": target.square().sum(0),
-        f"{name}_count": valid.sum().cpu().double(),
-    }
+    reconstructed: Padded  # (n, T, d or 2d)
+    real: Padded  # (n, S, d)
+    clips: Tensor  # (n,) their places in the batch
+
+    def steps(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return reconstruction (steps, d or 2d), real features (steps, d) and clip (steps,) of all valid steps.
+
+        The real features are brought to the time line of the reconstruction.
+        """
+        lengths, mask = self.reconstructed.lengths, self.reconstructed.full_mask()
+        target = resample(self.real.values, self.real.lengths, lengths, mask.shape[1])
+        clips = self.clips[:, None].expand_as(mask)
+        return self.reconstructed.values[mask].cpu(), target[mask].cpu(), clips[mask].cpu()
+
+    def moments(self) -> dict[str, Tensor]:
+        """Return the sums over valid steps of squared errors, real features and their squares, (d,), and the count."""
+        predicted, target, _ = (part.double() for part in self.steps())
+        error = predicted[:, : target.shape[1]] - target  # without the doubt
+        sums = {"error": error.square().sum(0), "sum": target.sum(0), "square": target.square().sum(0)}
+        return sums | {"count": torch.tensor(float(len(target)), dtype=torch.float64)}
 
 
 def transfer_quality(moments: Mapping[str, Tensor]) -> dict[str, float]:
-    """Compute error, standard deviation of the target and R2 for each name from summed :func:`moments`.
+    """Compute error, standard deviation of the target and R2 for each name from summed moments.
 
     A low error alone shows nothing: collapsed features (std near 0) are easy to match. R2 compares the error with that
     of predicting their mean. R2 is left out if the target has no variance, and all values if no clip counts. A source

@@ -136,8 +136,8 @@ class Network(nn.Module):
         """Return the terms that training adds to the task loss, by name, before they are weighted."""
         return {}
 
-    def transfer_moments(self, batch: Batch) -> dict[str, Tensor]:
-        """Return what measures the reconstructions of a batch, :func:`ktnet_lite.model.losses.moments`, if any."""
+    def rebuilt(self, batch: Batch) -> dict[str, Any]:
+        """Return what was reconstructed in a batch, :class:`ktnet_lite.model.losses.Rebuilt`, by name."""
         return {}
 
     def attention_maps(self, streams: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:

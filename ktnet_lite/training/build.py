@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -39,6 +39,7 @@ class _Saved(msgspec.Struct):
     dims: dict[Modality, Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]]
     model: dict[str, Tensor]
     valid: dict[str, checkpoint.Finite] = {}  # the validation metric that chose the epoch, by subset of the modalities
+    half_widths: dict[str, list[checkpoint.Finite]] = {}  # of intervals, by subset: names.LEVELS
     recipes: dict[Modality, str] = {}  # how its training data was extracted from clips
 
 
@@ -60,11 +61,16 @@ def load_dataset(config: TrainConfig | str) -> Dataset:
     if isinstance(config, str):
         config = TrainConfig(dataset=config)
     if config.dataset == "synthetic":
-        sizes = config.clips, min(max(config.clips // 4, 1), 500), min(max(config.clips // 2, 1), 2000)
-        dataset = synthetic.make(sizes, config.redundancy, config.audio_noise, config.aligned, task=config.task).dataset
+        dataset = make_synthetic(config).dataset
     else:
         dataset = catalogue.load(config.dataset, local=config.data_from or None)
     return dataset.on_grid(config.grid) if config.grid else dataset
+
+
+def make_synthetic(config: TrainConfig) -> synthetic.Synthetic:
+    """Make the synthetic data set of a config, with its causes."""
+    sizes = config.clips, min(max(config.clips // 4, 1), 500), min(max(config.clips // 2, 1), 2000)
+    return synthetic.make(sizes, config.redundancy, config.audio_noise, config.aligned, task=config.task)
 
 
 def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -> Network:
@@ -169,8 +175,7 @@ def _target(config: TrainConfig, dataset: Dataset, model: Network, teacher: KTNe
 def training_clips(config: TrainConfig, train: Split) -> tuple[Split, Split]:
     """Choose the clips whose labels are used, and those that Eq. (1) alone may see: these and the ``unlabelled`` ones.
 
-    Clips are taken session by session, since one labels whole recordings. Their order is the same for every seed. The
-    name of a clip's session is its id without the last number.
+    Clips are taken session by session, since one labels whole recordings. Their order is the same for every seed.
 
     Raises
     ------
@@ -186,11 +191,16 @@ def training_clips(config: TrainConfig, train: Split) -> tuple[Split, Split]:
         )
     if not config.labelled:
         return train, train
-    names, session = np.unique([SESSION.sub("", name) for name in train.ids], return_inverse=True)
-    place = np.random.default_rng(0).permutation(len(names)).argsort()  # of each session
+    session = recordings(train)
+    place = np.random.default_rng(0).permutation(session.max() + 1).argsort()  # of each session
     order = place[session].argsort(kind="stable")
     labelled = train.select(order[: config.labelled])
     return labelled, train.select(order[:needed]) if unlabelled else labelled
+
+
+def recordings(split: Split) -> np.ndarray:
+    """Number the recording or session of each clip, (N,): clips whose ids differ in the last number alone share it."""
+    return np.unique([SESSION.sub("", name) for name in split.ids], return_inverse=True)[1]
 
 
 def other_voices(split: Split, seed: int) -> Split:
@@ -208,10 +218,12 @@ def save_model(
     header: Header,
     dims: Mapping[Modality, int],
     valid: Mapping[str, float] | None = None,
+    half_widths: Mapping[str, list[float]] | None = None,
 ) -> None:
     """Save the weights with everything that is needed to build the model again and to predict.
 
-    ``valid`` is the validation metric on each subset of the modalities, for :func:`load_errors`.
+    For :func:`load_validated`: ``valid``, the validation metric on each subset of the modalities, and ``half_widths``
+    of the intervals on each of them.
 
     Raises
     ------
@@ -219,7 +231,8 @@ def save_model(
         The disk is full or read-only.
     """
     content = {"config": config.as_dict(), "task": header.task, "dims": dict(dims), "model": model.state_dict()}
-    checkpoint.save(path, content | {"valid": dict(valid or {}), "recipes": header.recipes})
+    content |= {"valid": dict(valid or {}), "half_widths": dict(half_widths or {}), "recipes": header.recipes}
+    checkpoint.save(path, content)
 
 
 def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
@@ -245,12 +258,17 @@ def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
     return model.eval(), config
 
 
-def load_errors(path: Path | str) -> dict[str, float]:
-    """Load the validation metric of a trained "any" on each subset, such as ``language_vision``.
+class Validated(NamedTuple):
+    """What a trained model did on its validation set, by subset of the modalities, such as ``language_vision``."""
 
-    Other models give an empty dict. Errors as in :func:`load_model`.
-    """
-    return _read(Path(path)).valid
+    metric: dict[str, float]  # that chose the epoch; only of "any"
+    half_widths: dict[str, list[float]]  # of intervals of the score, at the levels of names.LEVELS
+
+
+def load_validated(path: Path | str) -> Validated:
+    """Load what a trained model did on its validation set; errors as in :func:`load_model`."""
+    saved = _read(Path(path))
+    return Validated(saved.valid, saved.half_widths)
 
 
 def _read(path: Path) -> _Saved:

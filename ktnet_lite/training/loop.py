@@ -37,6 +37,7 @@ from ktnet_lite.training.build import (
     save_model,
     training_clips,
 )
+from ktnet_lite.training.doubt import validated_half_widths
 from ktnet_lite.training.evaluation import evaluate, evaluate_subsets, transfer_quality
 from ktnet_lite.training.runtime import (
     autocast,
@@ -59,6 +60,7 @@ class Run(NamedTuple):
     best_epoch: int
     audio_target: AudioTarget | None  # as of the last epoch; for pictures of f_A
     pretraining: list[dict[str, float]]  # per epoch of Eq. (1) alone: its terms, validation R2, seconds
+    half_widths: dict[str, list[float]]  # of intervals of the score, from training.doubt.validated_half_widths
 
 
 def fit(
@@ -114,12 +116,15 @@ def fit(
             loop.run(folder, progress)
         model = objective.model
         model.load_state_dict(loop.best["model"])
+        half_widths = validated_half_widths(model, dataset["valid"], config.batch_size, config.precision)
         if folder is not None and rank == 0:
             prefix = f"valid_{SELECT_BY[dataset.header.task]}_"
             entry = loop.history[loop.best["epoch"]]
             valid = {name.removeprefix(prefix): x for name, x in entry.items() if name.startswith(prefix)}
-            save_model(folder / "model.pt", model, config, dataset.header, dims_of(config, dataset), valid)
-        return Run(model.eval(), loop.history, loop.best["epoch"], objective.audio_target, loop.pretraining)
+            about = dataset.header, dims_of(config, dataset)
+            save_model(folder / "model.pt", model, config, *about, valid, half_widths)
+        target = objective.audio_target
+        return Run(model.eval(), loop.history, loop.best["epoch"], target, loop.pretraining, half_widths)
 
 
 class _Loop:
