@@ -265,7 +265,7 @@ OURS, FULL, MULT, MCTN, LINEAR = (
     {"model": "mctn"},
     {"model": "linear"},
 )
-ANY, TOKEN = {"variant": "any"}, {"variant": "any", "missing": "token"}
+ANY, TOKEN, GAUSSIAN = {"variant": "any"}, {"variant": "any", "missing": "token"}, {"transfer": "gaussian"}
 FILE, EMOTION = {"dataset": "own.h5"}, {"task": "emotion"}
 # Every parameter: another value, a run that uses it, and a run that does not, if there is one.
 USES = {
@@ -283,7 +283,9 @@ USES = {
     "task_loss": ("cross_entropy", MULT, MULT | EMOTION),
     "treatment": ("joint", OURS, FULL),
     "teacher": ("model.pt", None, OURS),
-    "consistency": ("l1", OURS, FULL),
+    "transfer": ("gaussian", ANY, TOKEN),
+    "doubt": ("none", GAUSSIAN, OURS),
+    "consistency": ("l1", OURS, GAUSSIAN),
     "lambda_vision": (0.5, OURS, FULL),
     "lambda_language": (0.5, OURS, {"variant": "language_vision"}),
     "lambda_audio": (0.5, ANY, OURS),
@@ -299,7 +301,8 @@ USES = {
     "heads": (8, MULT, MCTN),
     "layers": (2, FULL, MCTN),
     "dropout": (0.5, MCTN, LINEAR),
-    "targets": ("language", MULT, MCTN),
+    "fusion": ("bottleneck", FULL, MULT),
+    "targets": ("language", MULT, FULL | {"fusion": "bottleneck"}),
     "concat": ("features", OURS, FULL),
     "pooling": ("last", LINEAR, MCTN),
     "kernel": (5, MULT, LINEAR),
