@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from ktnet_lite.cli import main
@@ -14,13 +15,14 @@ from ktnet_lite.data.batching import collate
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.experiments import result
 from ktnet_lite.measures.calibration import half_widths, interval
-from ktnet_lite.model.losses import Objective
+from ktnet_lite.model.losses import Objective, resample
+from ktnet_lite.model.transfer import mean_and_log_variance
 from ktnet_lite.names import LEVELS, MODALITIES, subsets
 from ktnet_lite.training.build import build_objective, load_dataset, load_validated
-from ktnet_lite.training.doubt import reconstructions, validated_half_widths
+from ktnet_lite.training.doubt import imagined, reconstructions, validated_half_widths
 from ktnet_lite.training.evaluation import predict, transfer_quality
 from ktnet_lite.training.loop import fit
-from small import make_model, make_split
+from small import UNALIGNED, make_model, make_split
 
 SMALL = {"dim": 8, "heads": 2, "layers": 1, "epochs": 2, "clips": 24, "batch_size": 8}
 
@@ -124,3 +126,27 @@ def test_voices_are_drawn_again_with_what_is_given(given):
         np.testing.assert_allclose(values.mean(0), own.values, atol=0.1)
     else:
         assert spread > 3 * synthetic.FRAME_NOISE["audio"]
+
+
+def test_imagined_voices_spread_as_far_as_the_stated_doubt():
+    """With one certain source the draws are its mean; all steps of a clip deviate together, and by the deviation."""
+    ours, full = make_model("ours", "l1", transfer="gaussian"), make_model("full", "l1")
+    split, heard = make_split(UNALIGNED), []
+    full.fusion.register_forward_pre_hook(lambda module, args: heard.append(args[0]["audio"].values.detach()))
+    scores = imagined(ours, full, split, draws=3)
+    assert scores.shape == (3, 4) and np.array_equal(scores, imagined(ours, full, split, draws=3))
+    assert not np.array_equal(scores, imagined(ours, full, split, draws=3, seed=1))
+    batches = collate(split, np.argsort([6, 5, 4, 7], kind="stable"), ("language", "vision"))
+    rebuilt = ours.reconstruct(batches.streams)[1]
+    lengths, precision, weighted = batches.streams["language"].lengths, 0, 0
+    for padded in rebuilt.values():
+        mean, log_variance = mean_and_log_variance(resample(padded.values, padded.lengths, lengths, 4))
+        precision, weighted = precision + 1 / log_variance.exp(), weighted + mean / log_variance.exp()
+    mean, deviation = (weighted / precision).detach(), (1 / precision.sqrt()).detach()
+    noise = [(voice - mean) / deviation for voice in heard[:3]]
+    for each in noise:
+        torch.testing.assert_close(each, each[:, :1].expand_as(each), rtol=0, atol=1e-4)
+    assert not torch.allclose(noise[0], noise[1])
+    point = make_model("ours", "l1")
+    with pytest.raises(ConfigError, match="say no doubt"):
+        imagined(point, full, split)

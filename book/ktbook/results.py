@@ -19,6 +19,7 @@ from ktbook import (
     headlines,
     result_choices,
     result_claims,
+    result_doubt,
     result_figures,
     result_runs,
     result_search,
@@ -35,7 +36,7 @@ from ktnet_lite.text import duration, enumerated
 
 SEEDS = 5
 MOST = 4  # columns of a table that has a figure for each; grids with more have a figure of the whole
-ALONE = "curves", "hazumi", "any"  # grids of our own that have a page for themselves
+ALONE = "curves", "hazumi", "any", "doubt"  # grids of our own that have a page for themselves
 STATE = "results/state.json"
 
 
@@ -89,6 +90,7 @@ def files(results: pd.DataFrame, address: str) -> tuple[dict[str, str | bytes], 
         level = 2 if group[0].grid.paper or name in ALONE else 3
         content[f"{name}.md"] = result_tables.grid_page(group, content, level)
     content |= result_subsets.page(tables["any"])
+    content |= result_doubt.page(tables["doubt"])
     content["search.md"] = result_search.page(result_search.files())
     central = tables["table_1"]
     labels = next(table for table in tables["curves"] if table.data == "synthetic")

@@ -9,17 +9,21 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 
-from ktnet_lite.data.batching import Batches
+from ktnet_lite.data.batching import Batches, Padded
 from ktnet_lite.data.schema import Split
 from ktnet_lite.data.synthetic import Synthetic, redraw
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.measures import calibration
+from ktnet_lite.model import losses
+from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import Objective
 from ktnet_lite.model.network import Network
 from ktnet_lite.model.transfer import mean_and_log_variance
 from ktnet_lite.names import Modality, Precision
 from ktnet_lite.training.build import recordings
 from ktnet_lite.training.evaluation import evaluate_subsets, predict
+
+NO_DOUBT = "these reconstructions say no doubt; train with transfer = 'gaussian'"
 
 
 def validated_half_widths(
@@ -72,22 +76,32 @@ def reconstructions(objective: Objective, split: Split) -> dict[str, Doubted]:
         for name, rebuilt in objective.rebuilt(batch).items():
             predicted, target, clip = rebuilt.steps()
             if predicted.shape[1] != 2 * target.shape[1]:
-                raise ConfigError("these reconstructions say no doubt; train with transfer = 'gaussian'")
+                raise ConfigError(NO_DOUBT)
             mean, log_variance = mean_and_log_variance(predicted)
             parts.setdefault(name, []).append((mean, log_variance.exp(), target, batch.indices[clip]))
     return {name: Doubted(*(torch.cat(p).numpy() for p in zip(*each, strict=True))) for name, each in parts.items()}
 
 
-def irreducible(objective: Objective, made: Synthetic, split: str, draws: int = 40) -> dict[str, np.ndarray]:
+class Variances(NamedTuple):
+    """The variance that reconstructions state, and the one that there is: true, or squared errors; both (steps, d)."""
+
+    stated: np.ndarray
+    found: np.ndarray
+
+
+def irreducible(
+    objective: Objective, made: Synthetic, split: str, clips: int = 200, draws: int = 40
+) -> dict[str, Variances]:
     """Compute how far the audio features f_A vary where one source is known: no reconstruction can have less variance.
 
-    The voice of every clip is drawn again, :func:`ktnet_lite.data.synthetic.redraw`, and encoded; the variance is that
-    over the draws. Returns an array (steps, d) for each reconstruction of audio, in the order of
-    :func:`reconstructions`.
+    The voices of the split's first clips are drawn again, :func:`ktnet_lite.data.synthetic.redraw`, and encoded; the
+    variance is that over the draws. The keys are the reconstructions of audio, as in :func:`reconstructions`.
     """
-    known = made.dataset[split]
+    clips = min(clips, len(made.causes[split]))
+    known = made.dataset[split].select(np.arange(clips))
+    made = made._replace(causes={split: made.causes[split][:clips]})
     found = {}
-    for name in reconstructions(objective, known):
+    for name, doubted in reconstructions(objective, known).items():
         source, _, target = name.partition("_to_")
         if target in ("", "audio"):
             targets = []
@@ -95,11 +109,11 @@ def irreducible(objective: Objective, made: Synthetic, split: str, draws: int = 
                 voice = redraw(made, split, [cast("Modality", source)], seed)
                 heard = dataclasses.replace(known, streams={**known.streams, "audio": voice})
                 targets.append(reconstructions(objective, heard)[name].target)
-            found[name] = np.var(targets, axis=0, ddof=1)
+            found[name] = Variances(doubted.variance, np.var(targets, axis=0, ddof=1))
     return found
 
 
-def calibrated(objective: Objective, split: Split, truth: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+def calibrated(objective: Objective, split: Split, truth: Mapping[str, Variances]) -> dict[str, dict[str, float]]:
     """Measure the doubt of each reconstruction of a split.
 
     ``crps`` and ``crps_constant``, the score of the real features' own mean and spread; ``coverage_80`` of the central
@@ -111,13 +125,59 @@ def calibrated(objective: Objective, split: Split, truth: Mapping[str, np.ndarra
     for name, doubted in reconstructions(objective, split).items():
         mean, target, deviation = doubted.mean, doubted.target, np.sqrt(doubted.variance)
         constant = target.mean(0), np.maximum(target.std(0), 1e-6)
-        known = {"error": np.square(target - mean)} | ({"true": truth[name]} if name in truth else {})
+        known = {"error": Variances(doubted.variance, np.square(target - mean))}
+        known |= {"true": truth[name]} if name in truth else {}
         found[name] = {
             "crps": float(calibration.crps(mean, deviation, target).mean()),
             "crps_constant": float(calibration.crps(*constant, target).mean()),
             "coverage_80": calibration.coverage(mean, deviation, target, 0.8),
         }
-        for what, variance in known.items():
-            agreement = calibration.agreement(doubted.variance, variance)._asdict()
+        for what, pair in known.items():
+            agreement = calibration.agreement(*pair)._asdict()
             found[name] |= {f"{what}_{part}": value for part, value in agreement.items()}
     return found
+
+
+@torch.no_grad()
+def imagined(model: KTNet, full: KTNet, split: Split, draws: int = 30, seed: int = 0) -> np.ndarray:
+    """Predict each clip as if its voice were heard, once for each of several voices that it may have: (draws, N).
+
+    The spread over the draws is what hearing would change: the price of not hearing. A voice is drawn from what words
+    and face say of f_A, each weighted by its precision, one over its variance. All steps of a clip deviate together, as
+    a whole voice does; steps that deviate on their own would cancel out in the score.
+
+    Parameters
+    ----------
+    model : KTNet
+        "ours", with ``transfer="gaussian"``; no audio of the split is read.
+    full : KTNet
+        Its teacher, which would hear.
+
+    Raises
+    ------
+    ConfigError
+        The model does not say its doubt.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    scores = np.empty((draws, len(split)))
+    for batch in Batches(split, 64, model.observed):
+        features = {name: full.encoders[name](batch.streams[name]) for name in model.observed}
+        mean, deviation, mask = _joint(model.reconstruct(batch.streams)[1], next(iter(features.values())))
+        for draw in range(draws):
+            noise = torch.randn(len(mean), 1, mean.shape[-1], generator=generator)
+            logits = full.fusion({**features, "audio": Padded(mean + deviation * noise, mask)})
+            scores[draw, batch.indices] = losses.predictions(logits, full.loss).numpy()
+    return scores
+
+
+def _joint(rebuilt: Mapping[Modality, Padded], line: Padded) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Join what the sources say of f_A, weighted by precision: mean and deviation (B, T, d) on a time line, and mask."""
+    steps, dim = line.values.shape[1:]
+    precision, weighted = 0.0, 0.0
+    for padded in rebuilt.values():
+        if padded.values.shape[-1] != 2 * dim:
+            raise ConfigError(NO_DOUBT)
+        mean, log_variance = mean_and_log_variance(losses.resample(padded.values, padded.lengths, line.lengths, steps))
+        precision, weighted = precision + (-log_variance).exp(), weighted + (-log_variance).exp() * mean
+    precision = torch.as_tensor(precision)
+    return weighted / precision, precision.rsqrt(), line.mask

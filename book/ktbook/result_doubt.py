@@ -1,0 +1,80 @@
+"""What the results show about doubt: how true the variance of reconstructions is, and how often intervals cover."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ktbook.result_text import command
+from ktnet_lite.experiments.result import Result
+from ktnet_lite.names import LEVELS
+from ktnet_lite.reporting.subsets import letters
+from ktnet_lite.reporting.tables import Table
+from ktnet_lite.text import markdown
+
+LEVEL = 0.8
+HEADINGS = {
+    "crps": "CRPS",
+    "crps_constant": "of a constant",
+    "coverage_80": "within 80%",
+    "error_correlation": "errors: correlation",
+    "error_slope": "slope",
+    "true_correlation": "truth: correlation",
+    "true_slope": "slope",
+    "true_ratio": "ratio",
+}
+
+
+def page(tables: Sequence[Table]) -> dict[str, str]:
+    """Write ``doubt-calibration.md`` and ``doubt-intervals.md``."""
+    parts: dict[str, list[str]] = {"calibration": [], "intervals": []}
+    for table in tables:
+        for column in table.columns:
+            runs = {row: found for row in table.grid.columns[column] if (found := table.results(row, column))}
+            not_run = f"Not run yet: {command(table.grid.name, table.data)}."
+            for name, written in (("calibration", calibration(runs)), ("intervals", intervals(runs))):
+                parts[name] += [f"**{table.data}, {column}**", written or not_run]
+    return {f"doubt-{name}.md": "\n\n".join(written) + "\n" for name, written in parts.items()}
+
+
+def calibration(runs: dict[str, list[Result]]) -> str:
+    """Write how far the variance of each reconstruction of audio is true; empty without any."""
+    lines = []
+    for row, found in runs.items():
+        for name in found[0].calibration:
+            source, _, target = name.partition("_to_")
+            if target in ("", "audio"):
+                values = [run.calibration[name] for run in found]
+                cells = [_mean([x[key] for x in values]) if key in values[0] else "-" for key in HEADINGS]
+                lines.append((row, f"{source} → audio", *cells, len(found)))
+    return markdown([("model", "reconstruction", *HEADINGS.values(), "seeds"), *lines]) if lines else ""
+
+
+def intervals(runs: dict[str, list[Result]]) -> str:
+    """Write how often the intervals of the scores cover the truth on the test set; empty without any."""
+    lines = []
+    for row, found in runs.items():
+        covered: dict[str, list[tuple[float, float]]] = {}
+        for run in found:
+            for subset, share, half_width in coverage(run):
+                covered.setdefault(subset, []).append((share, half_width))
+        for subset, each in covered.items():
+            shares, half_widths = zip(*each, strict=True)
+            spread = f"{min(shares):.3f} to {max(shares):.3f}"
+            lines.append((row, letters(subset), _mean(shares), spread, _mean(half_widths), len(each)))
+    headings = "model", "clips with", f"covered at {LEVEL:.0%}", "seeds from, to", "half-width", "seeds"
+    return markdown([headings, *lines]) if lines else ""
+
+
+def coverage(run: Result) -> Iterator[tuple[str, float, float]]:
+    """Yield each subset with an interval, the share of the test clips that it covers, and its half-width."""
+    scores = {subset: np.array(x.scores) for subset, x in run.subsets.get("inferred", {}).items()}
+    for subset, half_widths in run.half_widths.items():
+        predicted = scores.get(subset, run.scores)
+        half_width = half_widths[LEVELS.index(LEVEL)]
+        yield subset, float((np.abs(predicted - run.targets) <= half_width).mean()), half_width
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.3f}"
