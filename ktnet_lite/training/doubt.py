@@ -171,7 +171,7 @@ def imagined(model: KTNet, full: KTNet, split: Split, draws: int = 30, seed: int
 
 
 def _joint(rebuilt: Mapping[Modality, Padded], line: Padded) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Join what the sources say of f_A, weighted by precision: mean and deviation (B, T, d) on a time line, and mask."""
+    """Join what the sources say of f_A by precision: mean and deviation (B, T, d) on a time line, and its mask."""
     steps, dim = line.values.shape[1:]
     precision, weighted = 0.0, 0.0
     for padded in rebuilt.values():
