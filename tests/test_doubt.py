@@ -12,7 +12,7 @@ from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import synthetic
 from ktnet_lite.data.batching import collate
-from ktnet_lite.errors import ConfigError
+from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.experiments import result
 from ktnet_lite.measures.calibration import half_widths, interval
 from ktnet_lite.model.losses import Objective, resample
@@ -133,9 +133,9 @@ def test_imagined_voices_spread_as_far_as_the_stated_doubt():
     ours, full = make_model("ours", "l1", transfer="gaussian"), make_model("full", "l1")
     split, heard = make_split(UNALIGNED), []
     full.fusion.register_forward_pre_hook(lambda module, args: heard.append(args[0]["audio"].values.detach()))
-    scores = imagined(ours, full, split, draws=3)
-    assert scores.shape == (3, 4) and np.array_equal(scores, imagined(ours, full, split, draws=3))
-    assert not np.array_equal(scores, imagined(ours, full, split, draws=3, seed=1))
+    scores = imagined(ours, split, full, draws=3)
+    assert scores.shape == (3, 4) and np.array_equal(scores, imagined(ours, split, full, draws=3))
+    assert not np.array_equal(scores, imagined(ours, split, full, draws=3, seed=1))
     batches = collate(split, np.argsort([6, 5, 4, 7], kind="stable"), ("language", "vision"))
     rebuilt = ours.reconstruct(batches.streams)[1]
     lengths, precision, weighted = batches.streams["language"].lengths, 0, 0
@@ -149,4 +149,9 @@ def test_imagined_voices_spread_as_far_as_the_stated_doubt():
     assert not torch.allclose(noise[0], noise[1])
     point = make_model("ours", "l1")
     with pytest.raises(ConfigError, match="say no doubt"):
-        imagined(point, full, split)
+        imagined(point, split, full)
+    alone = make_model("any", "l1", transfer="gaussian", consistency="gaussian")
+    assert imagined(alone, split, draws=2).std(0).min() > 0
+    lengths = UNALIGNED | {"vision": [6, 0, 2, 7]}
+    with pytest.raises(DataError, match="clip 'clip1' has no vision; leave it out"):
+        imagined(alone, make_split(lengths))

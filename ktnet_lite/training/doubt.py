@@ -12,9 +12,10 @@ import torch
 from ktnet_lite.data.batching import Batches, Padded
 from ktnet_lite.data.schema import Split
 from ktnet_lite.data.synthetic import Synthetic, redraw
-from ktnet_lite.errors import ConfigError
+from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.measures import calibration
 from ktnet_lite.model import losses
+from ktnet_lite.model.any_modality import AnyKTNet
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import Objective
 from ktnet_lite.model.network import Network
@@ -139,7 +140,9 @@ def calibrated(objective: Objective, split: Split, truth: Mapping[str, Variances
 
 
 @torch.no_grad()
-def imagined(model: KTNet, full: KTNet, split: Split, draws: int = 30, seed: int = 0) -> np.ndarray:
+def imagined(
+    model: KTNet | AnyKTNet, split: Split, full: KTNet | None = None, draws: int = 30, seed: int = 0
+) -> np.ndarray:
     """Predict each clip as if its voice were heard, once for each of several voices that it may have: (draws, N).
 
     The spread over the draws is what hearing would change: the price of not hearing. A voice is drawn from what words
@@ -148,25 +151,37 @@ def imagined(model: KTNet, full: KTNet, split: Split, draws: int = 30, seed: int
 
     Parameters
     ----------
-    model : KTNet
-        "ours", with ``transfer="gaussian"``; no audio of the split is read.
-    full : KTNet
-        Its teacher, which would hear.
+    model : KTNet or AnyKTNet
+        "ours" or "any", with ``transfer="gaussian"``.
+    split : Split
+        Clips with words and face, as far as the model knows them; their audio is not read.
+    full : KTNet, optional
+        Who would hear: the teacher of "ours". The model "any" hears itself.
 
     Raises
     ------
     ConfigError
         The model does not say its doubt.
+    DataError
+        A clip lacks words or face.
     """
     generator = torch.Generator().manual_seed(seed)
+    hears, sources = full or model, [name for name in model.observed if name != "audio"]
+    for name in sources:
+        if not (split.streams[name].lengths > 0).all():
+            raise DataError(f"clip {split.ids[split.streams[name].lengths.argmin()]!r} has no {name}; leave it out")
     scores = np.empty((draws, len(split)))
-    for batch in Batches(split, 64, model.observed):
-        features = {name: full.encoders[name](batch.streams[name]) for name in model.observed}
-        mean, deviation, mask = _joint(model.reconstruct(batch.streams)[1], next(iter(features.values())))
+    for batch in Batches(split, 64, sources):
+        features = {name: hears.encoders[name](batch.streams[name]) for name in sources}
+        if isinstance(model, AnyKTNet):
+            rebuilt: dict[Modality, Padded] = {s: model.transfer[f"{s}_to_audio"](features[s]) for s in sources}
+        else:
+            rebuilt = model.reconstruct(batch.streams)[1]
+        mean, deviation, mask = _joint(rebuilt, features[sources[0]])
         for draw in range(draws):
             noise = torch.randn(len(mean), 1, mean.shape[-1], generator=generator)
-            logits = full.fusion({**features, "audio": Padded(mean + deviation * noise, mask)})
-            scores[draw, batch.indices] = losses.predictions(logits, full.loss).numpy()
+            logits = hears.fusion({**features, "audio": Padded(mean + deviation * noise, mask)})
+            scores[draw, batch.indices] = losses.predictions(logits, hears.loss).numpy()
     return scores
 
 
