@@ -111,8 +111,8 @@ def test_every_formula_is_set_read_aloud_and_begins_on_a_phones_screen(phone):
 
 def test_a_wrong_formula_or_one_that_needs_more_of_mathjax_is_found(page, address):
     page.goto(f"{address}/book/notation.html")
-    assert page.evaluate(STATE)["failed"] == []
-    for i, formula in enumerate((r"\(\nosuchmacro{x}\)", r"\(\frac{1}\)", r"\(\bbox[red]{x}\)"), 1):
+    found = [page.evaluate(STATE)["failed"]]
+    for formula in (r"\(\nosuchmacro{x}\)", r"\(\frac{1}\)", r"\(\bbox[red]{x}\)"):
         page.evaluate(
             """(formula) => {
                 const place = document.querySelector('article').appendChild(document.createElement('span'));
@@ -122,7 +122,9 @@ def test_a_wrong_formula_or_one_that_needs_more_of_mathjax_is_found(page, addres
             }""",
             formula,
         )
-        assert len(page.evaluate(STATE)["failed"]) == i, formula
+        found.append(page.evaluate(STATE)["failed"])
+        assert len(found[-1]) > len(found[-2]), formula
+    assert found[0] == []
 
 
 def test_the_search_finds_the_collapse(page, address):
