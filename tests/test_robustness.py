@@ -318,7 +318,7 @@ def test_foreign_predictions_are_read_and_checked(tmp_path):
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for variant in ("any", "full"):
-        config = TrainConfig(variant=variant, dim=8, heads=2, clips=24)
+        config = TrainConfig(variant=variant, dim=8, heads=2, layers=1, clips=24)
         torch.manual_seed(0)
         model = build_model(config, "sentiment", synthetic.DIMS)
         save_model(
