@@ -51,7 +51,7 @@ lint: $(ALL) ## check style and types
 	$(BIN)/pyrefly check
 
 test: lint ## all tests and the notebooks, after lint; fails below the coverage floor
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=ktnet_lite --cov-fail-under=94 --nbval-lax --nbval-current-env $(NOTEBOOKS) tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov=ktnet_lite --cov-fail-under=94 --nbval-lax --nbval-current-env $(NOTEBOOKS) tests
 
 kill: $(ALL) ## kill 200 commands and 2,000 writes, and start two at once in every shared folder (some 20 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/kill_harness.py $(OPTIONS)

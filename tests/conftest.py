@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -17,13 +18,19 @@ from chromium import launch
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = ("process", "kernel", "browser")
 MARKED_BY_FIXTURE = {"book_build": "process", "site": "process", "browser": "browser"}
+SECONDS = {"kernel": 15, "process": 8, "browser": 4, "slow": 4}  # of a test with a marker, roughly
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use the built book or the browser."""
+    """Mark the tests that use the built book or the browser; several processes start with the longest files."""
+    seconds: Counter[Path] = Counter()
     for item in items:
         for name in MARKED_BY_FIXTURE.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(MARKED_BY_FIXTURE[name])
+        plain = 0.2 if isinstance(item, pytest.Function) else 1  # or a cell of a notebook
+        seconds[item.path] += max((SECONDS.get(marker.name, 0) for marker in item.iter_markers()), default=0) or plain
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: -seconds[item.path])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -56,7 +57,7 @@ def make_result(
         best_epoch=0,
         metrics={"valid": metrics.values, "test": metrics.values},
         undefined={"valid": metrics.undefined, "test": metrics.undefined},
-        baselines=constant_baselines(targets, targets),
+        baselines=_baselines(task, clips),
         predictions=Predictions([f"clip{i}" for i in range(clips)], targets.tolist(), scores.tolist()),
         without_audio=filled,
     )
@@ -68,6 +69,12 @@ def _targets(task: Task, clips: int) -> np.ndarray:
     return (
         rng.uniform(-3, 3, clips) if task == "sentiment" else rng.integers(0, 2, (clips, len(EMOTIONS))).astype(float)
     )
+
+
+@cache
+def _baselines(task: Task, clips: int) -> dict[str, dict[str, float | None]]:
+    targets = _targets(task, clips)
+    return constant_baselines(targets, targets)
 
 
 def _scores(config: TrainConfig, targets: np.ndarray, error: float) -> np.ndarray:

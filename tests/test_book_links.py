@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from bs4 import BeautifulSoup, Tag
+from lxml import html
 
 ROOT = Path(__file__).resolve().parents[1]
 ADDRESSES = ("href", "src", "data", "poster", "xlink:href")
@@ -24,19 +24,17 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         found = [path for path in self.folder.rglob("*.html") if "_static" not in path.parts]
-        self.pages = {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in found}
-        self.anchors = {
-            path: {tag[key] for tag in page.find_all(True) for key in ("id", "name") if tag.has_attr(key)}
-            for path, page in self.pages.items()
-        }
+        utf8 = html.HTMLParser(encoding="utf-8")
+        self.pages = {path: html.parse(path, utf8).getroot() for path in found}
+        self.anchors = {path: set(page.xpath("//@id | //@name")) for path, page in self.pages.items()}
 
-    def addresses(self) -> Iterator[tuple[Path, Tag, str]]:
+    def addresses(self) -> Iterator[tuple[Path, html.HtmlElement, str]]:
         """Each address in each page: the page, the tag, and the address."""
         for path, page in self.pages.items():
-            for tag in page.find_all(True):
+            for tag in page.iter("*"):
                 for key in ADDRESSES:
-                    if tag.has_attr(key):
-                        yield path, tag, tag[key]
+                    if key in tag.attrib:
+                        yield path, tag, tag.get(key)
                 for candidate in filter(None, (part.strip() for part in tag.get("srcset", "").split(","))):
                     yield path, tag, candidate.split()[0]
 
@@ -58,7 +56,7 @@ class Site:
         """What a browser would ask another site for while it shows a page."""
         found = []
         for path, tag, address in self.addresses():
-            loaded = tag.name in LOADED or (tag.name == "link" and LOADED_LINKS & set(tag.get("rel", [])))
+            loaded = tag.tag in LOADED or (tag.tag == "link" and LOADED_LINKS & set(tag.get("rel", "").split()))
             if loaded and urlsplit(address).netloc:
                 found.append(f"{path.relative_to(self.folder).as_posix()}: {address}")
         for path in self.folder.rglob("*.css"):
@@ -74,11 +72,12 @@ class Site:
         """
         found = []
         for path, page in self.pages.items():
-            for tag in page.find_all(["img", "object", "iframe", "canvas"]):
+            for tag in page.iter("img", "object", "iframe", "canvas"):
                 text = " ".join((tag.get("alt") or tag.get("aria-label") or tag.get("title") or "").split())
                 decoration = tag.get("role") == "presentation" or tag.get("aria-hidden") == "true"
                 if not decoration and (DROPS.search(text) or len(text.split()) < 2):
-                    found.append(f"{path.relative_to(self.folder).as_posix()}: {str(tag)[:120]}")
+                    shown = html.tostring(tag, encoding="unicode")[:120]
+                    found.append(f"{path.relative_to(self.folder).as_posix()}: {shown}")
         return found
 
 
@@ -98,15 +97,15 @@ def test_nothing_is_loaded_from_another_site(built):
 
 def test_every_picture_says_what_it_shows(built):
     assert built.unclear_pictures() == []
-    assert sum(len(page.find_all("img")) for page in built.pages.values()) > 50
+    assert sum(1 for page in built.pages.values() for _ in page.iter("img")) > 50
 
 
 def test_a_notebook_leads_to_colab_by_a_badge_that_the_book_holds(built):
     for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
         page = built.pages[built.folder / "notebooks" / f"{path.stem}.html"]
-        (badge,) = page.find_all("img", alt="Open in Colab")
-        assert badge["src"] == "../_images/colab-badge.svg"
-        assert badge.parent["href"].endswith(f"/notebooks/{path.name}")
+        (badge,) = page.xpath("//img[@alt='Open in Colab']")
+        assert badge.get("src") == "../_images/colab-badge.svg"
+        assert badge.getparent().get("href").endswith(f"/notebooks/{path.name}")
 
 
 @pytest.fixture

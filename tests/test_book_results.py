@@ -70,14 +70,10 @@ def build(name: str, paths) -> list[Table]:
     return reproduction.build(grids.load(name), frame.load(paths), 2)
 
 
-def built(name: str, paths) -> dict[str, list[Table]]:
-    """A grid's tables, among empty ones of all others."""
-    return {other: build(other, paths if other == name else []) for other in grids.names()}
-
-
 @pytest.fixture(scope="module")
-def empty():
-    return built("table_1", [])
+def empty() -> dict[str, list[Table]]:
+    """Tables of every grid without results."""
+    return {name: build(name, []) for name in grids.names()}
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +82,8 @@ def paths(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made_tables(paths):
-    return built("table_1", paths)
+def made_tables(empty, paths):
+    return empty | {"table_1": build("table_1", paths)}
 
 
 def comparison(metric: str, low: float, high: float, p: float) -> Comparison:
@@ -142,14 +138,15 @@ def test_every_claim_has_its_rows_compared_in_each_of_its_grids():
 
 
 @pytest.mark.slow
-def test_a_flipped_result_flips_the_verdict(tmp_path):
+def test_a_flipped_result_flips_the_verdict(empty, tmp_path):
     rows = "Ours", "Language and vision"
     for folder, errors, verdict in (
         ("a", (0.5, 0.9), "holds"),
         ("b", (0.9, 0.5), "contradicted"),
         ("c", (0.5, 0.5), "no difference detected"),
     ):
-        found = built("table_1", saved(tmp_path / folder, "table_1", dict(zip(rows, errors, strict=True))))
+        paths = saved(tmp_path / folder, "table_1", dict(zip(rows, errors, strict=True)))
+        found = empty | {"table_1": build("table_1", paths)}
         line = next(x for x in result_claims.claims(found).splitlines() if x.startswith(f"| {BETTER.text} "))
         assert f"`{verdict}`" in line.split("|")[3].split("<br>")[0], line
         assert f"*{verdict}* on `synthetic`, word aligned" in result_claims.central(found)
@@ -173,9 +170,9 @@ def test_a_training_that_two_tables_share_counts_once(made_tables, paths):
     assert claims.findings(BETTER, twice) == claims.findings(BETTER, made_tables)
 
 
-def test_emotions_are_a_setting_of_their_own_judged_by_accuracy(tmp_path):
+def test_emotions_are_a_setting_of_their_own_judged_by_accuracy(empty, tmp_path):
     errors = {"Ours": 0.3, "Language and vision": 1.2}
-    found = built("table_3", saved(tmp_path, "table_3", errors, column="unaligned"))
+    found = empty | {"table_3": build("table_3", saved(tmp_path, "table_3", errors, column="unaligned"))}
     assert "*holds* on `synthetic`, emotions, unaligned" in result_claims.central(found)
     table = found["table_3"][1]
     assert result_tables.alt(table, "unaligned").startswith("Acc happy on synthetic, unaligned")
@@ -364,15 +361,15 @@ def test_the_tables_of_the_curves_have_a_part_for_each_redundancy(curves, empty)
 
 
 def test_an_effect_is_the_other_reading_minus_the_default(tmp_path):
-    found = built("table_5", saved(tmp_path, "table_5", {"L1": 0.9, "L2": 0.5}))
-    choice, table = result_choices.CHOICES["consistency"], found["table_5"][1]
+    found = build("table_5", saved(tmp_path, "table_5", {"L1": 0.9, "L2": 0.5}))
+    choice, table = result_choices.CHOICES["consistency"], found[1]
     (effect,) = result_choices.effects(choice, table)
     (own, *_) = table.comparisons
     assert (effect.ours, effect.other, effect.verdict) == ("L1", "L2", "worse") and own.ours == "L2"
     assert effect.difference.mean == -own.difference.mean > 0
     assert effect.difference.low == -own.difference.high < effect.difference.high
     assert result_choices.chosen(choice, table) == "L2"
-    told = result_choices.measured(choice, found["table_5"])
+    told = result_choices.measured(choice, found)
     assert str(effect.difference) in told and "would choose “L2” on `synthetic`" in told
     assert "on `CMU-MOSEI` (`ktnet-lite reproduce 5 --data CMU-MOSEI`)" in told
 
@@ -450,15 +447,16 @@ def test_the_counted_trainings_are_of_the_published_sizes(monkeypatch):
 # The extension
 
 
-@pytest.fixture
-def cheap(monkeypatch, tmp_path):
-    monkeypatch.setattr(generated, "FOLDER", tmp_path)
-    monkeypatch.setattr(result_runs, "costs", lambda: [result_runs.Cost("MOSI", 1, {"ours": 1e9})])
-    return tmp_path / "results"
+@pytest.fixture(scope="module")
+def without_results():
+    """What is made without results: files by name, and numbers by name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(result_runs, "costs", lambda: [result_runs.Cost("MOSI", 1, {"ours": 1e9})])
+        return extension.files(frame.load([]), ADDRESS)
 
 
-def test_without_results_every_page_is_there_and_says_so(cheap):
-    made_files, told = extension.files(frame.load([]), ADDRESS)
+def test_without_results_every_page_is_there_and_says_so(without_results):
+    made_files, told = without_results
     assert all(isinstance(text, str) and text.strip() for text in (*made_files.values(), *told.values()))
     assert result_text.NOTHING in made_files["claims.md"] and result_text.NOTHING in made_files["landing.md"]
     assert all(made_files[f"{name}.md"].startswith("##") for name in grids.names()), "no other file has a grid's name"
@@ -470,14 +468,14 @@ def included(path: Path) -> set[str]:
     return set(re.findall(r"```\{include\} (?:\.\./)?generated/results/(\S+)", path.read_text(encoding="utf-8")))
 
 
-def test_pages_include_what_is_made_and_all_of_it(cheap):
-    made_files, _ = extension.files(frame.load([]), ADDRESS)
+def test_pages_include_what_is_made_and_all_of_it(without_results):
+    made_files, _ = without_results
     wanted = set().union(*map(included, (ROOT / "book").rglob("*.md")))
     assert wanted == {name for name in made_files if name.endswith(".md")}
 
 
-def test_numbers_that_pages_ask_for_exist_and_none_is_idle(cheap):
-    _, told = extension.files(frame.load([]), ADDRESS)
+def test_numbers_that_pages_ask_for_exist_and_none_is_idle(without_results):
+    _, told = without_results
     pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "book").rglob("*.md"))
     asked = {name for name in re.findall(r"\{\{ (\w+) \}\}", pages) if name.startswith(("results_", "cost_"))}
     assert asked == told.keys()
@@ -498,13 +496,14 @@ def test_the_commands_on_choices_and_results_are_ones(empty):
         parse(main, shlex.split(line))
 
 
-def test_what_is_made_is_kept_until_a_source_changes(cheap, paths, monkeypatch):
+def test_what_is_made_is_kept_until_a_source_changes(paths, monkeypatch, tmp_path):
     calls = []
 
     def files(results, address):
         calls.append(address)
         return {"claims.md": "text"}, {"results_runs": str(results["path"].nunique()), "mine": "of the extension"}
 
+    monkeypatch.setattr(generated, "FOLDER", tmp_path)
     monkeypatch.setattr(extension, "files", files)
     monkeypatch.setattr(extension, "published", lambda: paths)
     theme = {"repository_url": "https://example.org/repository", "repository_branch": "main"}
@@ -512,17 +511,17 @@ def test_what_is_made_is_kept_until_a_source_changes(cheap, paths, monkeypatch):
     extension.make(None, config)
     assert config.myst_substitutions == {"results_runs": "8", "mine": "of the configuration"}
     extension.make(None, config)
-    assert calls == [ADDRESS] and (cheap / "claims.md").read_text(encoding="utf-8") == "text"
+    assert calls == [ADDRESS] and (tmp_path / "results" / "claims.md").read_text(encoding="utf-8") == "text"
     text = paths[0].read_text(encoding="utf-8")
     paths[0].write_text(text + "\n", encoding="utf-8")
     extension.make(None, config)
     for damage in ("", "[]", '{"digest": 1}', "[" * 10**5):
-        (cheap / "state.json").write_text(damage, encoding="utf-8")
+        (tmp_path / "results" / "state.json").write_text(damage, encoding="utf-8")
         calls.clear()
         extension.make(None, config)
         assert calls == [ADDRESS], "made again"
     calls[:] = [ADDRESS] * 2
-    (cheap / "claims.md").unlink()
+    (tmp_path / "results" / "claims.md").unlink()
     extension.make(None, config)
     theme["repository_branch"] = "other"
     extension.make(None, config)

@@ -60,6 +60,19 @@ def instant(monkeypatch) -> list[TrainConfig]:
 
 
 @pytest.fixture
+def here(monkeypatch) -> None:
+    """Runs by the notebook execute its cells in this process."""
+
+    def execute(notebook, *_, parameters, **__):
+        namespace = dict(parameters)
+        for cell in notebook.cells:
+            if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
+                exec(cell.source, namespace)
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+
+
+@pytest.fixture
 def own_file(tmp_path) -> Path:
     """A small data file."""
     return write_own(tmp_path / "own.h5")
@@ -290,8 +303,7 @@ def test_the_parameters_cell_is_the_config():
         assert inspected[field.name]["inferred_type_name"] == type(field.default).__name__
 
 
-@pytest.mark.kernel
-def test_a_run_of_any_leaves_the_same_pictures_and_a_result_for_each_subset(tmp_path):
+def test_a_run_of_any_leaves_the_same_pictures_and_a_result_for_each_subset(here, tmp_path):
     path = run(TrainConfig(**TINY | {"variant": "any"}, out=str(tmp_path)), live=False)
     assert {file.name for file in path.parent.iterdir()} >= PICTURES
     assert len(result.load(path).subsets["inferred"]) == 7
@@ -317,8 +329,7 @@ def test_a_run_leaves_a_complete_result(finished):
     assert found.seconds > 0 and found.model_parameters > 0 and (found.peak_memory or os.name == "nt")
 
 
-@pytest.mark.kernel
-def test_other_systems_stand_in_the_same_table_with_and_without_audio(tmp_path):
+def test_other_systems_stand_in_the_same_table_with_and_without_audio(here, tmp_path):
     options = [f"--{name}={value}" for name, value in (TINY | {"treatment": "random"}).items()]
     command = ["train", *options, "--model=linear,mult", "--seed=0", f"--out={tmp_path}"]
     shown = CliRunner().invoke(main, command)

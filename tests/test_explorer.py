@@ -88,10 +88,9 @@ def r2(numbers: dict[str, float], source: str) -> float:
 # The exporter.
 
 
-@pytest.mark.parametrize("variant", ["language_vision", "ours"])
 @pytest.mark.slow
-def test_an_exported_model_says_what_torch_says_for_any_lengths(variant, tmp_path):
-    module = Predictor(make_model(variant, "l1", layers=1)).eval()
+def test_an_exported_model_says_what_torch_says_for_any_lengths(tmp_path):
+    module = Predictor(make_model("ours", "l1", layers=1)).eval()  # what other variants compute is a part of it
     export(module, DIMS, tmp_path / "model.onnx")
     session = Session(tmp_path / "model.onnx")
     assert tuple(session.inputs) == module.inputs

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-MUTANTS = os.environ.get("KTNET_FUZZ", "2000")  # over all formats
+MUTANTS = os.environ.get("KTNET_FUZZ", "1000")  # over all formats
 
 
 @pytest.mark.process

@@ -27,7 +27,7 @@ def document(site) -> make_pdf.Document:
 @pytest.fixture(scope="module")
 def select(document):
     """The tags of the document that a CSS selector finds; a function, so that pytest does not print the document."""
-    text = BeautifulSoup(document.text({"notebooks-02_encoders": 1234}), "html.parser")
+    text = BeautifulSoup(document.text({"notebooks-02_encoders": 1234}), "lxml")
     return lambda selector: text.select(selector)
 
 

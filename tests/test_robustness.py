@@ -27,9 +27,9 @@ LONG = {"language": [12, 5, 1, 9] * 5, "vision": [30, 1, 14, 22] * 5, "audio": [
 EVERY = conditions(MODALITIES, rates=(0.3, 0.9), draws=2)
 
 
-def drawn(split: Split, seed: int = 0) -> dict[str, dict]:
+def drawn(split: Split, seed: int = 0, draws: int = 2) -> dict[str, dict]:
     masks = Masks(split, seed)
-    return {str(condition): masks.kept(condition) for condition in EVERY}
+    return {str(x): masks.kept(x) for x in EVERY if x.draw < draws}
 
 
 def steps_kept(split: Split, kept) -> np.ndarray:
@@ -150,7 +150,7 @@ def models():
 def test_what_a_mask_hides_is_never_read(model, lengths):
     """Bitwise, in every condition and with every way to do without a modality: NaN where something is missing."""
     split = make_split({name: counts * 4 for name, counts in lengths.items()})
-    for condition, kept in drawn(split).items():
+    for condition, kept in drawn(split, draws=1).items():
         for fill in harness.fills_of(model):
             expected = harness.predict(model, split, kept, fill, batch_size=5)
             assert np.isfinite(expected).all()
@@ -318,7 +318,7 @@ def test_foreign_predictions_are_read_and_checked(tmp_path):
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for variant in ("any", "full"):
-        config = TrainConfig(variant=variant, dim=8, heads=2, clips=24)
+        config = TrainConfig(variant=variant, dim=8, heads=2, layers=1, clips=24)
         torch.manual_seed(0)
         model = build_model(config, "sentiment", synthetic.DIMS)
         save_model(

@@ -1,10 +1,12 @@
-"""The built book in a browser: each page loads whole and alone, hidden solutions open, the search finds."""
+"""The built book in a browser: each page loads whole and alone, formulas are set, solutions open, the search finds."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +17,22 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 PHONE = {"width": 390, "height": 844}
+STATE = """async () => {
+    const all = (selector) => [...document.querySelectorAll(selector)];
+    if (all('.math').length) await MathJax.startup.promise;
+    const red = all('mjx-mtext').filter((e) => getComputedStyle(e).color === 'rgb(255, 0, 0)');
+    const start = (e) => e.getBoundingClientRect().left;
+    return {
+        width: document.documentElement.scrollWidth,
+        written: all('.math').length,
+        set: all('.math mjx-container').length,
+        spoken: all('mjx-container mjx-assistive-mml math').length,
+        tags: all('mjx-mlabeledtr').length,
+        failed: [...all('mjx-merror'), ...red].map((e) => e.textContent || e.outerHTML),
+        cut: all('mjx-container[display="true"]').filter(
+            (e) => start(e.querySelector('mjx-math')) < start(document.querySelector('article')) - 1).length,
+    };
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +41,10 @@ def address(site: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
-def page(browser, address):
+@contextmanager
+def opened(browser, address: str, **options) -> Iterator[Any]:
     """A page that keeps what went wrong in ``page.wrong``: errors, and requests that left the site."""
-    with browser.new_context() as context:
+    with browser.new_context(**options) as context:
         page = context.new_page()
         page.wrong = []
         page.on("console", lambda said: page.wrong.append(said.text) if said.type == "error" else None)
@@ -35,6 +53,24 @@ def page(browser, address):
         here = (address, "data:", "blob:")
         page.on("request", lambda asked: None if asked.url.startswith(here) else page.wrong.append(asked.url))
         yield page
+
+
+@pytest.fixture
+def page(browser, address):
+    with opened(browser, address) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def phone(browser, site, address) -> dict[str, dict[str, Any]]:
+    """What every page is on a phone's screen, its formulas set; ``wrong`` is what went wrong."""
+    states = {}
+    with opened(browser, address, viewport=PHONE) as page:
+        for path in pages(site):
+            page.goto(f"{address}/{path}", wait_until="load")
+            states[path] = page.evaluate(STATE) | {"wrong": list(page.wrong)}
+            page.wrong.clear()
+    return states
 
 
 def pages(site: Path) -> list[str]:
@@ -56,32 +92,39 @@ def test_what_the_first_page_names_is_there(site):
     assert [name for name in named if not (site / name).is_file()] == []
 
 
-def test_every_page_loads_without_an_error_from_this_site_alone_with_its_formulas_drawn(page, site, address):
-    wrong = {}
-    for path in pages(site):
-        page.goto(f"{address}/{path}", wait_until="load")
-        if page.locator(".math").count():
-            page.wait_for_function("MathJax.startup.promise.then(() => true)")
-            undrawn = page.locator(".math:not(:has(mjx-container))").count()
-            failed = page.locator("mjx-merror").count()
-            if undrawn or failed:
-                page.wrong.append(f"{undrawn} formulas not drawn, {failed} with an error")
-        if page.wrong:
-            wrong[path] = list(page.wrong)
-            page.wrong.clear()
-    assert wrong == {}
-    assert len(pages(site)) > 30
+def test_every_page_loads_without_an_error_from_this_site_alone(phone):
+    assert {path: state["wrong"] for path, state in phone.items() if state["wrong"]} == {}
+    assert len(phone) > 30
 
 
-def test_no_page_is_wider_than_a_phone(page, site, address):
-    page.set_viewport_size(PHONE)
-    wide = {}
-    for path in pages(site):
-        page.goto(f"{address}/{path}", wait_until="load")
-        width = page.evaluate("document.documentElement.scrollWidth")
-        if width > PHONE["width"]:
-            wide[path] = width
-    assert wide == {}
+def test_no_page_is_wider_than_a_phone(phone):
+    assert {path: state["width"] for path, state in phone.items() if state["width"] > PHONE["width"]} == {}
+
+
+def test_every_formula_is_set_read_aloud_and_begins_on_a_phones_screen(phone):
+    for path, state in phone.items():
+        assert state["failed"] == [] and state["cut"] == 0, path
+        assert state["written"] == state["set"] == state["spoken"], path
+    assert sum(state["set"] for state in phone.values()) > 500
+    assert sum(state["tags"] for state in phone.values()) > 10
+
+
+def test_a_wrong_formula_or_one_that_needs_more_of_mathjax_is_found(page, address):
+    page.goto(f"{address}/book/notation.html")
+    found = [page.evaluate(STATE)["failed"]]
+    for formula in (r"\(\nosuchmacro{x}\)", r"\(\frac{1}\)", r"\(\bbox[red]{x}\)"):
+        page.evaluate(
+            """(formula) => {
+                const place = document.querySelector('article').appendChild(document.createElement('span'));
+                place.className = 'math';
+                place.textContent = formula;
+                return MathJax.typesetPromise([place]);
+            }""",
+            formula,
+        )
+        found.append(page.evaluate(STATE)["failed"])
+        assert len(found[-1]) > len(found[-2]), formula
+    assert found[0] == []
 
 
 def test_the_search_finds_the_collapse(page, address):

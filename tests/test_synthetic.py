@@ -22,6 +22,11 @@ def made(redundancy=0.7, audio_noise=0.5, **options):
     return synthetic.make(redundancy=redundancy, audio_noise=audio_noise, **options)
 
 
+def many(redundancy=0.7, audio_noise=0.5):
+    """Thousands of training clips."""
+    return made(redundancy, audio_noise, clips=(4000, 1, 1))
+
+
 def pooled(split, modality):
     """Mean over each clip's steps, (N, D)."""
     stream = split.streams[modality]
@@ -54,8 +59,8 @@ def mae(predicted, truth):
     return np.abs(predicted - truth).mean()
 
 
-def best(data, observed, redundancy=0.7, audio_noise=0.5):
-    return synthetic.ceiling(data.factors["test"], observed, redundancy, audio_noise)
+def best(data, observed, redundancy=0.7, audio_noise=0.5, split="test"):
+    return synthetic.ceiling(data.factors[split], observed, redundancy, audio_noise)
 
 
 def scores(data):
@@ -151,7 +156,7 @@ def test_the_voice_says_at_the_moment_of_a_word_what_the_word_says():
 @pytest.mark.slow
 def test_what_is_heard_has_the_stated_variance_and_shared_part(redundancy, audio_noise):
     """The regression of what is heard on z_L and z_V: its weights and what it leaves, against the closed form."""
-    factors = synthetic.make((4000, 1, 1), redundancy, audio_noise).factors["train"]
+    factors = many(redundancy, audio_noise).factors["train"]
     causes = np.stack([factors.language, factors.vision], axis=1)
     probe = LinearRegression().fit(causes, factors.audio)
     np.testing.assert_allclose(probe.coef_, np.sqrt(redundancy) * np.array([0.8, 0.6]), atol=0.06)
@@ -212,8 +217,7 @@ def test_ceiling_by_hand():
 @pytest.mark.slow
 def test_ceiling_leaves_the_stated_error(redundancy):
     """Everything observed, no laughter: the label noise alone is left, and its mean absolute value is known."""
-    data = synthetic.make((1, 1, 4000), redundancy, audio_noise=0.0)
-    factors = data.factors["test"]
+    factors = many(redundancy, audio_noise=0.0).factors["train"]
     left = factors.scores - synthetic.ceiling(factors, MODALITIES, redundancy, 0.0)
     inside = np.abs(factors.scores) < 2  # where nothing was clipped
     assert np.abs(left[inside]).mean() == pytest.approx(0.3 * np.sqrt(2 / np.pi), rel=0.05)
@@ -222,9 +226,9 @@ def test_ceiling_leaves_the_stated_error(redundancy):
 @pytest.mark.parametrize("redundancy", [0.0, 0.7, 1.0])
 @pytest.mark.slow
 def test_ceiling_is_monotone_in_what_is_observed(redundancy):
-    data = synthetic.make((1, 1, 4000), redundancy)
-    truth = data.dataset["test"].targets
-    errors = {observed: mae(best(data, observed, redundancy), truth) for observed in SUBSETS}
+    data = many(redundancy)
+    truth = data.dataset["train"].targets
+    errors = {observed: mae(best(data, observed, redundancy, split="train"), truth) for observed in SUBSETS}
     for less in SUBSETS:
         for more in SUBSETS:
             if set(less) < set(more):
@@ -237,7 +241,7 @@ def test_ceiling_is_monotone_in_what_is_observed(redundancy):
 @pytest.mark.parametrize("observed", SUBSETS, ids="+".join)
 def test_no_probe_beats_the_ceiling(observed):
     """Neither on the factors themselves, with products and thousands of clips, nor on the streams."""
-    data = synthetic.make((4000, 1, 4000))
+    data = made(clips=(4000, 1, 4000))
     truth = scores(data)
     limit = mae(best(data, observed), truth("test"))
     causes = {name: np.stack([getattr(data.factors[name], m) for m in observed], axis=1) for name in ("train", "test")}

@@ -22,6 +22,7 @@ from ktnet_lite.training import loop as training
 from ktnet_lite.training.build import build_model, check_fits, load_dataset, load_model
 from ktnet_lite.training.evaluation import evaluate, predict
 from ktnet_lite.training.loop import fit
+from ktnet_lite.training.runtime import processes
 
 TESTS = Path(__file__).resolve().parent
 SMALL = {"dim": 8, "heads": 2, "layers": 1, "dropout": 0.1, "batch_size": 8, "epochs": 3, "device": "cpu"}
@@ -461,6 +462,15 @@ def test_bf16_autocast_trains_on_the_cpu(data):
     assert run.history[-1]["loss"] < run.history[0]["loss"]
 
 
+def train_jointly_and_taught(folder: str) -> None:
+    """Train in this process, or in those of torchrun, to compare them."""
+    config = TrainConfig(**SMALL | {"epochs": 1, "dropout": 0.0, "batch_size": 7}, treatment="joint")
+    with processes(torch.device("cpu")):
+        fit(config, make_dataset(longest=200), folder, progress=False)
+        config = dataclasses.replace(config, treatment="teacher", pretrain=1)
+        fit(config, make_dataset(longest=300), f"{folder}-taught", progress=False)
+
+
 @pytest.mark.process
 def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
     """torchrun with two gloo processes: the same weights as one process, though the shards hold unequal steps.
@@ -472,23 +482,16 @@ def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
     script.write_text(
         textwrap.dedent(
             f"""
-            import dataclasses, sys, torch, warnings
+            import sys, warnings
             sys.path[:0] = {[str(TESTS), str(TESTS.parent)]!r}
             warnings.simplefilter("error", FutureWarning)
-            from test_training import SMALL, make_dataset
-            from ktnet_lite.config import TrainConfig
-            from ktnet_lite.training.loop import fit
-            from ktnet_lite.training.runtime import processes
-            config = TrainConfig(**SMALL | {{"epochs": 1, "dropout": 0.0, "batch_size": 7}}, treatment="joint")
-            with processes(torch.device("cpu")):
-                fit(config, make_dataset(longest=200), sys.argv[1], progress=False)
-                config = dataclasses.replace(config, treatment="teacher", pretrain=1)
-                fit(config, make_dataset(longest=300), sys.argv[1] + "-taught", progress=False)
+            from test_training import train_jointly_and_taught
+            train_jointly_and_taught(sys.argv[1])
             """
         ),
         encoding="utf-8",
     )
-    subprocess.run([sys.executable, script, tmp_path / "one"], check=True)
+    train_jointly_and_taught(str(tmp_path / "one"))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run([*torchrun, script, tmp_path / "two"], check=True, timeout=300)
     taught = [checkpoint.load(tmp_path / f"{name}-taught" / "last.pt") for name in ("one", "two")]

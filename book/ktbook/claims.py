@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -130,6 +131,7 @@ class Printed(NamedTuple):
         return METRICS[self.metric].gain(self.difference)
 
 
+@cache
 def printed(claim: Claim) -> list[Printed]:
     """List the paper's own differences for a claim, in the metrics that we test and all accuracies of Table III."""
     differences = []
