@@ -14,7 +14,7 @@ from ktnet_lite.data import schema, synthetic
 from ktnet_lite.data.batching import Padded
 from ktnet_lite.extract import voice
 from ktnet_lite.measures import metrics, statistics
-from ktnet_lite.model import layers, losses
+from ktnet_lite.model import layers, losses, transfer
 from small import DIMS, SIZE, UNALIGNED, make_batch, make_model, make_objective, make_split
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,7 +65,7 @@ def scope():
         "m": "vision",
         "pair": "vision_to_language",
     }
-    modules = (layers, losses, metrics, statistics, schema, synthetic)
+    modules = (layers, losses, metrics, statistics, schema, synthetic, transfer)
     return names | {module.__name__.rpartition(".")[2]: module for module in modules}, outputs
 
 

@@ -16,6 +16,7 @@ from ktbook import (
     generated,
     result_choices,
     result_claims,
+    result_doubt,
     result_figures,
     result_runs,
     result_tables,
@@ -25,7 +26,7 @@ from ktbook import results as extension
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.experiments import grids
-from ktnet_lite.experiments.result import Result
+from ktnet_lite.experiments.result import Filled, Result
 from ktnet_lite.measures.statistics import Difference, Interval
 from ktnet_lite.reporting import frame
 from ktnet_lite.reporting import reproduce as reproduction
@@ -532,3 +533,33 @@ def test_what_is_made_is_kept_until_a_source_changes(paths, monkeypatch, tmp_pat
 def test_an_interval_stays_in_one_piece():
     text = result_text.unbroken(f"{Interval(0.5, 0.4, 0.6, 5)} p = 0.1 [a, b] MAE -0.1, 5 seeds")
     assert text.replace("\N{NO-BREAK SPACE}", "_") == "0.500 [0.400,_0.600] p_=_0.1 [a, b] MAE_-0.1, 5_seeds"
+
+
+# Doubt
+
+
+def test_the_tables_of_doubt_show_calibration_and_how_often_intervals_cover(tmp_path):
+    (cell, *_) = (c for c in grids.load("doubt").cells("synthetic") if c.row == "Any, gaussian")
+    parts = {"crps": 0.5, "crps_constant": 0.6, "coverage_80": 0.81, "error_slope": 1.1, "error_correlation": 0.4}
+    truth = {"true_slope": 0.9, "true_correlation": 0.7, "true_ratio": 1.2}
+    paths = []
+    for config in cell.configs([0, 1]):
+        made = make_result(config, 0.5, clips=300)
+        filled = Filled(made.metrics["test"], {}, [0.0] * 300)
+        reach = float(np.sort(np.abs(made.targets))[179 + 60 * config.seed])  # covers 180 and 240 of 300 clips
+        run = msgspec.structs.replace(
+            made,
+            calibration={"language_to_audio": parts | truth, "audio_to_language": parts},
+            subsets={"inferred": {"vision": filled}},
+            half_widths={"vision": [0.1, reach, 5.0, 6.0]},
+        )
+        paths.append(run.publish(tmp_path / "synthetic" / f"any-seed{config.seed}", tmp_path / "results"))
+    tables = reproduction.build(grids.load("doubt"), frame.load(paths), 5)
+    pages = result_doubt.page(tables)
+    (row,) = (line for line in pages["doubt-calibration.md"].splitlines() if "language → audio" in line)
+    cells = [part.strip() for part in row.strip("|").split("|")]
+    assert cells[2:] == ["0.500", "0.600", "0.810", "0.400", "1.100", "0.700", "0.900", "1.200", "2"]
+    (row,) = (line for line in pages["doubt-intervals.md"].splitlines() if line.startswith("| Any, gaussian"))
+    cells = [part.strip() for part in row.strip("|").split("|")]
+    assert cells[1:4] == ["V", "0.700", "0.600 to 0.800"] and cells[-1] == "2"
+    assert pages["doubt-intervals.md"].count("Not run yet: `ktnet-lite reproduce doubt") == 2

@@ -47,7 +47,7 @@ def calibration(runs: dict[str, list[Result]]) -> str:
             if target in ("", "audio"):
                 values = [run.calibration[name] for run in found]
                 cells = [_mean([x[key] for x in values]) if key in values[0] else "-" for key in HEADINGS]
-                lines.append((row, f"{source} → audio", *cells, len(found)))
+                lines.append((row, f"{source} → audio", *cells, str(len(found))))
     return markdown([("model", "reconstruction", *HEADINGS.values(), "seeds"), *lines]) if lines else ""
 
 
@@ -62,7 +62,7 @@ def intervals(runs: dict[str, list[Result]]) -> str:
         for subset, each in covered.items():
             shares, half_widths = zip(*each, strict=True)
             spread = f"{min(shares):.3f} to {max(shares):.3f}"
-            lines.append((row, letters(subset), _mean(shares), spread, _mean(half_widths), len(each)))
+            lines.append((row, letters(subset), _mean(shares), spread, _mean(half_widths), str(len(each))))
     headings = "model", "clips with", f"covered at {LEVEL:.0%}", "seeds from, to", "half-width", "seeds"
     return markdown([headings, *lines]) if lines else ""
 

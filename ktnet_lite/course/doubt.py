@@ -56,10 +56,10 @@ def intervals(low: np.ndarray, high: np.ndarray, scores: np.ndarray, truth: np.n
     panel.vlines(x, low[order], high[order], color=COLOURS["reconstructed"], alpha=0.35, linewidth=3)
     panel.plot(x, scores[order], color=COLOURS["reconstructed"], linewidth=1.5, label="score and interval")
     for which, marker, label in ((inside, "o", "truth inside"), (~inside, "X", "truth outside")):
-        colour = GREY if marker == "o" else COLOURS["missing"]
-        panel.plot(x[which], truth[order][which], marker, color=colour, markersize=4, linestyle="none", label=label)
-    panel.set(xlabel="clip, by score", ylabel="sentiment", ylim=(-3.2, 3.2), xticks=[])
-    legend(panel, ncols=3)
+        colour = GREY if marker == "o" else COLOURS["valid"]
+        panel.plot(x[which], truth[order][which], marker, color=colour, markersize=5, linestyle="none", label=label)
+    panel.set(xlabel="clip, by score", ylabel="sentiment", ylim=(-4, 4.6), xticks=[])
+    legend(panel, ncols=3, loc="upper left")
     return drawn
 
 
