@@ -82,7 +82,9 @@ def export(model: Network, config: TrainConfig, path: Path | str, valid: Mapping
 
 def describe(model: Network, config: TrainConfig, valid: Mapping[str, float], aligned_only: bool) -> About:
     """Say what a model is, without the paths of the machine that trained it."""
-    local = {field.name: field.default for field in dataclasses.fields(config) if not field.metadata["identity"]}
+    local: dict[str, Any] = {
+        field.name: field.default for field in dataclasses.fields(config) if not field.metadata["identity"]
+    }
     task = "emotion" if model.loss == "emotion" else "sentiment"
     return About(
         version=__version__,
