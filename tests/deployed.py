@@ -34,7 +34,7 @@ class Deployed(NamedTuple):
     config: TrainConfig
     path: Path  # of the exported file
 
-    @functools.cached_property
+    @property
     def exported(self) -> runtime.OnnxModel:
         return runtime.load(self.path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,16 +74,15 @@ def bench(
     if path.suffix == ".onnx":
         model: Reader = (exported := runtime.load(path, threads=1))
         precision, parameters = exported.about.precision, exported.about.parameters
-        prepare, flops = exported_call(exported), None
+        call, flops = exported_call(exported), None
     else:
-        model, prepare, flops, parameters = _trained(path)
+        model, call, flops, parameters = _trained(path)
         precision = "float32"
     speeds = []
     for names in _subsets(model, subset):
         given = random_clips(model, steps, names, clips + WARM_UP, seed)
-        ms = 1000 * timed(prepare, given)
-        fifty, most, nearly_all = (float(value) for value in np.percentile(ms, [50, 95, 99]))
-        speeds.append(Speed("+".join(names), fifty, most, nearly_all, flops(given[0]) if flops else None))
+        p50, p95, p99 = np.percentile(timed([call], given), [50, 95, 99]).tolist()
+        speeds.append(Speed("+".join(names), p50, p95, p99, flops(given[0]) if flops else None))
     known = {name: steps[name] for name in model.observed}
     return Bench(str(path), precision, clips, known, tuple(speeds), parameters, path.stat().st_size, peak_memory())
 
@@ -112,14 +112,15 @@ def random_clips(
     ]
 
 
-def timed(call: Callable[[Clip], np.ndarray], clips: Sequence[Clip]) -> np.ndarray:
-    """Time a prediction of each clip in seconds, (N - WARM_UP,), after the first few."""
-    seconds = []
-    for clip in clips:
-        start = time.perf_counter()
-        call(clip)
-        seconds.append(time.perf_counter() - start)
-    return np.array(seconds[WARM_UP:])
+def timed(calls: Sequence[Callable[[Clip], np.ndarray]], clips: Sequence[Clip]) -> np.ndarray:
+    """Time each call on each clip but the first few: milliseconds, (calls, N - WARM_UP). The calls take turns."""
+    ms = np.empty((len(clips), len(calls)))
+    for i, clip in enumerate(clips):
+        for j, call in enumerate(calls):
+            start = time.perf_counter()
+            call(clip)
+            ms[i, j] = 1000 * (time.perf_counter() - start)
+    return ms[WARM_UP:].T
 
 
 def exported_call(model: runtime.OnnxModel) -> Callable[[Clip], np.ndarray]:
@@ -163,8 +164,6 @@ def _trained(path: Path) -> tuple[Any, Callable[[Clip], np.ndarray], Callable[[C
 
 def peak_memory() -> int | None:
     """Return the most memory that this process ever held, in bytes; None on Windows."""
-    import sys
-
     try:
         import resource
     except ImportError:
