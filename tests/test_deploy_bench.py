@@ -56,7 +56,7 @@ def test_any_is_measured_with_every_subset_and_prints_what_it_measured(tmp_path)
         (["--steps", "4,6"], "give three positive whole numbers"),
         (["--steps", "4,0,6"], "give three positive whole numbers"),
         (["--subset", "audio"], "this model does not observe audio; it observes language"),
-        (["--subset", "smell"], "'smell' is not one of language, vision, audio"),
+        (["--subset", "smell"], "this model does not observe smell; it observes language"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(options, message):

@@ -9,7 +9,7 @@ import click
 
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.names import MODALITIES, Modality
-from ktnet_lite.text import listed, size, table
+from ktnet_lite.text import listed, size
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 STEPS = click.option(
@@ -70,28 +70,13 @@ def bench(model: Path, steps: str, subset: str, clips: int, seed: int, out: Path
     import msgspec
 
     from ktnet_lite.deploy.bench import bench as measure
+    from ktnet_lite.deploy.bench import describe
     from ktnet_lite.files import write
 
-    found = measure(model, _steps(steps), _modalities(subset), clips, seed)
+    found = measure(model, _steps(steps), listed(subset), clips, seed)
     if out is not None:
         write(out, msgspec.json.format(msgspec.json.encode(found), indent=1))
-    rows: list[tuple[str, ...]] = [("CLIPS HAVE", "P50", "P95", "P99", "MFLOP")]
-    for speed in found.speeds:
-        times = (f"{value:.2f} ms" for value in (speed.p50, speed.p95, speed.p99))
-        rows.append((speed.subset, *times, "-" if speed.flops is None else f"{speed.flops / 1e6:.0f}"))
-    click.echo(table(rows))
-    click.echo(
-        f"\n{found.precision}, {found.parameters:,} parameters, file {size(found.size)}, "
-        f"memory {'unknown' if found.memory is None else size(found.memory)}; steps "
-        f"{', '.join(f'{name} {count}' for name, count in found.steps.items())}; {clips} random clips, one core"
-    )
-
-
-def _modalities(text: str) -> list[Modality]:
-    names = listed(text)
-    if unknown := [name for name in names if name not in MODALITIES]:
-        raise ConfigError(f"--subset: {unknown[0]!r} is not one of {', '.join(MODALITIES)}")
-    return [name for name in MODALITIES if name in names]
+    click.echo(describe(found))
 
 
 def _steps(text: str) -> dict[Modality, int]:

@@ -15,6 +15,7 @@ from ktnet_lite.data.fits import Reader
 from ktnet_lite.deploy import runtime
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.names import MODALITIES, Modality, subsets
+from ktnet_lite.text import size, table
 
 Clip = Mapping[Modality, np.ndarray]  # (1, T_m, D_m) each
 WARM_UP = 5  # clips
@@ -49,7 +50,7 @@ class Bench:
 def bench(
     path: Path,
     steps: Mapping[Modality, int] = STEPS,
-    subset: Sequence[Modality] = (),
+    subset: Sequence[str] = (),
     clips: int = 200,
     seed: int = 0,
 ) -> Bench:
@@ -87,7 +88,19 @@ def bench(
     return Bench(str(path), precision, clips, known, tuple(speeds), parameters, path.stat().st_size, peak_memory())
 
 
-def _subsets(model: Reader, chosen: Sequence[Modality]) -> list[tuple[Modality, ...]]:
+def describe(found: Bench) -> str:
+    """Lay out the figures as a table, with what they hold for below."""
+    rows: list[tuple[str, ...]] = [("CLIPS HAVE", "P50", "P95", "P99", "MFLOP")]
+    for speed in found.speeds:
+        times = (f"{value:.2f} ms" for value in (speed.p50, speed.p95, speed.p99))
+        rows.append((speed.subset, *times, "-" if speed.flops is None else f"{speed.flops / 1e6:.0f}"))
+    steps = ", ".join(f"{name} {count}" for name, count in found.steps.items())
+    memory = "unknown" if found.memory is None else size(found.memory)
+    model = f"{found.precision}, {found.parameters:,} parameters, file {size(found.size)}, memory {memory}"
+    return f"{table(rows)}\n\n{model}; steps {steps}; {found.clips} random clips, one core"
+
+
+def _subsets(model: Reader, chosen: Sequence[str]) -> list[tuple[Modality, ...]]:
     if unknown := [name for name in chosen if name not in model.observed]:
         raise ConfigError(f"this model does not observe {', '.join(unknown)}; it observes {', '.join(model.observed)}")
     if chosen and not model.any_subset and set(chosen) != set(model.observed):
