@@ -9,7 +9,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import click
 
@@ -20,8 +20,6 @@ from ktnet_lite.errors import ConfigError
 from ktnet_lite.names import EMOTIONS, Fill
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ktnet_lite.data.fits import Reader
 
 
@@ -30,7 +28,7 @@ class Loaded(NamedTuple):
 
     model: Reader
     config: TrainConfig
-    scores_of: Callable[..., np.ndarray]  # split, fill -> (N,) or (N, 4)
+    scores_of: Callable[..., Any]  # split, fill -> array (N,) or (N, 4)
     metric: str
     errors: Mapping[str, float]  # its value on the validation set, by subset of the modalities
 

@@ -27,6 +27,12 @@ class Comparison(NamedTuple):
     float32: float  # median milliseconds per clip
     int8: float
 
+    def __str__(self) -> str:
+        return (
+            f"a clip takes {self.int8:.2f} ms in place of {self.float32:.2f} ms, and predictions differ by up to "
+            f"{self.difference:.3f}"
+        )
+
 
 def quantise(
     source: Path, target: Path, steps: Mapping[Modality, int] = bench.STEPS, tolerance: float = TOLERANCE
@@ -56,9 +62,7 @@ def quantise(
         compared = compare(before, runtime.load(partial, threads=1), steps)
         if compared.difference > tolerance or compared.int8 >= compared.float32:
             raise ConfigError(
-                f"int8 is refused for this model: its predictions differ by up to {compared.difference:.3f} (at most "
-                f"{tolerance:g} is allowed), and a clip takes {compared.int8:.2f} ms in place of "
-                f"{compared.float32:.2f} ms. Export it without --int8"
+                f"int8 is refused for this model: {compared} (at most {tolerance:g} is allowed). Export it without --int8"
             )
     return compared
 
