@@ -64,7 +64,7 @@ class Padded(NamedTuple):
             return self.values[:, -1]
         steps = torch.arange(self.mask.shape[1], device=self.mask.device)
         index = (self.mask * steps).argmax(1)  # (B,)
-        return self.values[torch.arange(len(index), device=index.device), index]
+        return self.values[torch.arange(index.shape[0], device=index.device), index]
 
 
 def one_time_line(streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Tensor], Tensor]:

@@ -62,7 +62,7 @@ def quantise(
         compared = compare(before, runtime.load(partial, threads=1), steps)
         if compared.difference > tolerance or compared.int8 >= compared.float32:
             raise ConfigError(
-                f"int8 is refused for this model: {compared} (at most {tolerance:g} is allowed). Export it without --int8"
+                f"int8 is refused: {compared} (at most {tolerance:g} is allowed). Export this model without --int8"
             )
     return compared
 
