@@ -32,8 +32,8 @@ class AnyPositions(nn.Module):
 
 
 def exportable(module: nn.Module) -> nn.Module:
-    """Copy a module, ready to predict, with positions for streams of any length."""
-    module = copy.deepcopy(module).eval().requires_grad_(False)
+    """Copy a module to the CPU, ready to predict, with positions for streams of any length."""
+    module = copy.deepcopy(module).cpu().eval().requires_grad_(False)
     for part in list(module.modules()):
         for name, child in part.named_children():
             if isinstance(child, Positions):

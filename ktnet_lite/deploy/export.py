@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -158,11 +157,11 @@ def _packages() -> ModuleType:
 
 
 @contextmanager
-def _quiet() -> Any:
-    """Silence torch's own words, which are about itself."""
+def _quiet() -> Iterator[None]:
+    """Hide warnings of torch's exporter, which are about its own parts."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logger.setLevel(logging.ERROR)
         try:
