@@ -66,6 +66,14 @@ def test_what_cannot_be_measured_is_refused(options, message):
         bench.bench(deployed("linear").path, STEPS, ["language"])
 
 
+@pytest.mark.slow
+def test_a_model_of_aligned_streams_is_measured_on_aligned_ones():
+    path = deployed("ours", "cross_entropy", concat="features").path
+    with pytest.raises(ConfigError, match="give each of them the same number of steps"):
+        bench.bench(path, STEPS)
+    assert bench.bench(path, dict.fromkeys(MODALITIES, 5), clips=2).speeds[0].p50 > 0
+
+
 def test_the_random_clips_are_seeded_and_have_the_statistics_of_the_training_set():
     one = deployed("language")
     first, again, other = (bench.random_clips(one.exported, {"language": 400}, ["language"], 3, s) for s in (0, 0, 1))

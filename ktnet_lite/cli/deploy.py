@@ -76,6 +76,6 @@ def bench(model: Path, steps: str, subset: str, clips: int, seed: int, out: Path
 def _steps(text: str) -> dict[Modality, int]:
     """Read the steps of language, vision and audio."""
     counts = text.split(",")
-    if len(counts) != len(MODALITIES) or not all(count.strip().isdigit() and int(count) for count in counts):
+    if len(counts) != len(MODALITIES) or not all(count.strip().isdecimal() and int(count) for count in counts):
         raise ConfigError(f"--steps {text!r}: give three positive whole numbers, such as 50,500,375")
     return dict(zip(MODALITIES, map(int, counts), strict=True))

@@ -70,7 +70,7 @@ def bench(
     CheckpointError
         The file is no model.
     ConfigError
-        The model does not observe the subset, or cannot do without the rest.
+        The model does not observe the subset or cannot do without the rest, or it needs streams of equal length.
     """
     if path.suffix == ".onnx":
         model: Reader = (exported := runtime.load(path, threads=1))
@@ -113,7 +113,15 @@ def _subsets(model: Reader, chosen: Sequence[str]) -> list[tuple[Modality, ...]]
 def random_clips(
     model: Reader, steps: Mapping[Modality, int], subset: Sequence[Modality], count: int, seed: int
 ) -> list[Clip]:
-    """Draw clips of normal features with the mean and scale of the training set, the same for every form of a model."""
+    """Draw clips of normal features with the mean and scale of the training set, the same for every form of a model.
+
+    Raises
+    ------
+    ConfigError
+        The model needs aligned streams, and the steps differ.
+    """
+    if model.aligned_only and len({steps[name] for name in subset}) > 1:
+        raise ConfigError("this model needs aligned streams; give each of them the same number of steps")
     rng = np.random.default_rng(seed)
     inputs = {name: (np.asarray(model.inputs[name].mean), np.asarray(model.inputs[name].scale)) for name in subset}
     return [

@@ -39,8 +39,8 @@ def quantise(
 ) -> Comparison:
     """Write an exported model with weights of 8 bits, and compare both on random clips, on one core.
 
-    Activations are quantised for each batch anew (onnxruntime's ``quantize_dynamic``). For "any" the clips have all
-    modalities in turn with each one missing.
+    Activations are quantised for each batch anew (onnxruntime's ``quantize_dynamic``). For "any" there are clips
+    with all modalities, and clips that lack one.
 
     Raises
     ------
@@ -75,9 +75,7 @@ def folded(source: Path, scratch: Path) -> onnx.ModelProto:
     options.optimized_model_filepath = str(scratch)
     library.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     graph = onnx.load(scratch)
-    graph.metadata_props.add(
-        key="onnx.quant.pre_process", value="onnxruntime.quant"
-    )  # else onnxruntime advises to fold
+    graph.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")  # else it advises to fold
     return graph
 
 
