@@ -57,6 +57,7 @@ def deployed(system: str, loss: str = "l1", **options) -> Deployed:
     model = made(system, loss, **options)
     which = {"variant": system} if system in VARIANTS else {"model": system, "variant": "full"}
     kept = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    kept = {"kernel": 1} | kept
     config = TrainConfig(**which, **SMALL, **kept, task_loss="l1" if loss == "emotion" else loss)
     path = Path(FOLDER.name) / f"{len(list(Path(FOLDER.name).iterdir()))}.onnx"
     export(model, config, path, VALID if system == "any" else None)

@@ -108,6 +108,7 @@ def test_a_file_says_what_it_is_and_nothing_of_the_machine_that_made_it(tmp_path
     assert b".py" not in content and b"/home" not in content and str(tmp_path.parent).encode() not in content
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes_without_the_paths_of_its_training(tmp_path):
     model, config, path = deployed("language")
     elsewhere = TrainConfig(**config.as_dict() | {"out": "/secret/runs", "data_from": "/secret/data", "trials": 3})
@@ -115,6 +116,7 @@ def test_the_same_model_gives_the_same_bytes_without_the_paths_of_its_training(t
     assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_named(tmp_path):
     for name in ("rmfn", "mfm", "constant"):
         with pytest.raises(ConfigError, match=f"{name}.* cannot be exported; these can: ktnet in every variant, mult"):

@@ -24,6 +24,7 @@ from ktnet_lite.training.evaluation import predict
 from small import ALIGNED, DIMS, UNALIGNED, make_split
 from test_any_modality import lacking, mixed
 
+pytestmark = pytest.mark.slow  # a model is exported first
 BOTH = {"missing": "both", "kernel": 3, "pooling": "last"}
 WITHOUT_TORCH = """
 import sys
@@ -61,7 +62,6 @@ def some_clips() -> Split:
     return lacking(split, choice)
 
 
-@pytest.mark.slow
 @pytest.mark.process
 def test_without_torch_the_command_writes_the_same_table(tmp_path):
     one = deployed("any", **BOTH)
@@ -83,10 +83,10 @@ def test_without_torch_the_command_writes_the_same_table(tmp_path):
     [
         ("language", "l1", {}, UNALIGNED, (None,)),
         ("linear", "l1", {}, UNALIGNED, (None, "zero", "mean")),
-        pytest.param("mult", "l1", {}, UNALIGNED, (None, "zero", "mean"), marks=pytest.mark.slow),
-        pytest.param("language_audio", "emotion", {}, UNALIGNED, (None, "zero", "mean"), marks=pytest.mark.slow),
-        pytest.param("ours", "cross_entropy", {"concat": "features"}, ALIGNED, (None,), marks=pytest.mark.slow),
-        pytest.param("any", "l1", BOTH, UNALIGNED, (None, "inferred"), marks=pytest.mark.slow),
+        ("mult", "l1", {}, UNALIGNED, (None, "zero", "mean")),
+        ("language_audio", "emotion", {}, UNALIGNED, (None, "zero", "mean")),
+        ("ours", "cross_entropy", {"concat": "features"}, ALIGNED, (None,)),
+        ("any", "l1", BOTH, UNALIGNED, (None, "inferred")),
     ],
 )
 def test_a_split_is_predicted_as_by_torch(system, loss, options, lengths, fills):
@@ -103,7 +103,6 @@ def test_a_split_is_predicted_as_by_torch(system, loss, options, lengths, fills)
                 np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_silence_that_is_an_observation_is_one_step_of_zeros():
     one = deployed("any", **BOTH)
     observed = runtime.OnnxModel(one.exported.about, one.exported.session)
@@ -131,7 +130,6 @@ def test_what_does_not_fit_is_refused_as_by_torch(tmp_path):
     assert done.exit_code == 1 and "this model observes no audio" in done.output
 
 
-@pytest.mark.slow
 def test_streams_of_different_lengths_are_refused_where_features_are_joined():
     with pytest.raises(DataError, match="this model needs aligned streams"):
         deployed("ours", "cross_entropy", concat="features").exported.predict(make_split(UNALIGNED))
