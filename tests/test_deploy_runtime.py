@@ -103,6 +103,14 @@ def test_a_split_is_predicted_as_by_torch(system, loss, options, lengths, fills)
                 np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
+def test_with_the_audio_alone_and_without_it_there_is_nothing_to_predict_from():
+    one = deployed("any", **BOTH)
+    alone = make_split(UNALIGNED).without("language", "vision")
+    for predicted in (one.exported.predict, lambda split, fill: predict(one.model, split, fill)):
+        with pytest.raises(ConfigError, match="without audio there is nothing"):
+            predicted(alone, "inferred")
+
+
 def test_silence_that_is_an_observation_is_one_step_of_zeros():
     one = deployed("any", **BOTH)
     observed = runtime.OnnxModel(one.exported.about, one.exported.session)

@@ -44,12 +44,12 @@ def to_read(
     read = [name for name in model.observed if name not in gone]
     if model.any_subset:
         read = [name for name in read if name in split.streams]
+    if gone and not read:
+        raise ConfigError(f"without {', '.join(gone)} there is nothing that this model could predict from")
     if fill is not None and list(missing) == ["audio"] and fill not in model.fills:
         known = f"this model can do: {', '.join(model.fills)}" if model.fills else "this model observes no audio"
         raise ConfigError(f"audio cannot be {fill!r}; {known}")
     check_fits(model, split, without=gone)
-    if not read:
-        raise ConfigError(f"without {', '.join(gone)} there is nothing that this model could predict from")
     return read, gone
 
 
