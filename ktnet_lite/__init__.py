@@ -16,7 +16,8 @@ from ktnet_lite.threads import set_waiting
 if TYPE_CHECKING:
     from ktnet_lite.config import TrainConfig
     from ktnet_lite.model.ktnet import KTNet
-    from ktnet_lite.training.build import load_dataset, load_model
+    from ktnet_lite.training.build import load_model
+    from ktnet_lite.training.dataset import load_dataset
     from ktnet_lite.training.evaluation import evaluate, predict
     from ktnet_lite.training.loop import fit
 
@@ -28,7 +29,7 @@ _HOME = {
     "TrainConfig": "config",
     "evaluate": "training.evaluation",
     "fit": "training.loop",
-    "load_dataset": "training.build",
+    "load_dataset": "training.dataset",
     "load_model": "training.build",
     "predict": "training.evaluation",
 }

@@ -390,7 +390,7 @@ def test_other_models_can_be_evaluated_without_any_modality():
             kept = Masks(split).kept(Condition(subset))
             expected = harness.predict(model, split, kept, fill)
             np.testing.assert_allclose(evaluation.predictions, expected, rtol=0, atol=1e-5)
-    with pytest.raises(ConfigError, match="observes vision alone; without it there is nothing"):
+    with pytest.raises(ConfigError, match="without vision there is nothing that this model could predict from"):
         evaluate(make_model("vision", "l1"), split, "mean", missing=("vision",))
 
 

@@ -50,6 +50,7 @@ INTERNAL = {
     "data.doctor.measure.measure",
     "data.readers.naming",
     "data.schema.blocks",
+    "deploy.runtime.needed",
     "data.foreign.damaged",
     "data.foreign.unreadable",
     "errors.did_you_mean",

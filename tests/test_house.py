@@ -92,14 +92,14 @@ def size(*chosen: str) -> int:
 
 
 def core() -> int:
-    """Lines of the package without its rooms for other people's data and clips, and for the course."""
-    return size(*({room_of(name) for name in MODULES} - {"course", "data", "extract"}))
+    """Lines of the package without its rooms for other people's data, clips and runtimes, and for the course."""
+    return size(*({room_of(name) for name in MODULES} - {"course", "data", "deploy", "extract"}))
 
 
 def test_imports_between_rooms_only_lead_down():
     floor = floors(rooms())
     assert max(floor.values()) < 12, floor
-    assert len(floor) <= 19, sorted(floor)
+    assert len(floor) <= 20, sorted(floor)
     assert floor["names"] == 0 and floor["__main__"] == max(floor.values())
 
 
@@ -113,10 +113,11 @@ def test_a_module_is_no_longer_than_350_lines(module):
     assert len(lines(MODULES[module])) <= 350
 
 
-def test_the_package_is_no_longer_than_8800_lines_without_course_data_and_extraction():
+def test_the_package_is_no_longer_than_8800_lines_without_course_data_deployment_and_extraction():
     """It had less than 5,000 before the walls against bad files, machines that fail, and kills."""
     assert core() <= 8800
     assert size("extract") <= 2400
+    assert size("deploy") <= 700
 
 
 def test_book_and_benchmarks_import_the_package_and_never_the_other_way():
@@ -159,5 +160,5 @@ if __name__ == "__main__":
         print(f"{floor[name]:2}  {name:12} {', '.join(sorted(graph[name], key=floor.get))}")
     longest = max(MODULES, key=lambda name: len(lines(MODULES[name])))
     print(f"{len(floor)} rooms on {1 + max(floor.values())} floors")
-    print(f"{core():,} lines without course, data, extract and blank lines")
+    print(f"{core():,} lines without course, data, deploy, extract and blank lines")
     print(f"longest module: {longest}, {len(lines(MODULES[longest]))} lines")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import onnx
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 from ktnet_lite.data.batching import Padded
+from ktnet_lite.deploy.dense import exportable
+from ktnet_lite.deploy.export import trace
 from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import consistency_loss, predictions
@@ -59,22 +61,8 @@ class Consistency(nn.Module):
 
 def export(module: Predictor | Consistency, widths: Mapping[str, int], path: Path) -> None:
     """Write a module as ONNX, for one clip of any length; ``widths`` has the features per step of each input."""
-    module.eval()
-    examples = tuple(torch.randn(1, 9 + i, widths[name]) for i, name in enumerate(module.inputs))
-    lengths = tuple({1: torch.export.Dim(f"{name}_steps", min=2, max=STEPS)} for name in module.inputs)
-    program = torch.onnx.export(
-        module,
-        examples,
-        input_names=list(module.inputs),
-        output_names=list(module.outputs),
-        opset_version=18,
-        dynamo=True,
-        dynamic_shapes=(lengths,) if isinstance(module, Predictor) else lengths,
-        verbose=False,
-    )
-    exported = program.model_proto
-    for part in (exported, exported.graph, *exported.graph.node):
-        part.ClearField("metadata_props")  # stack traces
-    exported.graph.ClearField("value_info")  # shapes that a runtime infers
-    onnx.checker.check_model(exported)
-    path.write_bytes(exported.SerializeToString(deterministic=True))
+    examples = {name: torch.zeros(1, 9 + i, widths[name]) for i, name in enumerate(module.inputs)}
+    lengths = tuple({1: Dim(f"{name}_steps")} for name in module.inputs)
+    shapes = (lengths,) if isinstance(module, Predictor) else lengths
+    graph = trace(exportable(module), examples, module.outputs, shapes)
+    path.write_bytes(graph.SerializeToString(deterministic=True))

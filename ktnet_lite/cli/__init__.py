@@ -20,11 +20,13 @@ from ktnet_lite.errors import KTNetError
 
 COMMANDS = {  # name -> module, and the first line of its help, so that --help imports nothing
     "compare": ("tables", "Compare two result files on the same clips."),
+    "bench": ("deploy", "Measure what a trained model costs: time per clip, memory, size."),
     "data": ("data", "Get, convert and check data sets."),
+    "export": ("deploy", "Write a trained model as an ONNX file, which predicts without torch."),
     "extract": ("extract", "Extract words, face and voice from clips: SOURCE is one clip, or a folder of clips."),
     "experiments": ("train", "List the parameters of the training notebook, for papermill -p and -f."),
     "models": ("train", "List the systems that --model names, and the data that each takes."),
-    "predict": ("train", "Write the scores of a trained model, one per clip."),
+    "predict": ("predict", "Write the scores of a trained model, one per clip."),
     "report": ("tables", "Show tables from result files alone."),
     "reproduce": ("tables", "Train what a table of the paper needs, and show it."),
     "robust": ("robust", "Test systems when whole modalities or steps of them are missing."),

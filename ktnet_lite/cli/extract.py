@@ -12,9 +12,9 @@ from ktnet_lite.errors import ConfigError
 from ktnet_lite.text import printable, table
 
 if TYPE_CHECKING:
+    from ktnet_lite.data.fits import Reader
     from ktnet_lite.data.schema import Dataset
     from ktnet_lite.extract.tracks import Tracks
-    from ktnet_lite.model.network import Network
 
 FILE = click.Path(path_type=Path)
 
@@ -95,7 +95,7 @@ def is_clip(data: str) -> bool:
     return (mimetypes.guess_type(data)[0] or "").startswith(("video/", "audio/"))
 
 
-def clip_for(model: Network, path: Path, text: str | None, vectors: Path | None) -> Dataset:
+def clip_for(model: Reader, path: Path, text: str | None, vectors: Path | None) -> Dataset:
     """Extract a clip as the training set of a model was extracted; its split is "test", its score 0.
 
     Raises

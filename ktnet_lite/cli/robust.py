@@ -55,9 +55,11 @@ def robust(
     import numpy as np
 
     from ktnet_lite.config import TrainConfig
+    from ktnet_lite.data.fits import check_fits, check_recipes
     from ktnet_lite.reporting import plots
     from ktnet_lite.robustness import conditions, harness, report
-    from ktnet_lite.training.build import check_fits, check_recipes, load_dataset, load_model
+    from ktnet_lite.training.build import load_model
+    from ktnet_lite.training.dataset import load_dataset
 
     for folder in filter(None, (out, predictions)):
         check_folder(folder)

@@ -26,7 +26,7 @@ def search(count: int, **parameters: Any) -> None:
 
     from ktnet_lite.experiments import runs
     from ktnet_lite.experiments.search import search as find
-    from ktnet_lite.training.build import load_dataset
+    from ktnet_lite.training.dataset import load_dataset
 
     for config in configs(**parameters):
         runs.obtain(config)

@@ -81,7 +81,7 @@ class Padded(NamedTuple):
             return self.values[:, -1]
         steps = torch.arange(self.mask.shape[1], device=self.mask.device)
         index = (self.mask * steps).argmax(1)  # (B,)
-        return self.values[torch.arange(len(index), device=index.device), index]
+        return self.values[torch.arange(index.shape[0], device=index.device), index]
 
 
 def one_time_line(streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Tensor], Tensor]:
@@ -143,10 +143,7 @@ def pad(stream: Stream, indices: np.ndarray) -> Padded:
     This uses NumPy because batches are made in a separate thread, where torch would start a second pool of threads that
     competes with the training step for the cores.
     """
-    lengths = stream.lengths[indices]  # (B,)
-    mask = np.arange(max(lengths.max(), 1)) < lengths[:, None]  # (B, T)
-    values = np.zeros((*mask.shape, stream.dim), dtype=np.float32)
-    values[mask] = stream.values[stream.rows(indices)]
+    values, mask = stream.padded(indices)
     mask[:, 0] = True  # an absent modality is one zero step, so that attention always has a key
     return Padded(torch.from_numpy(values), None if mask.all() else torch.from_numpy(mask))
 

@@ -80,6 +80,14 @@ class Stream:
         indices = np.asarray(indices, dtype=np.int64)
         return Stream(self.values[self.rows(indices)], self.lengths[indices])
 
+    def padded(self, indices: np.ndarray, steps: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Pad the given clips to the longest, or to ``steps``: values (B, T, D) and mask (B, T)."""
+        lengths = self.lengths[indices]  # (B,)
+        mask = np.arange(max(lengths.max(), steps)) < lengths[:, None]  # (B, T)
+        values = np.zeros((*mask.shape, self.dim), dtype=np.float32)
+        values[mask] = self.values[self.rows(indices)]
+        return values, mask
+
     def on_grid(self, steps: int) -> Stream:
         """Average each clip over at most ``steps`` equal intervals of time; shorter clips stay as they are.
 

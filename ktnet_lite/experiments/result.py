@@ -31,8 +31,9 @@ from ktnet_lite.files import write
 from ktnet_lite.measures.metrics import acc2_median, constant_baselines, sentiment_metrics
 from ktnet_lite.model.losses import Objective
 from ktnet_lite.names import EMOTIONS, LEVELS, Fill, System, Task
-from ktnet_lite.training.build import make_synthetic, training_clips
+from ktnet_lite.training.build import training_clips
 from ktnet_lite.training.checkpoint import Finite
+from ktnet_lite.training.dataset import make_synthetic
 from ktnet_lite.training.doubt import calibrated, irreducible
 from ktnet_lite.training.evaluation import Evaluation, evaluate, evaluate_subsets
 from ktnet_lite.training.loop import Run

@@ -20,7 +20,7 @@ from ktnet_lite.data.catalogue import ENTRIES
 from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.experiments import result
 from ktnet_lite.files import locked
-from ktnet_lite.training.build import load_dataset
+from ktnet_lite.training.dataset import load_dataset
 from ktnet_lite.training.loop import fit
 from ktnet_lite.training.runtime import launched
 

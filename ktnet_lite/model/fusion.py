@@ -138,7 +138,7 @@ class BottleneckFusion(nn.Module):
         return self.head(mixed.unflatten(1, (len(read), LATENTS)).mean(2).flatten(1))  # from (B, M * d)
 
     def _latents(self, name: Modality, features: Mapping[Modality, Padded]) -> Padded:
-        return Padded(self.latents[name].expand(len(features[name].values), -1, -1))
+        return Padded(self.latents[name].expand(features[name].values.shape[0], -1, -1))
 
     @torch.no_grad()
     def attention_maps(self, features: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ktnet_lite.data.batching import Batches, Padded, pad
+from ktnet_lite.data.fits import check_fits
 from ktnet_lite.data.schema import Split, Stream
 from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.model import losses
@@ -18,7 +19,6 @@ from ktnet_lite.model.any_modality import AnyKTNet
 from ktnet_lite.model.network import Network
 from ktnet_lite.names import EMOTIONS, Fill, Modality
 from ktnet_lite.robustness.conditions import Kept
-from ktnet_lite.training.build import check_fits
 from ktnet_lite.training.evaluation import fill_in
 
 Scores = dict[str, np.ndarray]  # by condition: (N,), or (N, 4) probabilities of the emotions

@@ -1,10 +1,10 @@
-"""From a configuration to a data set, a model and an objective, and back from a model's file."""
+"""From a configuration to a model and an objective, and back from a model's file."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -16,7 +16,9 @@ from torch import Tensor
 from ktnet_lite.baselines import BASELINES
 from ktnet_lite.baselines.ctc import CTCAligned
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.data import catalogue, synthetic
+from ktnet_lite.data.fits import check_aligned
+from ktnet_lite.data.fits import check_fits as check_fits
+from ktnet_lite.data.fits import check_recipes as check_recipes
 from ktnet_lite.data.schema import Dataset, Header, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError
 from ktnet_lite.model.any_modality import AnyKTNet
@@ -27,6 +29,7 @@ from ktnet_lite.model.network import Network
 from ktnet_lite.model.targets import AudioTarget, Descriptors, OtherSource, View
 from ktnet_lite.names import VARIANTS, Distance, Modality, Task, Treatment
 from ktnet_lite.training import checkpoint
+from ktnet_lite.training.dataset import load_dataset as load_dataset
 
 SESSION = re.compile(r"[^0-9A-Za-z]*\d+[^0-9A-Za-z]*$")  # what follows the name of the session in a clip's id
 
@@ -41,36 +44,6 @@ class _Saved(msgspec.Struct):
     valid: dict[str, checkpoint.Finite] = {}  # the validation metric that chose the epoch, by subset of the modalities
     half_widths: dict[str, list[checkpoint.Finite]] = {}  # of intervals, by subset: names.LEVELS
     recipes: dict[Modality, str] = {}  # how its training data was extracted from clips
-
-
-def load_dataset(config: TrainConfig | str) -> Dataset:
-    """Load the data set that a config names, on its time grid if it sets one.
-
-    Parameters
-    ----------
-    config : TrainConfig or str
-        A name in the catalogue, ``synthetic`` or the path of a file stands for a config with that ``dataset``.
-
-    Raises
-    ------
-    ConfigError
-        There is no such data set or file.
-    DataError
-        The data set cannot be obtained, or it is invalid.
-    """
-    if isinstance(config, str):
-        config = TrainConfig(dataset=config)
-    if config.dataset == "synthetic":
-        dataset = make_synthetic(config).dataset
-    else:
-        dataset = catalogue.load(config.dataset, local=config.data_from or None)
-    return dataset.on_grid(config.grid) if config.grid else dataset
-
-
-def make_synthetic(config: TrainConfig) -> synthetic.Synthetic:
-    """Make the synthetic data set of a config, with its causes."""
-    sizes = config.clips, min(max(config.clips // 4, 1), 500), min(max(config.clips // 2, 1), 2000)
-    return synthetic.make(sizes, config.redundancy, config.audio_noise, config.aligned, task=config.task)
 
 
 def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -> Network:
@@ -276,53 +249,3 @@ def _read(path: Path) -> _Saved:
     if "best" in content:
         raise CheckpointError(f"{path} is a training checkpoint; the model for prediction is model.pt beside it")
     return checkpoint.checked(path, content, _Saved)
-
-
-def check_recipes(model: Network, header: Header, where: str) -> None:
-    """Raise :class:`DataError` when features were extracted in another way than those that a model was trained on."""
-    for name in model.observed:
-        recipe, own = header.recipes.get(name), model.recipes.get(name)
-        if recipe != own and (recipe or not header.recipes):  # else the clips were extracted without this modality
-            raise DataError(
-                f"{where}, {name}: these features and those that the model was trained on are not the same numbers.\n"
-                f"here: {recipe or 'not extracted from clips by ktnet-lite'}\n"
-                f"model: {own or 'not extracted from clips by ktnet-lite'}\n"
-                "extract the clips as those of the training set, or train on these"
-            )
-
-
-def check_fits(model: Network, split: Split, where: str = "this split", without: Collection[Modality] = ()) -> None:
-    """Raise :class:`DataError` when a split lacks a modality that the model observes, or has other feature counts.
-
-    Some may be missing: those ``without`` which the model is used, and for "any" all but one.
-    """
-    if model.any_subset and not set(model.observed) & set(split.streams):
-        raise DataError(f"{where} has none of the modalities that this model observes: {', '.join(model.observed)}")
-    for name in model.observed:
-        if name in without or (model.any_subset and name not in split.streams):
-            continue
-        features = len(model.inputs[name].mean)
-        if name not in split.streams:
-            advice = f"; predict without it: {', '.join(model.fills)}" if name == "audio" else ""
-            raise DataError(f"{where} has no {name}, which this model observes{advice}")
-        if split.streams[name].dim != features:
-            raise DataError(
-                f"{where}, {name}: {split.streams[name].dim} features per step; the model expects {features}"
-            )
-    if model.aligned_only:
-        check_aligned(model, split, where, without)
-
-
-def check_aligned(model: Network, split: Split, where: str, without: Collection[Modality] = ()) -> None:
-    """Raise :class:`DataError` when the streams of a clip differ in length; a clip without a modality is aligned."""
-    read = [name for name in model.inputs if name in split.streams and name not in without]
-    lengths = {name: split.streams[name].lengths for name in read}
-    longest = np.max(list(lengths.values()), axis=0)
-    for name, counts in lengths.items():
-        if (wrong := (counts > 0) & (counts != longest)).any():
-            clip = int(wrong.argmax())
-            others = ", ".join(name for name, baseline in BASELINES.items() if baseline.unaligned)
-            raise DataError(
-                f"{where}: {name} of clip {split.ids[clip]!r} has {counts[clip]} steps and another stream "
-                f"{longest[clip]}, but this model needs aligned streams. Systems for unaligned ones: ktnet, {others}"
-            )

@@ -11,14 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ktnet_lite.data.batching import Batches, Padded
+from ktnet_lite.data.fits import to_read
 from ktnet_lite.data.schema import Split
-from ktnet_lite.errors import ConfigError
 from ktnet_lite.measures.metrics import emotion_metrics, sentiment_metrics
 from ktnet_lite.model import losses
 from ktnet_lite.model.losses import Objective
 from ktnet_lite.model.network import Network
 from ktnet_lite.names import Fill, Modality, Precision, subsets
-from ktnet_lite.training.build import check_fits
 from ktnet_lite.training.runtime import autocast
 
 
@@ -108,16 +107,7 @@ def _logits(
     model: Network, split: Split, fill: Fill | None, batch_size: int, precision: Precision, missing: Sequence[Modality]
 ) -> Tensor:
     """Return the logits of every clip, (N, *outputs), on the CPU."""
-    gone = [name for name in missing if name in model.observed] if fill else []
-    read = [name for name in model.observed if name not in gone]
-    if model.any_subset:
-        read = [name for name in read if name in split.streams]
-    elif not read:
-        raise ConfigError(f"this model observes {', '.join(gone)} alone; without it there is nothing to predict from")
-    if fill is not None and list(missing) == ["audio"] and fill not in model.fills:
-        known = f"this model can do: {', '.join(model.fills)}" if model.fills else "this model observes no audio"
-        raise ConfigError(f"audio cannot be {fill!r}; {known}")
-    check_fits(model, split, without=gone)
+    read, gone = to_read(model, split, fill, missing)
     model.eval()
     device = next(model.parameters()).device
     logits = torch.empty(len(split), *model.outputs)

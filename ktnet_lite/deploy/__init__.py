@@ -1,0 +1,1 @@
+"""Use a trained model elsewhere: export to ONNX, predict without torch, measure what a clip costs."""

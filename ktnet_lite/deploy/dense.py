@@ -1,0 +1,135 @@
+"""Forward passes without branches that depend on the data, as an exported graph needs them.
+
+Shapes: ``B`` clips, ``T_m`` steps and ``D_m`` features of modality m, ``d`` the model's width.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ktnet_lite.data.batching import Padded
+from ktnet_lite.model.any_modality import AnyKTNet
+from ktnet_lite.model.layers import Positions, sinusoidal_positions
+from ktnet_lite.model.losses import predictions
+from ktnet_lite.model.network import Network
+from ktnet_lite.names import Modality
+
+
+class AnyPositions(nn.Module):
+    """:class:`ktnet_lite.model.layers.Positions` computed for each length, in place of a table that grows."""
+
+    def __init__(self, scale: float):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale + sinusoidal_positions(*x.shape[1:])
+
+
+def exportable(module: nn.Module) -> nn.Module:
+    """Copy a module to the CPU, ready to predict, with positions for streams of any length."""
+    module = copy.deepcopy(module).cpu().eval().requires_grad_(False)
+    for part in list(module.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, Positions):
+                setattr(part, name, AnyPositions(child.scale))
+    return module
+
+
+class Predictor(nn.Module):
+    """A system that maps plain tensors to predictions.
+
+    ``forward(language, language_mask, ...)`` takes a stream (B, T_m, D_m) and a mask (B, T_m), True at valid steps, for
+    each modality in ``observed``. It returns scores (B,), or the probability of each emotion (B, 4). Values at other
+    steps are not read. A clip without a valid step lacks the modality: "any" rebuilds it; for other systems it is one
+    step of zeros, as in :func:`ktnet_lite.data.batching.pad`.
+    """
+
+    def __init__(self, model: Network):
+        super().__init__()
+        self.model = cast(Network, exportable(model))
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        pairs = zip(self.model.observed, tensors[::2], tensors[1::2], strict=True)
+        streams = {name: Padded(values.where(mask.unsqueeze(-1), 0.0), mask) for name, values, mask in pairs}
+        if isinstance(self.model, AnyKTNet):
+            logits = self.model.fusion(completed(self.model, streams))
+        else:
+            logits = self.model({name: attendable(padded) for name, padded in streams.items()}).logits
+        return predictions(logits, self.model.loss)
+
+
+def first(mask: Tensor) -> Tensor:
+    """Mark the first of T steps, (B, T) -> (T,)."""
+    return torch.arange(mask.shape[1], device=mask.device) == 0
+
+
+def attendable(padded: Padded) -> Padded:
+    """Make the first step valid in the clips (B, T, d) that have no valid step, since attention needs a key."""
+    mask = padded.full_mask()
+    return padded._replace(mask=mask | (first(mask) & ~mask.any(1, keepdim=True)))
+
+
+def trimmed(padded: Padded, clips: Tensor | None = None) -> Padded:
+    """Drop the steps that no clip has, or none of the marked clips (B,): (B, T, d) -> (B, T', d).
+
+    The other clips then have no valid step. The first step stays, so that there always is one.
+    """
+    mask = padded.full_mask() if clips is None else padded.full_mask() & clips[:, None]
+    steps = (mask.any(0) | first(mask)).nonzero().squeeze(1)  # (T',)
+    if torch.compiler.is_compiling():  # else the graph would hold for T' = 1 alone, or for all but that
+        torch._check(steps.shape[0] > 1)
+        torch._check(steps.shape[0] < 2**31)
+    return padded._replace(mask=mask).map(lambda part: part.index_select(1, steps))
+
+
+def joined(*streams: Padded) -> Padded:
+    """Append streams along time, each (B, T_i, d) -> (B, sum of T_i, d)."""
+    values = torch.cat([stream.values for stream in streams], dim=1)
+    mask = torch.cat([stream.full_mask() for stream in streams], dim=1)
+    if all(stream.bias is None for stream in streams):
+        return Padded(values, mask)
+    biases = [torch.zeros_like(s.values[..., 0]) if s.bias is None else s.bias for s in streams]
+    return Padded(values, mask, torch.cat(biases, dim=1))
+
+
+def completed(model: AnyKTNet, streams: Mapping[Modality, Padded]) -> dict[Modality, Padded]:
+    """Return a stream (B, T', d) of every modality: in each clip the real one, its reconstruction or a token.
+
+    This is ``AnyKTNet.complete`` without branches. Each pair is computed for every clip, but only on the steps that
+    some clip of the batch needs; a clip alone costs no more than there.
+    """
+    features = {
+        name: model.encoders[name](attendable(padded))._replace(mask=padded.mask) for name, padded in streams.items()
+    }
+    present = {name: padded.full_mask().any(1) for name, padded in streams.items()}  # (B,) each
+    rebuilt = torch.stack(list(present.values())).any(0) & (model.missing != "token")  # (B,): rebuild what is missing
+    whole = {}
+    for name, here in present.items():
+        token = model.tokens[name].expand(here.shape[0], 1, -1)  # (B, 1, d)
+        parts = [features[name], Padded(token, (~rebuilt & ~here)[:, None])]
+        if model.missing != "token":
+            sources = {source: trimmed(features[source], rebuilt & ~here) for source in features if source != name}
+            parts.append(combined(model, name, sources, rebuilt & ~here))
+        whole[name] = trimmed(joined(*parts))
+    return whole
+
+
+def combined(model: AnyKTNet, name: Modality, sources: Mapping[Modality, Padded], clips: Tensor) -> Padded:
+    """Rebuild a modality in the clips (B,) that lack it, Eq. (1) and (2), from sources (B, T_m, d): (B, T', d)."""
+    parts = {
+        source: model.transfer[f"{source}_to_{name}"](attendable(padded))._replace(mask=padded.mask)
+        for source, padded in sources.items()
+    }
+    one, padded = next(iter(parts.items()))
+    mask = padded.full_mask()
+    parts[one] = padded._replace(mask=mask | (first(mask) & ~clips[:, None]))  # a key for the other clips
+    rebuilt = model.combine[name](parts)
+    if model.missing == "both":
+        rebuilt = rebuilt._replace(values=rebuilt.values + model.tokens[name])
+    return trimmed(rebuilt, clips)
