@@ -52,9 +52,9 @@ def test_the_term_has_all_exercises_but_those_that_it_leaves_to_projects():
 
 
 def test_a_chapter_takes_less_than_the_time_that_the_page_says():
-    assert "in under eight minutes" in PAGE
+    assert "in under three minutes" in PAGE
     for path in ROOT.glob("notebooks/[0-9]*.ipynb"):
-        assert nbformat.read(path, as_version=4).metadata.ktnet_lite.seconds < 8 * 60, path.name
+        assert nbformat.read(path, as_version=4).metadata.ktnet_lite.seconds < 3 * 60, path.name
 
 
 @pytest.mark.process
