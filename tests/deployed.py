@@ -19,6 +19,7 @@ from ktnet_lite.deploy import runtime
 from ktnet_lite.model.losses import OUTPUTS
 from ktnet_lite.model.network import Network
 from ktnet_lite.names import MODALITIES, VARIANTS, Modality
+from ktnet_lite.training.build import Validated
 from small import DIMS, SIZE, make_model, shaken
 
 for package in ("onnx", "onnxruntime", "onnxscript"):
@@ -26,7 +27,7 @@ for package in ("onnx", "onnxruntime", "onnxscript"):
 
 FOLDER = tempfile.TemporaryDirectory(prefix="deployed-")
 SMALL = {"dim": SIZE["dim"], "heads": SIZE["heads"], "layers": 1}
-VALID = {"language_vision_audio": 0.5, "language": 0.75}
+VALID = Validated({"language_vision_audio": 0.5, "language": 0.75}, {"language": [0.1, 0.2, 0.3, 0.4]})
 
 
 class Deployed(NamedTuple):
@@ -86,6 +87,6 @@ def batches(observed: Sequence[Modality], missing: bool, aligned: bool = False) 
 def feed(streams: dict[Modality, Padded], rubbish: float = 0.0) -> dict[str, np.ndarray]:
     """The inputs of an exported model, with ``rubbish`` at steps that are not valid."""
     given = {}
-    for name, (values, mask) in streams.items():
+    for name, (values, mask, _) in streams.items():
         given |= {name: values.where(mask.unsqueeze(-1), rubbish).numpy(), f"{name}_mask": mask.numpy()}
     return given

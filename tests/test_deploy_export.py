@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -18,7 +19,7 @@ from ktnet_lite.deploy.export import export
 from ktnet_lite.deploy.runtime import KEY
 from ktnet_lite.errors import CheckpointError, ConfigError
 from ktnet_lite.model.losses import predictions
-from ktnet_lite.names import VARIANTS
+from ktnet_lite.names import VARIANTS, Fusion
 from small import DIMS
 from test_explorer import RUNTIME
 
@@ -36,6 +37,9 @@ EVERY = [  # every variant, and among them every loss, pooling, kernel, and choi
     ("vision_audio", "cross_entropy", {}),
     ("any", "l1", {"missing": "both", "kernel": 3, "pooling": "last"}),
     ("any", "emotion", {"missing": "token"}),
+    ("ours", "l1", {"transfer": "gaussian", "fusion": "bottleneck"}),
+    ("any", "l1", {"missing": "both", "transfer": "gaussian"}),
+    ("any", "cross_entropy", {"fusion": "bottleneck"}),
     ("mult", "l1", {}),
     ("linear", "l1", {}),
 ]
@@ -45,6 +49,10 @@ ANY = [
     for missing in ("reconstruction", "token", "both")
     for sharing in ("none", "source")
     for more in ({}, {"pooling": "last", "targets": ("audio", "language"), "kernel": 3})
+] + [
+    {"transfer": "gaussian", "doubt": doubt, "fusion": fusion}
+    for doubt in ("bias", "none")
+    for fusion in get_args(Fusion)
 ]
 
 
@@ -63,7 +71,7 @@ def test_the_dense_form_of_any_predicts_what_the_model_does(options):
     model = made("any", "cross_entropy", **options)
     dense, seen = Predictor(model), set()
     for streams in batches(model.observed, missing=True):
-        parts = [part for name in model.observed for part in streams[name]]
+        parts = [part for name in model.observed for part in streams[name][:2]]
         np.testing.assert_allclose(dense(*parts), expected(model, streams), rtol=0, atol=1e-5)
         seen |= set(zip(*(streams[name].present.tolist() for name in model.observed), strict=True))
     assert len(seen) == 8  # no modality at all is among them
@@ -100,7 +108,8 @@ def test_a_file_says_what_it_is_and_nothing_of_the_machine_that_made_it(tmp_path
     about = json.loads({part.key: part.value for part in graph.metadata_props}[KEY])
     assert about["version"] == __version__ and about["task"] == "sentiment" and about["precision"] == "float32"
     assert TrainConfig(**about["config"]) == config
-    assert about["observed"] == list(DIMS) and about["dims"] == DIMS and about["valid"] == VALID
+    assert about["observed"] == list(DIMS) and about["dims"] == DIMS
+    assert (about["valid"], about["half_widths"]) == VALID
     assert about["inputs"]["audio"]["mean"] == model.inputs["audio"].mean.tolist()
     assert about["parameters"] == sum(parameter.numel() for parameter in model.parameters())
     assert graph.opset_import[0].version == 18
