@@ -65,7 +65,7 @@ def quantise(
 
 
 def folded(source: Path, scratch: Path) -> Any:
-    """Load a model as an ``onnx.ModelProto`` with its constants folded, since only weights that are constants can have 8 bits."""
+    """Load a model with its constants folded, as ``onnx.ModelProto``: only constant weights can have 8 bits."""
     library, onnx = runtime.needed("onnxruntime"), runtime.needed("onnx")
     options = library.SessionOptions()
     options.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_BASIC
