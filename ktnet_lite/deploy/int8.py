@@ -50,7 +50,8 @@ def quantise(
     before = runtime.load(source, threads=1)
     with replacing(target, CheckpointError) as partial:
         graph = folded(source, partial)
-        quantisation.quantize_dynamic(graph, partial, weight_type=quantisation.QuantType.QInt8)
+        options = {"weight_type": quantisation.QuantType.QInt8, "op_types_to_quantize": ["MatMul"]}
+        quantisation.quantize_dynamic(graph, partial, **options)
         graph = onnx.load(partial)
         del graph.metadata_props[:]
         about = msgspec.structs.replace(before.about, precision="int8")
