@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import torch
@@ -29,9 +29,6 @@ from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.network import Network
 from ktnet_lite.training.build import Validated
 from ktnet_lite.training.loop import SELECT_BY
-
-if TYPE_CHECKING:
-    import onnx
 
 OPSET = 18
 EXPORTABLE = KTNet, AnyKTNet, MulT, Linear
@@ -104,10 +101,8 @@ def describe(model: Network, config: TrainConfig, validated: Validated, aligned_
     )
 
 
-def trace(
-    module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], shapes: tuple[Any, ...]
-) -> onnx.ModelProto:
-    """Trace a module into an ONNX model, checked, without a word of the machine that it was traced on.
+def trace(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], shapes: tuple[Any, ...]) -> Any:
+    """Trace a module into a checked ``onnx.ModelProto``, without a word of the machine that it was traced on.
 
     Parameters
     ----------

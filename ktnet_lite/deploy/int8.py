@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -13,9 +13,6 @@ from ktnet_lite.deploy import bench, runtime
 from ktnet_lite.errors import CheckpointError, ConfigError
 from ktnet_lite.files import replacing
 from ktnet_lite.names import Modality
-
-if TYPE_CHECKING:
-    import onnx
 
 TOLERANCE = 0.05  # largest difference to float32: points of the score, or of a probability
 
@@ -53,7 +50,8 @@ def quantise(
     before = runtime.load(source, threads=1)
     with replacing(target, CheckpointError) as partial:
         graph = folded(source, partial)
-        quantisation.quantize_dynamic(graph, partial, weight_type=quantisation.QuantType.QInt8)
+        options = {"weight_type": quantisation.QuantType.QInt8, "op_types_to_quantize": ["MatMul"]}
+        quantisation.quantize_dynamic(graph, partial, **options)
         graph = onnx.load(partial)
         del graph.metadata_props[:]
         about = msgspec.structs.replace(before.about, precision="int8")
@@ -67,8 +65,8 @@ def quantise(
     return compared
 
 
-def folded(source: Path, scratch: Path) -> onnx.ModelProto:
-    """Load a model with its constants folded, since only weights that are constants can have 8 bits."""
+def folded(source: Path, scratch: Path) -> Any:
+    """Load a model with its constants folded, as ``onnx.ModelProto``: only constant weights can have 8 bits."""
     library, onnx = runtime.needed("onnxruntime"), runtime.needed("onnx")
     options = library.SessionOptions()
     options.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_BASIC

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,14 +19,13 @@ from ktnet_lite.errors import CheckpointError, ConfigError, DataError
 from ktnet_lite.names import Fill, Modality, Task
 
 KEY = "ktnet_lite"  # of what a file says about itself
-Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 
 
 class Statistics(msgspec.Struct):
     """Mean and scale of each feature in the training set, D_m numbers each."""
 
-    mean: list[Finite]
-    scale: list[Finite]
+    mean: list[float]
+    scale: list[float]
 
 
 class About(msgspec.Struct):
@@ -42,8 +41,8 @@ class About(msgspec.Struct):
     any_subset: bool
     aligned_only: bool  # whether all streams have the same number of steps
     metric: str  # on the validation set, of which ``valid`` has the values by subset of the modalities
-    valid: dict[str, Finite]
-    half_widths: dict[str, list[Finite]]  # of intervals, by subset, at the levels of names.LEVELS
+    valid: dict[str, float]
+    half_widths: dict[str, list[float]]  # of intervals, by subset, at the levels of names.LEVELS
     recipes: dict[Modality, str]  # how the training data was extracted from clips
     parameters: int
     precision: str = "float32"

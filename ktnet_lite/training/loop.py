@@ -81,7 +81,7 @@ def fit(
     Parameters
     ----------
     dataset : Dataset
-        From :func:`ktnet_lite.training.build.load_dataset` with this config, or one of your own.
+        From :func:`ktnet_lite.training.dataset.load_dataset` with this config, or one of your own.
 
     Raises
     ------
