@@ -168,7 +168,7 @@ def _trained(path: Path) -> tuple[Any, Callable[[Clip], np.ndarray], Callable[[C
     from ktnet_lite.training.build import load_model
 
     torch.set_num_threads(1)
-    model, _ = load_model(path)
+    model = load_model(path)[0].requires_grad_(False)  # else the counter of operations waits for gradients
 
     @torch.no_grad()
     def call(clip: Clip) -> np.ndarray:
