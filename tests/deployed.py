@@ -27,6 +27,7 @@ for package in ("onnx", "onnxruntime", "onnxscript"):
 
 FOLDER = tempfile.TemporaryDirectory(prefix="deployed-")
 SMALL = {"dim": SIZE["dim"], "heads": SIZE["heads"], "layers": 1}
+BOTH = {"missing": "both", "kernel": 3, "pooling": "last", "transfer": "gaussian"}  # of "any"
 VALID = Validated({"language_vision_audio": 0.5, "language": 0.75}, {"language": [0.1, 0.2, 0.3, 0.4]})
 
 

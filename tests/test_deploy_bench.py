@@ -6,12 +6,12 @@ import re
 import numpy as np
 import pytest
 
-from deployed import deployed
+from deployed import BOTH, deployed
 from ktnet_lite.deploy import bench, int8, runtime
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.names import MODALITIES, subsets
 from small import DIMS
-from test_deploy_runtime import BOTH, invoke, saved
+from test_deploy_runtime import invoke, saved
 
 pytestmark = pytest.mark.slow  # a model is exported first
 STEPS = {"language": 4, "vision": 6, "audio": 5}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from chromium import serve
-from deployed import VALID, batches, deployed, feed, made
+from deployed import BOTH, VALID, batches, deployed, feed, made
 from ktnet_lite import __version__
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Padded
@@ -24,7 +24,7 @@ from small import DIMS
 from test_explorer import RUNTIME
 
 TOLERANCE = 1e-4
-ALIGNED = {"concat": "features"}
+ALIGNED = {"concat": "features", "transfer": "gaussian", "fusion": "bottleneck"}
 EVERY = [  # every variant, and among them every loss, pooling, kernel, and choice of targets
     ("full", "cross_entropy", {"kernel": 3}),
     ("vision", "emotion", {}),
@@ -35,11 +35,8 @@ EVERY = [  # every variant, and among them every loss, pooling, kernel, and choi
     ("audio", "l1", {"kernel": 3, "pooling": "last"}),
     ("language_audio", "emotion", {}),
     ("vision_audio", "cross_entropy", {}),
-    ("any", "l1", {"missing": "both", "kernel": 3, "pooling": "last"}),
-    ("any", "emotion", {"missing": "token"}),
-    ("ours", "l1", {"transfer": "gaussian", "fusion": "bottleneck"}),
-    ("any", "l1", {"missing": "both", "transfer": "gaussian"}),
-    ("any", "cross_entropy", {"fusion": "bottleneck"}),
+    ("any", "l1", BOTH),
+    ("any", "emotion", {"missing": "token", "fusion": "bottleneck"}),
     ("mult", "l1", {}),
     ("linear", "l1", {}),
 ]
@@ -103,7 +100,7 @@ def test_a_clip_without_a_valid_step_is_one_step_of_zeros_where_a_modality_canno
 
 @pytest.mark.slow
 def test_a_file_says_what_it_is_and_nothing_of_the_machine_that_made_it(tmp_path):
-    model, config, path = deployed("any", "l1", missing="both", kernel=3, pooling="last")
+    model, config, path = deployed("any", "l1", **BOTH)
     graph = onnx.load(path)
     about = json.loads({part.key: part.value for part in graph.metadata_props}[KEY])
     assert about["version"] == __version__ and about["task"] == "sentiment" and about["precision"] == "float32"
@@ -164,7 +161,7 @@ SCRIPT = """async (clips) => {
 
 @pytest.mark.parametrize(
     ("system", "options"),
-    [("ours", {}), ("any", {"missing": "both", "kernel": 3, "pooling": "last"})],
+    [("ours", {}), ("any", BOTH)],
     ids=["ours", "any"],
 )
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from deployed import VALID, deployed
+from deployed import BOTH, VALID, deployed
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import store
@@ -25,7 +25,6 @@ from small import ALIGNED, DIMS, UNALIGNED, make_split
 from test_any_modality import lacking, mixed
 
 pytestmark = pytest.mark.slow  # a model is exported first
-BOTH = {"missing": "both", "kernel": 3, "pooling": "last"}
 WITHOUT_TORCH = """
 import sys
 class Refused:
@@ -42,10 +41,10 @@ def invoke(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def saved(one, folder: Path, valid: dict[str, float] | None = None) -> Path:
+def saved(one, folder: Path, validated: tuple = ()) -> Path:
     """The same model as a model.pt."""
     header = Header("own", "sentiment", False)
-    save_model(folder / "model.pt", one.model, one.config, header, {n: DIMS[n] for n in one.model.inputs}, valid)
+    save_model(folder / "model.pt", one.model, one.config, header, {n: DIMS[n] for n in one.model.inputs}, *validated)
     return folder / "model.pt"
 
 
@@ -74,7 +73,9 @@ def test_without_torch_the_command_writes_the_same_table(tmp_path):
             list(csv.DictReader(text.splitlines()))
             for text in (done.stdout, invoke("predict", model, data, *options).output)
         )
-        assert [row.pop("score") for row in found] == pytest.approx([row.pop("score") for row in rows])
+        for name in ("score", "low", "high"):
+            numbers, expected = ([float(row.pop(name)) for row in each] for each in (found, rows))
+            assert numbers == pytest.approx(expected, abs=2e-4)
         assert found == rows and {row["rebuilt"] for row in found} > {"audio", "vision+audio"}
 
 

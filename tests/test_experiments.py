@@ -431,10 +431,11 @@ def test_the_predict_command_writes_a_score_for_each_clip(finished, tmp_path):
     done = CliRunner().invoke(main, ["predict", model, "synthetic", "--out", str(out)])
     assert done.exit_code == 0, done.output
     header, *lines = out.read_text(encoding="utf-8").splitlines()
-    ids, scores = zip(*(line.split(",") for line in lines), strict=True)
+    ids, scores, low, high = zip(*(line.split(",") for line in lines), strict=True)
     expected = result.load(path).predictions
-    assert header == "id,score" and list(ids) == expected.ids
+    assert header == "id,score,low,high" and list(ids) == expected.ids
     np.testing.assert_allclose(np.array(scores, float), expected.scores, atol=1e-4)
+    assert (np.array(low, float) <= np.array(high, float)).all()
     nowhere = CliRunner().invoke(main, ["predict", model, "synthetic", "--out", str(tmp_path / "none" / "a.csv")])
     assert nowhere.exit_code == 1 and "there is no folder" in nowhere.output
 

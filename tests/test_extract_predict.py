@@ -48,7 +48,7 @@ def test_a_model_scores_a_clip_as_its_training_set_was_extracted(clips, tmp_path
     assert done.exit_code == 0, done.output
     assert "absent: no transcript" in done.stderr
     head, row = done.stdout.splitlines()
-    assert head == "id,score,there,rebuilt,valid_mae" and row.startswith("new,") and ",audio,language," in row
+    assert head == "id,score,low,high,there,rebuilt,valid_mae" and row.startswith("new,") and ",audio,language," in row
     done = CliRunner().invoke(main, ["predict", str(tmp_path / "run" / "model.pt"), str(clip), "--text", "a word"])
     assert ",language+audio,," in done.stdout
 
