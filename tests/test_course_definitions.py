@@ -84,7 +84,7 @@ def test_padding(lengths):
     clips = [rng.normal(size=(n, 5)).astype(np.float32) for n in lengths]
     stream, indices = Stream.from_clips(clips), np.arange(len(clips))
     package = batching.pad(stream, indices)
-    for values, mask in (chapter.pad_by_hand(clips), chapter.pad(stream, indices)):
+    for values, mask, *_ in (chapter.pad_by_hand(clips), chapter.pad(stream, indices)):
         same(values, package.values)
         assert torch.equal(package.full_mask(), torch.ones_like(package.full_mask()) if mask is None else mask)
 
@@ -106,7 +106,7 @@ def test_metrics():
 def test_transformer_layer(dim, heads):
     x, chapter = features("vision", dim), definitions("02")
     attention = layers.Attention(dim, heads)
-    same(twin(attention, chapter.Attention(dim, heads))(*x), attention(x.values, mask=x.mask))
+    same(twin(attention, chapter.Attention(dim, heads))(x.values, x.mask), attention(x.values, mask=x.mask))
     package = layers.TransformerLayer(dim, heads)
     for written in (chapter.TransformerLayer, definitions("04").TransformerLayer):
         same(twin(package, written(dim, heads))(x.values, mask=x.mask), package(x.values, mask=x.mask))
@@ -254,4 +254,4 @@ def test_a_definition_that_is_wrong_is_seen():
     written = twin(package, chapter.Attention(8, 2))
     written.weigh = lambda q, k, mask: chapter.attention_weights(q, k)
     with pytest.raises(AssertionError):
-        same(written(*x), package(x.values, mask=x.mask))
+        same(written(x.values, x.mask), package(x.values, mask=x.mask))

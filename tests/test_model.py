@@ -246,7 +246,7 @@ def test_a_variant_reads_only_the_modalities_that_it_observes(variant):
     model, batch = make_model(variant), make_batch(UNALIGNED)
     expected = model(batch.streams).logits
     for name in DIMS:
-        values, mask = batch.streams[name]
+        values, mask, _ = batch.streams[name]
         changed = model({**batch.streams, name: Padded(values.flip(2), mask)}).logits
         assert torch.equal(changed, expected) == (name not in VARIANTS[variant]), name
 
