@@ -388,7 +388,7 @@ def test_scores_are_written_whole_or_the_reason_is_said(tmp_path, monkeypatch):
 
     predict("a.csv", 0)
     before = (tmp_path / "a.csv").read_text(encoding="utf-8")
-    assert before.startswith("id,score\n") and before.count("\n") == 9
+    assert before.startswith("id,score,low,high\n") and before.count("\n") == 9
     assert "there is a folder of this name; choose another name" in predict("run", 1)
     assert "there is no folder" in predict("none/a.csv", 1) and "there is no folder" in predict("a.csv/b.csv", 1)
     monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))

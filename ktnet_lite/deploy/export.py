@@ -113,7 +113,7 @@ def trace(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str
     outputs : sequence of str
         Names of the outputs.
     shapes : tuple
-        Which sizes may differ from the example's, as ``dynamic_shapes`` of :func:`torch.export.export`.
+        Which sizes may differ from the example's, as ``dynamic_shapes`` of ``torch.export.export``.
 
     Raises
     ------

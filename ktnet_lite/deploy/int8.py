@@ -17,7 +17,7 @@ from ktnet_lite.names import Modality
 TOLERANCE = 0.05  # largest difference to float32: points of the score, or of a probability
 
 
-class Comparison(NamedTuple):
+class Quantised(NamedTuple):
     """The 8-bit model beside the one in float32, on random clips."""
 
     difference: float  # the largest, of a score or a probability
@@ -33,7 +33,7 @@ class Comparison(NamedTuple):
 
 def quantise(
     source: Path, target: Path, steps: Mapping[Modality, int] = bench.STEPS, tolerance: float = TOLERANCE
-) -> Comparison:
+) -> Quantised:
     """Write an exported model with weights of 8 bits, and compare both on random clips, on one core.
 
     Activations are quantised for each batch anew (onnxruntime's ``quantize_dynamic``). For "any" there are clips
@@ -79,7 +79,7 @@ def folded(source: Path, scratch: Path) -> Any:
 
 def compare(
     before: runtime.OnnxModel, after: runtime.OnnxModel, steps: Mapping[Modality, int], clips: int = 50
-) -> Comparison:
+) -> Quantised:
     """Compare two forms of a model on the same random clips."""
     names = before.observed
     chosen = [names, *(tuple(n for n in names if n != name) for name in names)] if before.any_subset else [names]
@@ -91,4 +91,4 @@ def compare(
     calls = [bench.exported_call(model) for model in (before, after)]
     difference = max(float(np.abs(calls[0](clip) - calls[1](clip)).max()) for clip in given)
     float32, int8 = np.median(bench.timed(calls, given), axis=1).tolist()
-    return Comparison(difference, float32, int8)
+    return Quantised(difference, float32, int8)
