@@ -14,10 +14,8 @@ from ktnet_lite.reporting.tables import Table
 from ktnet_lite.text import markdown
 
 LEVEL = 0.8
-HEADINGS = {
-    "crps": "CRPS",
-    "crps_constant": "of a constant",
-    "coverage_80": "within 80%",
+SCORES = {"crps": "CRPS", "crps_constant": "of a constant", "coverage_80": "within 80%"}
+AGREEMENT = {
     "error_correlation": "errors: correlation",
     "error_slope": "slope",
     "true_correlation": "truth: correlation",
@@ -39,16 +37,20 @@ def page(tables: Sequence[Table]) -> dict[str, str]:
 
 
 def calibration(runs: dict[str, list[Result]]) -> str:
-    """Write how far the variance of each reconstruction of audio is true; empty without any."""
-    lines = []
-    for row, found in runs.items():
-        for name in found[0].calibration:
-            source, _, target = name.partition("_to_")
-            if target in ("", "audio"):
-                values = [run.calibration[name] for run in found]
-                cells = [_mean([x[key] for x in values]) if key in values[0] else "-" for key in HEADINGS]
-                lines.append((row, f"{source} → audio", *cells, str(len(found))))
-    return markdown([("model", "reconstruction", *HEADINGS.values(), "seeds"), *lines]) if lines else ""
+    """Write how far the variance of each reconstruction of audio is true, as two tables; empty without any."""
+    written = []
+    for headings in (SCORES, AGREEMENT):
+        lines = []
+        for row, found in runs.items():
+            for name in found[0].calibration:
+                source, _, target = name.partition("_to_")
+                if target in ("", "audio"):
+                    values = [run.calibration[name] for run in found]
+                    cells = [_mean([x[key] for x in values]) if key in values[0] else "-" for key in headings]
+                    lines.append((row, f"from {source}", *cells, str(len(found))))
+        if lines:
+            written.append(markdown([("model", "audio", *headings.values(), "seeds"), *lines]))
+    return "\n\n".join(written)
 
 
 def intervals(runs: dict[str, list[Result]]) -> str:
