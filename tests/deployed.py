@@ -88,6 +88,6 @@ def batches(observed: Sequence[Modality], missing: bool, aligned: bool = False) 
 def feed(streams: dict[Modality, Padded], rubbish: float = 0.0) -> dict[str, np.ndarray]:
     """The inputs of an exported model, with ``rubbish`` at steps that are not valid."""
     given = {}
-    for name, (values, mask, _) in streams.items():
+    for name, (values, mask, *_) in streams.items():
         given |= {name: values.where(mask.unsqueeze(-1), rubbish).numpy(), f"{name}_mask": mask.numpy()}
     return given

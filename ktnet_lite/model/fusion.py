@@ -138,7 +138,9 @@ class BottleneckFusion(nn.Module):
         return self.head(mixed.unflatten(1, (len(read), LATENTS)).mean(2).flatten(1))  # from (B, M * d)
 
     def _latents(self, name: Modality, features: Mapping[Modality, Padded]) -> Padded:
-        return Padded(self.latents[name].expand(features[name].values.shape[0], -1, -1))
+        latents = self.latents[name].expand(features[name].values.shape[0], -1, -1)
+        late = None if features[name].times is None else torch.full_like(latents[..., 0], torch.inf)
+        return Padded(latents, times=late)  # they see all that there is
 
     @torch.no_grad()
     def attention_maps(self, features: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:

@@ -65,7 +65,7 @@ def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -
     size: dict[str, Any] = {"dim": config.dim, "dropout": config.dropout}
     transformer: dict[str, Any] = {"heads": config.heads, "layers": config.layers, "pooling": config.pooling}
     transformer |= {"targets": config.target_modalities, "kernel": config.kernel}
-    ktnet: dict[str, Any] = {name: getattr(config, name) for name in ("transfer", "doubt", "fusion")}
+    ktnet: dict[str, Any] = {name: getattr(config, name) for name in ("transfer", "doubt", "fusion", "causal")}
     if config.variant == "any":
         own = {name: getattr(config, name) for name in ("missing", "sharing", "silence", "complete")}
         options: dict[str, Any] = {"consistency": _distance(config), **own, **ktnet}
@@ -84,8 +84,10 @@ def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -
     return CTCAligned(network, config.dim) if baseline.ctc else network
 
 
-def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None = None) -> Objective:
+def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | AnyKTNet | None = None) -> Objective:
     """Build the model, the audio target and the losses, Eq. (6), with the statistics of the training set.
+
+    The ``teacher`` provides what Eq. (1) predicts, or the scores to distil from if it is "any".
 
     Raises
     ------
@@ -105,7 +107,17 @@ def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None
         check_aligned(model, dataset[split], f"split {split} of {name!r}")
     model.fit_statistics(train)
     model.recipes = dataset.header.recipes
-    return Objective(model, _target(config, dataset, model, teacher), _lambdas(config), _distance(config), config.level)
+    tutor = teacher if isinstance(teacher, AnyKTNet) else None
+    return Objective(
+        model,
+        None if tutor else _target(config, dataset, model, cast("KTNet | None", teacher)),
+        _lambdas(config),
+        _distance(config),
+        config.level,
+        prefixes=config.prefixes,
+        tutor=tutor,
+        distil=config.distil,
+    )
 
 
 def dims_of(config: TrainConfig, dataset: Dataset) -> dict[Modality, int]:
@@ -137,7 +149,7 @@ def _target(config: TrainConfig, dataset: Dataset, model: Network, teacher: KTNe
         return View(teacher, sources)
     if teacher is not None and config.treatment == "teacher":
         return AudioTarget(cast("ModalityEncoder", teacher.encoders["audio"]), "teacher", model.outputs)
-    size = config.dim, config.heads, config.layers, config.dropout, config.kernel
+    size = config.dim, config.heads, config.layers, config.dropout, config.kernel, config.causal
     encoder = ModalityEncoder(dataset.dims["audio"], *size)
     encoder.embedding.standardise.fit(train.streams["audio"])
     if config.treatment == "descriptors":

@@ -22,6 +22,7 @@ from ktnet_lite.data.schema import Dataset, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, KTNetError
 from ktnet_lite.files import check_folder
 from ktnet_lite.measures.metrics import METRICS
+from ktnet_lite.model.any_modality import AnyKTNet
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import Objective, process_mean
 from ktnet_lite.model.network import Network
@@ -310,24 +311,28 @@ def _check_grid(config: TrainConfig, dataset: Dataset) -> None:
                 )
 
 
-def _teacher(config: TrainConfig, dataset: Dataset, folder: Path | None, progress: bool, resume: bool) -> KTNet:
-    """Load the full model whose audio encoder is the target, or train it first with the same parameters."""
+def _teacher(
+    config: TrainConfig, dataset: Dataset, folder: Path | None, progress: bool, resume: bool
+) -> KTNet | AnyKTNet:
+    """Load the model that teaches this one (``TrainConfig.taught_by``), or train it first with the same parameters."""
     if config.teacher:
         model, trained = load_model(config.teacher)
-        mismatch = [
-            name for name in ("dim", "heads", "layers", "kernel") if getattr(trained, name) != getattr(config, name)
-        ]
-        if not isinstance(model, KTNet) or "audio" not in model.inputs or mismatch:
-            what = f"is a '{trained.system}' model, not ktnet with audio"
-            if trained.model == "ktnet" and mismatch:
+        distils = config.variant == "any"  # from scores, so that the parts of the teacher may differ
+        shared = () if distils else ("dim", "heads", "layers", "kernel", "causal")
+        mismatch = [name for name in shared if getattr(trained, name) != getattr(config, name)]
+        fits = isinstance(model, AnyKTNet) if distils else isinstance(model, KTNet) and "audio" in model.inputs
+        if not fits or mismatch:
+            what = f"is a '{trained.system}' model, not ktnet {'any' if distils else 'with audio'}"
+            if fits:
                 what = f"differs in {', '.join(mismatch)}"
-            raise CheckpointError(f"teacher {config.teacher} {what}; train one with variant = 'full'")
+            needed = config.taught_by.variant
+            raise CheckpointError(f"teacher {config.teacher} {what}; train one with variant = '{needed}'")
         check_recipes(model, dataset.header, f"{dataset.header.name!r}, for the teacher")
         check_fits(model, dataset["train"], f"{dataset.header.name!r}, for the teacher")
-        return model
+        return cast("KTNet | AnyKTNet", model)
     own = None if folder is None else folder / "teacher"
-    full = fit(config.taught_by, dataset, own, progress=progress, resume=resume).model
-    return cast("KTNet", full)
+    model = fit(config.taught_by, dataset, own, progress=progress, resume=resume).model
+    return cast("KTNet | AnyKTNet", model)
 
 
 def _summary(entry: Mapping[str, float]) -> str:
