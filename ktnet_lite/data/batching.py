@@ -101,12 +101,16 @@ class Padded(NamedTuple):
 
     def last(self) -> Tensor:
         """Take the last valid step, shape (B, D), as MulT pools, but never a padding step."""
-        if self.mask is None:
+        if self.mask is None and self.times is None:
             return self.values[:, -1]
-        steps = torch.arange(self.mask.shape[1], device=self.mask.device)
-        index = (self.mask * steps).argmax(1)  # (B,)
-        last = self.values[torch.arange(index.shape[0], device=index.device), index]
-        return last.where(self.mask.any(1, keepdim=True), 0.0)  # as the mean of no steps
+        mask = last = self.full_mask()
+        if self.times is not None:  # streams that were joined are not in the order of time
+            ends = self.times.masked_fill(~mask, -torch.inf)
+            last = mask & (ends == ends.amax(1, keepdim=True))
+        steps = torch.arange(mask.shape[1], device=mask.device)
+        index = (last * steps).argmax(1)  # (B,)
+        taken = self.values[torch.arange(index.shape[0], device=index.device), index]
+        return taken.where(mask.any(1, keepdim=True), 0.0)  # as the mean of no steps
 
 
 def joined(streams: Sequence[Padded]) -> Padded:

@@ -25,7 +25,7 @@ def sinusoidal_positions(steps: int, dim: int) -> Tensor:
 
 
 class Positions(nn.Module):
-    """Scale by sqrt(d) and add sinusoidal positions: (B, T, d) -> (B, T, d)."""
+    """Scale by sqrt(d) and add sinusoidal positions: (B, T, d) -> (B, T, d). The first step has position ``start``."""
 
     table: Tensor
 
@@ -34,11 +34,11 @@ class Positions(nn.Module):
         self.scale = math.sqrt(dim)
         self.register_buffer("table", sinusoidal_positions(64, dim), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        steps, dim = x.shape[1:]
-        if steps > len(self.table):  # double the table, so that long streams seldom rebuild it
-            self.table = sinusoidal_positions(max(steps, 2 * len(self.table)), dim).to(self.table)
-        return x * self.scale + self.table[:steps]
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        end, dim = start + x.shape[1], x.shape[2]
+        if end > len(self.table):  # double the table, so that long streams seldom rebuild it
+            self.table = sinusoidal_positions(max(end, 2 * len(self.table)), dim).to(self.table)
+        return x * self.scale + self.table[start:end]
 
 
 class Attention(nn.Module):
@@ -130,7 +130,11 @@ class TransformerLayer(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, source: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        x = x + self.dropout(self.attention(*self.normed(x, source), mask))  # m' = m' + Z'_m, Eq. (4)
+        return self.after(x, self.attention(*self.normed(x, source), mask))
+
+    def after(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Add what the attention found and the feed-forward network's answer to it, all (B, T, d)."""
+        x = x + self.dropout(attended)  # m' = m' + Z'_m, Eq. (4)
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
     def normed(self, x: Tensor, source: Tensor | None) -> tuple[Tensor, Tensor | None]:

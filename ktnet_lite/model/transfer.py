@@ -86,13 +86,11 @@ class Combine(nn.Module):
             self.back = nn.Linear(width, dim)
 
     def forward(self, reconstructed: Mapping[Modality, Padded]) -> Padded:
+        if self.concat == "time":
+            return self.transformer(self.marked(reconstructed))
         if self.kind == "gaussian":
             reconstructed = {source: self.believed(padded) for source, padded in reconstructed.items()}
-        parts = [reconstructed[source] for source in self.sources if source in reconstructed]
-        if self.concat == "time":
-            marks = [self.source_embedding[i] for i, source in enumerate(self.sources) if source in reconstructed]
-            marked = [part._replace(values=part.values + mark) for part, mark in zip(parts, marks, strict=True)]
-            return self.transformer(joined(marked))
+        parts = [reconstructed[source] for source in self.sources]
         biases = [part.bias for part in parts if part.bias is not None]  # of all parts, or of none
         times = max(parts, key=lambda part: part.values.shape[1]).times
         try:  # at a step that only some sources have, the others count as 0
@@ -105,6 +103,16 @@ class Combine(nn.Module):
         padded = any(part.mask is not None for part in parts)
         combined = self.transformer(Padded(values, mask if padded else None, bias, times))
         return combined._replace(values=self.back(combined.values))  # (B, T, d)
+
+    def marked(self, reconstructed: Mapping[Modality, Padded]) -> Padded:
+        """Append the reconstructions along time, each marked by its source: (B, sum of T_m, d)."""
+        parts = []
+        for source, mark in zip(self.sources, self.source_embedding, strict=True):
+            if source in reconstructed:
+                part = reconstructed[source]
+                part = self.believed(part) if self.kind == "gaussian" else part
+                parts.append(part._replace(values=part.values + mark))
+        return joined(parts)
 
     def believed(self, gaussian: Padded) -> Padded:
         """Take the mean of a reconstruction (B, T_m, 2d), and its doubt as a bias (B, T_m)."""

@@ -182,7 +182,7 @@ def imagined(
         for draw in range(draws):
             noise = torch.randn(len(mean), 1, mean.shape[-1], generator=generator)
             logits = hears.fusion({**features, "audio": line._replace(values=mean + deviation * noise)})
-            scores[draw, batch.indices] = losses.predictions(logits, hears.loss).numpy()
+            scores[draw, batch.indices.numpy()] = losses.predictions(logits, hears.loss).numpy()
     return scores
 
 
