@@ -101,7 +101,8 @@ class Combine(nn.Module):
         except ConfigError as error:
             raise ConfigError(f'concat="features": {error}; use concat="time"') from error
         joined = torch.cat(list(aligned.values()), dim=-1)  # (B, T, n * d)
-        longer = [F.pad(bias, (0, joined.shape[1] - bias.shape[1])) for bias in biases]
+        known = [part.bias.where(part.full_mask(), 0.0) for part in parts if part.bias is not None]
+        longer = [F.pad(bias, (0, joined.shape[1] - bias.shape[1])) for bias in known]
         bias = torch.stack(longer).mean(0) if biases else None
         combined = self.transformer(Padded(joined, mask if padded else None, bias))
         return combined._replace(values=self.back(combined.values))  # (B, T, d)
