@@ -36,6 +36,7 @@ from ktnet_lite.names import (
     System,
     Target,
     Task,
+    Tracker,
     Variant,
     Voice,
 )
@@ -204,6 +205,7 @@ class TrainConfig:
         0, "how many trials of a search chose these settings; 0: chosen by hand", low=0, high=10**6, identity=False
     )
     device: Device = parameter("auto", "auto, cpu, cuda or mps", identity=False)
+    log: Tracker = parameter("none", "record each epoch for TensorBoard or MLflow too", identity=False)
     precision: Precision = parameter("float32", "autocast of the forward pass")
     compile: bool = parameter(False, "torch.compile; worth it on a GPU")
 

@@ -315,6 +315,7 @@ USES = {
     "task": ("emotion", OURS, FILE),
     "trials": (12, None, OURS),
     "device": ("cpu", None, FULL),
+    "log": ("mlflow", None, FULL),
     "precision": ("bf16", FULL, None),
     "compile": (True, FULL, None),
 }
