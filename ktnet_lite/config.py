@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ktnet_lite.errors import ConfigError, did_you_mean, shown
+from ktnet_lite.errors import ConfigError, did_you_mean
 from ktnet_lite.names import (
     MODALITIES,
     VARIANTS,
@@ -36,15 +36,11 @@ from ktnet_lite.names import (
     System,
     Target,
     Task,
+    Tracker,
     Variant,
     Voice,
 )
 from ktnet_lite.parameters import checked, parameter
-
-# The paper's own settings, where the defaults differ: 40 epochs, three layers, Eq. (5), and MulT's choices elsewhere.
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {"epochs": 40, "patience": 0, "batch_size": 24, "task_loss": "auto", "heads": 8, "layers": 3, "kernel": 1},
-}
 
 
 def _ours(config: TrainConfig) -> bool:
@@ -224,6 +220,7 @@ class TrainConfig:
         0, "how many trials of a search chose these settings; 0: chosen by hand", low=0, high=10**6, identity=False
     )
     device: Device = parameter("auto", "auto, cpu, cuda or mps", identity=False)
+    log: Tracker = parameter("none", "record each epoch for TensorBoard or MLflow too", identity=False)
     precision: Precision = parameter("float32", "autocast of the forward pass")
     compile: bool = parameter(False, "torch.compile; worth it on a GPU")
 
@@ -337,20 +334,6 @@ class TrainConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and for papermill."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-
-def preset(name: str) -> dict[str, Any]:
-    """Return the parameters of a preset: ``paper``, the paper's own settings.
-
-    Raises
-    ------
-    ConfigError
-        There is no such preset.
-    """
-    if not isinstance(name, str) or name not in PRESETS:
-        hint = did_you_mean(shown(name), PRESETS)
-        raise ConfigError(f"preset = {shown(name)} is not one of {', '.join(PRESETS)}{hint}")
-    return dict(PRESETS[name])
 
 
 def choices(name: str) -> tuple[str, ...]:

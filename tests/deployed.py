@@ -1,9 +1,8 @@
-"""Small models, exported once for all tests of a process, and random batches for them."""
+"""Small models, exported once for all test processes, and random batches for them."""
 
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from ktnet_lite.baselines import BASELINES
 from ktnet_lite.config import TrainConfig
@@ -25,9 +25,9 @@ from small import DIMS, SIZE, make_model, shaken
 for package in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(package, reason="pip install 'ktnet-lite[deploy]'")
 
-FOLDER = tempfile.TemporaryDirectory(prefix="deployed-")
 SMALL = {"dim": SIZE["dim"], "heads": SIZE["heads"], "layers": 1}
 BOTH = {"missing": "both", "kernel": 3, "pooling": "last", "transfer": "gaussian"}  # of "any"
+JOINED = {"concat": "features", "transfer": "gaussian", "fusion": "bottleneck"}  # of "ours", for aligned streams
 VALID = Validated({"language_vision_audio": 0.5, "language": 0.75}, {"language": [0.1, 0.2, 0.3, 0.4]})
 
 
@@ -52,8 +52,8 @@ def made(system: str, loss: str = "l1", **options) -> Network:
 
 
 @functools.cache
-def deployed(system: str, loss: str = "l1", **options) -> Deployed:
-    """A small model and its exported file; loading it again needs no export."""
+def deployed(folder: Path, system: str, loss: str = "l1", **options) -> Deployed:
+    """A small model and its exported file in the folder; loading it again needs no export."""
     from ktnet_lite.deploy.export import export
 
     model = made(system, loss, **options)
@@ -61,8 +61,10 @@ def deployed(system: str, loss: str = "l1", **options) -> Deployed:
     kept = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in options.items()}
     kept = {"kernel": 1} | kept
     config = TrainConfig(**which, **SMALL, **kept, task_loss="l1" if loss == "emotion" else loss)
-    path = Path(FOLDER.name) / f"{len(list(Path(FOLDER.name).iterdir()))}.onnx"
-    export(model, config, path, VALID if system == "any" else None)
+    path = folder / ("-".join([system, loss, *(f"{name}={value}" for name, value in sorted(kept.items()))]) + ".onnx")
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            export(model, config, path, VALID if system == "any" else None)
     return Deployed(model, config, path)
 
 

@@ -8,9 +8,10 @@ from typing import get_args
 
 import pytest
 
-from ktnet_lite.config import TrainConfig, choices, preset
+from ktnet_lite.config import TrainConfig, choices
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.names import FILLS, MODALITIES, Fill, Model, System, Variant
+from ktnet_lite.parameters import preset
 
 FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
 
@@ -318,6 +319,7 @@ USES = {
     "task": ("emotion", OURS, FILE),
     "trials": (12, None, OURS),
     "device": ("cpu", None, FULL),
+    "log": ("mlflow", None, FULL),
     "precision": ("bf16", FULL, None),
     "compile": (True, FULL, None),
 }

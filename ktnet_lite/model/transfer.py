@@ -91,15 +91,15 @@ class Combine(nn.Module):
         if self.kind == "gaussian":
             reconstructed = {source: self.believed(padded) for source, padded in reconstructed.items()}
         parts = [reconstructed[source] for source in self.sources]
-        biases = [part.bias for part in parts if part.bias is not None]  # of all parts, or of none
         times = max(parts, key=lambda part: part.values.shape[1]).times
         try:  # at a step that only some sources have, the others count as 0
             aligned, mask = one_time_line({source: reconstructed[source] for source in self.sources})
         except ConfigError as error:
             raise ConfigError(f'concat="features": {error}; use concat="time"') from error
         values = torch.cat(list(aligned.values()), dim=-1)  # (B, T, n * d)
-        longer = [F.pad(bias, (0, values.shape[1] - bias.shape[1])) for bias in biases]
-        bias = torch.stack(longer).mean(0) if biases else None
+        known = [part.bias.where(part.full_mask(), 0.0) for part in parts if part.bias is not None]
+        longer = [F.pad(bias, (0, values.shape[1] - bias.shape[1])) for bias in known]
+        bias = torch.stack(longer).mean(0) if longer else None
         padded = any(part.mask is not None for part in parts)
         combined = self.transformer(Padded(values, mask if padded else None, bias, times))
         return combined._replace(values=self.back(combined.values))  # (B, T, d)

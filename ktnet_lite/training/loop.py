@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batches
+from ktnet_lite.data.fits import check_fits, check_recipes
 from ktnet_lite.data.schema import Dataset, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, KTNetError
 from ktnet_lite.files import check_folder
@@ -28,16 +29,7 @@ from ktnet_lite.model.losses import Objective, process_mean
 from ktnet_lite.model.network import Network
 from ktnet_lite.model.targets import AudioTarget
 from ktnet_lite.training import checkpoint
-from ktnet_lite.training.build import (
-    build_objective,
-    check_fits,
-    check_recipes,
-    dims_of,
-    load_model,
-    other_voices,
-    save_model,
-    training_clips,
-)
+from ktnet_lite.training.build import build_objective, dims_of, load_model, other_voices, save_model, training_clips
 from ktnet_lite.training.doubt import validated_half_widths
 from ktnet_lite.training.evaluation import evaluate, evaluate_subsets, transfer_quality
 from ktnet_lite.training.runtime import (
@@ -49,6 +41,7 @@ from ktnet_lite.training.runtime import (
     training_advice,
 )
 from ktnet_lite.training.state import read_state
+from ktnet_lite.training.trackers import Callback, tracker
 
 SELECT_BY = {"sentiment": "mae", "emotion": "f1_mean"}  # the validation metric that chooses the epoch
 
@@ -71,6 +64,7 @@ def fit(
     *,
     progress: bool = True,
     resume: bool = True,
+    log: Callback | None = None,
 ) -> Run:
     """Train, and keep the weights of the epoch that is best on the validation set.
 
@@ -83,11 +77,14 @@ def fit(
     ----------
     dataset : Dataset
         From :func:`ktnet_lite.training.dataset.load_dataset` with this config, or one of your own.
+    log : function of a stage, an epoch and its entry, optional
+        Called after each epoch, ``log("training", 0, {"loss": 1.2, "valid_mae": 0.9, ...})``, first for those that
+        ``last.pt`` holds; in place of the tracker that the config names, :func:`ktnet_lite.training.trackers.tracker`.
 
     Raises
     ------
     ConfigError
-        ``grid`` is set, but the data set is not on that grid.
+        ``grid`` is set, but the data set is not on that grid; or the tracker's package or folder is missing.
     CheckpointError
         ``last.pt`` is damaged or belongs to other parameters, another teacher or other data.
     DataError
@@ -113,8 +110,8 @@ def fit(
         loop = _Loop(config, dataset, (labelled, heard), objective, device, (rank, world))
         if folder is not None and resume and (folder / "last.pt").exists():
             loop.restore(folder / "last.pt")
-        with training_advice(config):
-            loop.run(folder, progress)
+        with training_advice(config), tracker(config, folder, log, rank) as each:
+            loop.run(folder, progress, each)
         model = objective.model
         model.load_state_dict(loop.best["model"])
         half_widths = validated_half_widths(model, dataset["valid"], config.batch_size, config.precision)
@@ -162,7 +159,11 @@ class _Loop:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
 
-    def run(self, folder: Path | None, progress: bool) -> None:
+    def run(self, folder: Path | None, progress: bool, log: Callback) -> None:
+        self.log = log
+        for stage, done in (("pretraining", self.pretraining), ("training", self.history)):
+            for epoch, entry in enumerate(done):
+                log(stage, epoch, entry)
         if self.objective.model.closed_form:
             return self.solve()
         pretrain = self.config.pretrain if self.objective.model.reconstructs else 0
@@ -196,6 +197,7 @@ class _Loop:
             bar.set_postfix_str(_summary(history[-1]))
         if folder is not None and self.rank == 0:
             checkpoint.save(folder / "last.pt", self.state())
+        self.log("training" if history is self.history else "pretraining", epoch, history[-1])
 
     def epoch(self, history: list[dict[str, float]], epoch: int, bar: tqdm) -> None:
         config, start = self.config, time.perf_counter()
@@ -235,6 +237,7 @@ class _Loop:
         self.objective.model.solve(self.labelled.split, self.dataset["valid"])
         self.history = []
         self.keep({}, start)
+        self.log("training", 0, self.history[-1])
 
     def keep(self, entry: dict[str, float], start: float) -> None:
         """Add an epoch to the history, and keep its weights if they are the best so far."""
