@@ -82,7 +82,9 @@ def test_notebooks_lead_to_the_new_address_and_are_still_up_to_date(copy, monkey
     text = (copy / "notebooks" / "02_encoders.ipynb").read_text(encoding="utf-8")
     colab = "https://colab.research.google.com/github"
     assert f"{colab}/Some-One/film.reviews/blob/{REPOSITORY['branch']}/notebooks/02_encoders.ipynb)" in text
-    assert f'git+{ELSEWHERE}\\"' in text and f"{ELSEWHERE}/blob/{REPOSITORY['branch']}/ktnet_lite/model/layers.py" in text
+    assert (
+        f'git+{ELSEWHERE}\\"' in text and f"{ELSEWHERE}/blob/{REPOSITORY['branch']}/ktnet_lite/model/layers.py" in text
+    )
     monkeypatch.syspath_prepend(ROOT / "notebooks")
     import execute
 

@@ -13,6 +13,7 @@ PARTS = (
     "offline",
     "pictures",
     "explorer_page",
+    "questions",
     "results",
 )
 
