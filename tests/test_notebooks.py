@@ -96,6 +96,15 @@ def test_every_picture_has_text_for_those_who_cannot_see_it(path):
 def test_a_chapter_has_all_its_parts(path):
     prose = prose_of(path)
     assert prose.startswith("# ") and f"({COLAB}/{path.name})" in prose
+    blob = f"{SITE['url']}/blob/{SITE['branch']}/notebooks/{path.name}"
+    slug = SITE["url"].removeprefix("https://github.com/")
+    for link in (
+        f"kaggle.com/kernels/welcome?src={blob}",
+        f"mybinder.org/v2/gh/{slug}/{SITE['branch']}?labpath=notebooks/{path.name}",
+        f"codespaces.new/{slug}",
+    ):
+        assert f"](https://{link})" in prose.split("**You will learn**")[0], link
+    assert "](../book/" not in prose, "in Colab only an address of the site leads to a page"
     for part in (
         "**You will learn**",
         "**Time:**",

@@ -14,6 +14,7 @@ PARTS = (
     "pictures",
     "explorer_page",
     "questions",
+    "ways_in",
     "results",
 )
 
