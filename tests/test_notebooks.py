@@ -104,6 +104,9 @@ def test_a_chapter_has_all_its_parts(path):
         f"codespaces.new/{slug}",
     ):
         assert f"](https://{link})" in prose.split("**You will learn**")[0], link
+    assert re.search(r"^\*\*The question\.\*\* [A-Z][^\n]+\?$", prose.split("**You will learn**")[0], re.MULTILINE)
+    known = re.search(r"^## Summary\n\nWhat is now known:\n\n((?:- .+\n(?:  .+\n)*)+)", prose, re.MULTILINE)
+    assert known and len(re.findall(r"^- ", known[1], re.MULTILINE)) == 3
     assert "](../book/" not in prose, "in Colab only an address of the site leads to a page"
     for part in (
         "**You will learn**",
