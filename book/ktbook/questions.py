@@ -104,7 +104,9 @@ def page(chapters: dict[int, list[Question]]) -> str:
     """Write all questions with their answers."""
     parts = []
     for chapter, path in notebooks().items():
-        parts.append(f"## Chapter {chapter}: {{doc}}`../notebooks/{path.stem}`")
+        title = nbformat.read(path, as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
+        parts.append(f"## Chapter {chapter}: {title[0].lower() + title[1:]}")
+        parts.append(f"On [](../notebooks/{path.name}).")
         for number, question in enumerate(chapters[chapter], start=1):
             parts.append(f"**{chapter}.{number}** {question.ask}")
             parts.append("\n".join(f"- *{x.text}* {VERDICTS[x.verdict]} {x.say}" for x in question.options))
