@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ktnet_lite.data.batching import Batch, Batches, Padded, collate
 from ktnet_lite.data.descriptors import descriptors
-from ktnet_lite.data.schema import Dataset, Split
+from ktnet_lite.data.schema import Dataset, Split, Stream
 from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.model.any_modality import AnyKTNet
 from ktnet_lite.model.ktnet import KTNet
@@ -48,7 +48,7 @@ class Fidelity:
     decoding: dict[str, Decoded]  # by descriptor
 
 
-class Steps(NamedTuple):
+class _Steps(NamedTuple):
     """The valid steps of a reconstruction of some clips, on the time line of its source."""
 
     rebuilt: np.ndarray  # (steps, d)
@@ -82,12 +82,12 @@ def fidelity(objective: Objective, dataset: Dataset, split: str = "test", draws:
     train, valid, test = (_complete(objective, dataset, name) for name in ("train", "valid", split))
     train = train.select(np.unique(np.linspace(0, len(train) - 1, CLIPS).astype(int)))
     columns = list(names.values())
-    fit, check, own = (steps(objective, part, columns) for part in (train, valid, test))
+    fit, check, own = (_steps(objective, part, columns) for part in (train, valid, test))
     others, uses = [], []
     for seed in range(draws):
         other = as_long(test, seed)
-        heard = {**test.streams, "audio": test.streams["audio"].select(other)}
-        others.append(steps(objective, dataclasses.replace(test, streams=heard), columns))
+        heard: dict[Modality, Stream] = {**test.streams, "audio": test.streams["audio"].select(other)}
+        others.append(_steps(objective, dataclasses.replace(test, streams=heard), columns))
         uses.append(_use(objective, test, other))
     found = {}
     for name, real in own.items():
@@ -134,7 +134,7 @@ def as_long(split: Split, seed: int = 0) -> np.ndarray:
 
 
 @torch.no_grad()
-def steps(objective: Objective, split: Split, columns: Sequence[int]) -> dict[str, Steps]:
+def _steps(objective: Objective, split: Split, columns: Sequence[int]) -> dict[str, _Steps]:
     """Return reconstructions, real features and descriptors, some columns of X_A, of clips that lack nothing."""
     objective.eval()
     parts: dict[str, list[tuple[torch.Tensor, ...]]] = {}
@@ -147,7 +147,7 @@ def steps(objective: Objective, split: Split, columns: Sequence[int]) -> dict[st
                 numbers = (x.double() for x in (predicted[:, : real.shape[1]], real, there))
                 parts.setdefault(name, []).append((*numbers, batch.indices[clip]))
     joined = {name: [torch.cat(part).numpy() for part in zip(*each, strict=True)] for name, each in parts.items()}
-    return {name: Steps(*each) for name, each in joined.items()}
+    return {name: _Steps(*each) for name, each in joined.items()}
 
 
 def _complete(objective: Objective, dataset: Dataset, name: str) -> Split:
@@ -217,21 +217,25 @@ def _use(objective: Objective, split: Split, other: np.ndarray) -> dict[str, flo
             line = own[name].lengths, own[name].values.shape[1]
             theirs[name] = own[name]._replace(values=resample(padded.values, padded.lengths, *line))
 
-        def error(parts: Mapping[Modality, Padded]) -> float:
-            logits = model.fusion({**features, "audio": _combine(model, parts)})
-            return (predictions(logits, model.loss) - batch.targets).abs().sum().item() / split.targets.size
-
-        before = error(own)
+        before = _error(model, features, own, batch)
         for name, parts in {**{name: {**own, name: theirs[name]} for name in own}, "combined": theirs}.items():
-            grows[name] = grows.get(name, 0.0) + error(parts) - before
+            grows[name] = grows.get(name, 0.0) + (_error(model, features, parts, batch) - before) / split.targets.size
     return grows
+
+
+def _error(
+    model: KTNet | AnyKTNet, features: Mapping[Modality, Padded], rebuilt: Mapping[Modality, Padded], batch: Batch
+) -> float:
+    """Sum the absolute errors of a batch's scores from words, face and what they say of the voice."""
+    logits = model.fusion({**features, "audio": _combine(model, rebuilt)})
+    return (predictions(logits, model.loss) - batch.targets).abs().sum().item()
 
 
 def _r2(real: np.ndarray, decoded: np.ndarray) -> np.ndarray:
     return np.asarray(r2_score(real, decoded, multioutput="raw_values"))
 
 
-def _distances(pair: Steps) -> np.ndarray:
+def _distances(pair: _Steps) -> np.ndarray:
     """Return the mean squared difference of reconstruction and real features of each clip, (N,)."""
     squared = np.square(pair.rebuilt - pair.real).mean(1)
     return np.bincount(pair.clip, squared) / np.bincount(pair.clip)
