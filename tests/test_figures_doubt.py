@@ -56,6 +56,6 @@ def test_faithful_and_useful_voices_stand_side_by_side():
     for axes, expected in zip(drawn.axes, ([0.6, 0.7], [0.1, 0.2], [0.3, 0.6], [0.2, 0.4]), strict=True):
         np.testing.assert_allclose(axes.lines[0].get_xdata(), expected)
     lines = {line.get_label(): list(line.get_xdata()) for line in drawn.axes[2].lines}
-    assert lines["ceiling"] == [0.9, 0.9] and lines["placebo"] == [-0.1, -0.2]
+    assert lines["ceiling"] == [0.9, 0.9] and lines["placebo"] == [-0.3, -0.4]
     assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == ["language", "A'"]
-    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["a", "ceiling", "placebo", "b"]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["a", "b", "ceiling", "placebo"]

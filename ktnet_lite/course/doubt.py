@@ -65,7 +65,7 @@ def faithful(models: Mapping[str, Mapping[str, Fidelity]], word: str) -> Figure:
         for panel, x in zip(axes, values, strict=True):
             panel.plot(x, y, "oD"[i % 2], color=(COLOURS["reconstructed"], COLOURS["missing"])[i % 2], label=model)
         for key, colour in (("ceiling", COLOURS["audio"]), ("placebo", COLOURS["valid"])):
-            x, label = [getattr(each, key) for each in read], key if i == 0 else None
+            x, label = [getattr(each, key) for each in read], key if i == len(models) - 1 else None
             axes[2].plot(x, y, "|", markersize=12, color=colour, label=label)
     titles = "retrieval", "$R^2$ of $f_A$", "decoded, $R^2$", "use for the score"
     for panel, title, chance in zip(axes, titles, (0.5, 0, 0, 0), strict=True):
