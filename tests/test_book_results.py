@@ -21,6 +21,7 @@ from ktbook import (
     result_runs,
     result_tables,
     result_text,
+    result_words,
 )
 from ktbook import results as extension
 from ktnet_lite.cli import main
@@ -32,6 +33,7 @@ from ktnet_lite.reporting import frame
 from ktnet_lite.reporting import reproduce as reproduction
 from ktnet_lite.reporting.compare import Comparison
 from ktnet_lite.reporting.tables import Table
+from ktnet_lite.training.decoding import Decoded, Fidelity
 from made import make_result
 from test_book import parse
 
@@ -564,3 +566,28 @@ def test_the_tables_of_doubt_show_calibration_and_how_often_intervals_cover(tmp_
     cells = [part.strip() for part in row.strip("|").split("|")]
     assert cells[1:4] == ["V", "0.700", "0.600 to 0.800"] and cells[-1] == "2"
     assert pages["doubt-intervals.md"].count("Not run yet: `ktnet-lite reproduce doubt") == 2
+
+
+# In acoustic words
+
+
+def test_the_tables_of_acoustic_words_leave_out_runs_without_them(tmp_path):
+    cells = [
+        c for c in grids.load("hazumi").cells("hazumi") if c.column == "all clips" and c.row in ("Ours", "lambda 0")
+    ]
+    paths = []
+    for cell in cells:
+        for config in cell.configs([0, 1, 2]):
+            read = Decoded(r2=0.1 * (1 + config.seed), own=0.4, ceiling=0.9, placebo=-0.3)
+            found = Fidelity(retrieval=0.7 + 0.1 * config.seed, r2=-0.2, use=0.05, decoding={"pitch [Hz]": read})
+            measured = {"language": found, "combined": found} if config.seed < 2 and cell.row == "Ours" else {}
+            run = make_result(config, 0.5, clips=30, fidelity=measured)
+            paths.append(run.publish(tmp_path / "hazumi" / f"{cell.row}-seed{config.seed}", tmp_path / "results"))
+    page = result_words.page(reproduction.build(grids.load("hazumi"), frame.load(paths), 5))["words.md"]
+    rows = [[part.strip() for part in line.strip("|").split("|")] for line in page.splitlines() if "Ours" in line]
+    assert rows[:2] == [["Ours", name, "0.750", "-0.200", "0.050", "2"] for name in ("language", "A'")]
+    assert rows[2] == ["pitch [Hz]", "Ours", "language", "0.900", "0.150", "-0.300", "0.400"]
+    assert "**hazumi, all clips**" in page and "lambda 0" not in page and "1000 clips" not in page
+    assert result_words.page(reproduction.build(grids.load("hazumi"), frame.load([]), 5)) == {
+        "words.md": "No run has been measured yet.\n"
+    }

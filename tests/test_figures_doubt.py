@@ -5,6 +5,7 @@ import pytest
 
 from ktnet_lite.course import doubt
 from ktnet_lite.reporting.plots import COLOURS
+from ktnet_lite.training.decoding import Decoded, Fidelity
 
 
 def test_ranks_are_a_density_that_is_flat_for_true_distributions():
@@ -43,3 +44,18 @@ def test_widths_and_coverage_stand_side_by_side():
     assert [bar.get_width() for bar in left.patches] == [1.5, 0.5]
     assert list(right.lines[1].get_xdata()) == [0.8, 0.75] and list(right.lines[0].get_xdata()) == [0.8, 0.8]
     assert [label.get_text() for label in left.get_yticklabels()] == ["language", "audio"]
+
+
+def test_faithful_and_useful_voices_stand_side_by_side():
+    def measured(x):
+        return Fidelity(0.5 + x, x, 2 * x, {"pitch [Hz]": Decoded(3 * x, 3 * x, 0.9, -x)})
+
+    models = {"a": {"language": measured(0.1), "combined": measured(0.2)}, "b": {"language": measured(0.3)}}
+    models["b"]["combined"] = measured(0.4)
+    drawn = doubt.faithful(models, "pitch [Hz]")
+    for axes, expected in zip(drawn.axes, ([0.6, 0.7], [0.1, 0.2], [0.3, 0.6], [0.2, 0.4]), strict=True):
+        np.testing.assert_allclose(axes.lines[0].get_xdata(), expected)
+    lines = {line.get_label(): list(line.get_xdata()) for line in drawn.axes[2].lines}
+    assert lines["ceiling"] == [0.9, 0.9] and lines["placebo"] == [-0.3, -0.4]
+    assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == ["language", "A'"]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["a", "b", "ceiling", "placebo"]

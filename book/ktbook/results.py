@@ -27,6 +27,7 @@ from ktbook import (
     result_subsets,
     result_tables,
     result_text,
+    result_words,
 )
 from ktnet_lite.experiments import grids
 from ktnet_lite.experiments.result import published
@@ -93,6 +94,7 @@ def files(results: pd.DataFrame, address: str) -> tuple[dict[str, str | bytes], 
     content |= result_subsets.page(tables["any"])
     content |= result_doubt.page(tables["doubt"])
     content |= result_light.page(tables["light"])
+    content |= result_words.page([*tables["hazumi"], *tables["table_1"]])
     content["search.md"] = result_search.page(result_search.files())
     central = tables["table_1"]
     labels = next(table for table in tables["curves"] if table.data == "synthetic")

@@ -1,4 +1,4 @@
-"""Figures of chapter 12, on doubt: calibration, true variances, what hearing would change, intervals of scores."""
+"""Figures of chapter 12, on doubt: calibration, true variances, faithful and useful voices, intervals of scores."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ktnet_lite.measures.calibration import probability_integral
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
+from ktnet_lite.training.decoding import Fidelity
 
 BINS = 10
 
@@ -45,6 +46,34 @@ def variances(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
         panel.set(xlim=(0, end), ylim=(0, end), title=f"{source} → audio", xlabel="stated variance")
     axes[0].set_ylabel("true variance")
     legend(axes[-1])
+    return drawn
+
+
+def faithful(models: Mapping[str, Mapping[str, Fidelity]], word: str) -> Figure:
+    """Draw retrieval, R2, decoding of a descriptor, and use of each reconstruction, ``{model: {source: ...}}``.
+
+    Dashed lines are chance, or nothing gained; the decoding has its ceiling and its placebo beside it.
+    """
+    drawn, axes = figure(4, height=3)
+    labels = {"combined": "A'"}
+    rows = [labels.get(name, name) for name in next(iter(models.values()))]
+    for i, (model, by_source) in enumerate(models.items()):
+        y, found = np.arange(len(rows)) + 0.3 * (i - (len(models) - 1) / 2), list(by_source.values())
+        read = [each.decoding[word] for each in found]
+        values = [[getattr(each, key) for each in found] for key in ("retrieval", "r2", "use")]
+        values.insert(2, [each.r2 for each in read])
+        for panel, x in zip(axes, values, strict=True):
+            panel.plot(x, y, "oD"[i % 2], color=(COLOURS["reconstructed"], COLOURS["missing"])[i % 2], label=model)
+        for key, colour in (("ceiling", COLOURS["audio"]), ("placebo", COLOURS["valid"])):
+            x, label = [getattr(each, key) for each in read], key if i == len(models) - 1 else None
+            axes[2].plot(x, y, "|", markersize=12, color=colour, label=label)
+    titles = "retrieval", "$R^2$ of $f_A$", "decoded, $R^2$", "use for the score"
+    for panel, title, chance in zip(axes, titles, (0.5, 0, 0, 0), strict=True):
+        panel.axvline(chance, color=GREY, linestyle="--", linewidth=1)
+        panel.set(title=title, ylim=(len(rows) - 0.5, -0.5))
+        panel.set_yticks(range(len(rows)), rows if panel is axes[0] else [])
+    handles, names = axes[2].get_legend_handles_labels()
+    drawn.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8, labelcolor=GREY, frameon=False)
     return drawn
 
 

@@ -34,6 +34,7 @@ from ktnet_lite.names import EMOTIONS, LEVELS, Fill, System, Task
 from ktnet_lite.training.build import training_clips
 from ktnet_lite.training.checkpoint import Finite
 from ktnet_lite.training.dataset import make_synthetic
+from ktnet_lite.training.decoding import Fidelity, fidelity
 from ktnet_lite.training.doubt import calibrated, irreducible
 from ktnet_lite.training.evaluation import Evaluation, evaluate, evaluate_subsets
 from ktnet_lite.training.loop import Run
@@ -98,6 +99,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknow
     predictions: Predictions
     without_audio: dict[Fill, Filled] = {}
     calibration: dict[str, dict[str, Finite]] = {}  # of reconstructions that say their doubt, by name, on the test set
+    fidelity: dict[str, Fidelity] = {}  # of reconstructions of a voice whose features have names, on the test set
     half_widths: dict[str, Widths] = {}  # of intervals, by subset, at the levels of names.LEVELS
     subsets: dict[Fill, dict[str, Filled]] = {}  # of a system for all modalities: what it does without some of them
 
@@ -271,6 +273,7 @@ def measure(config: TrainConfig, dataset: Dataset, run: Run) -> Result:
         predictions=Predictions(list(test.ids), _rounded(test.targets), _rounded(evaluations["test"].predictions)),
         without_audio={fill: _filled(x) for fill, x in filled.items()},
         calibration=_calibrated(config, dataset, run),
+        fidelity=_faithful(config, dataset, run),
         half_widths=run.half_widths,
         subsets=subsets,
     )
@@ -280,11 +283,23 @@ def _calibrated(config: TrainConfig, dataset: Dataset, run: Run) -> dict[str, di
     """Measure the doubt of the reconstructions on the test set, if they say one and all of it is there."""
     if "doubt" not in config.identity or not set(dataset.dims) <= set(dataset["test"].streams):
         return {}
-    objective = Objective(run.model, run.audio_target, dict.fromkeys(dataset.dims, 1.0), "gaussian", config.level)
-    truth = {}
+    truth, objective = {}, _objective(config, dataset, run)
     if config.dataset == "synthetic" and not config.grid:
         truth = irreducible(objective, make_synthetic(config), "test")
     return calibrated(objective, dataset["test"], truth)
+
+
+def _faithful(config: TrainConfig, dataset: Dataset, run: Run) -> dict[str, Fidelity]:
+    """Measure how faithful the reconstructions of the voice are; nothing without any, or without names of features."""
+    try:
+        return fidelity(_objective(config, dataset, run), dataset) if config.variant in ("ours", "any") else {}
+    except (ConfigError, DataError):
+        return {}
+
+
+def _objective(config: TrainConfig, dataset: Dataset, run: Run) -> Objective:
+    distance = "gaussian" if config.transfer == "gaussian" else config.consistency
+    return Objective(run.model, run.audio_target, dict.fromkeys(dataset.dims, 1.0), distance, config.level)
 
 
 def _filled(evaluation: Evaluation) -> Filled:
