@@ -20,7 +20,7 @@ from ktnet_lite.model.losses import OUTPUTS
 from ktnet_lite.model.network import Network
 from ktnet_lite.names import MODALITIES, VARIANTS, Modality
 from ktnet_lite.training.build import Validated
-from small import DIMS, SIZE, make_model, shaken
+from small import DIMS, SIZE, make_model, shaken, untraced
 
 for package in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(package, reason="pip install 'ktnet-lite[deploy]'")
@@ -64,7 +64,8 @@ def deployed(folder: Path, system: str, loss: str = "l1", **options) -> Deployed
     path = folder / ("-".join([system, loss, *(f"{name}={value}" for name, value in sorted(kept.items()))]) + ".onnx")
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            export(model, config, path, VALID if system == "any" else None)
+            with untraced():
+                export(model, config, path, VALID if system == "any" else None)
     return Deployed(model, config, path)
 
 
