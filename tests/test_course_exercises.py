@@ -54,6 +54,7 @@ RIGHT = {
     "7.2": [59, 142, 475, None],
     "8.1": [20, 10, 5],
     "8.2": (-0.5, 2),
+    "13.2": 0.667,
 }
 WRONG = {  # a misconception, and a word of its hint
     "1.1": [
@@ -95,6 +96,7 @@ WRONG = {  # a misconception, and a word of its hint
         ((-0.5, 4), "four means"),
         ((-0.5, 1), "How many"),
     ],
+    "13.2": [(0.333, "ends"), (0.5, "Three steps")],
 }
 GIVEN = {"1.1": {"y": Y, "s": S}}
 

@@ -113,9 +113,9 @@ def test_a_module_is_no_longer_than_350_lines(module):
     assert len(lines(MODULES[module])) <= 350
 
 
-def test_the_package_is_no_longer_than_9300_lines_without_course_data_deployment_and_extraction():
+def test_the_package_is_no_longer_than_9400_lines_without_course_data_deployment_and_extraction():
     """It had less than 5,000 before the walls against bad files, machines that fail, and kills."""
-    assert core() <= 9300
+    assert core() <= 9400
     assert size("extract") <= 2400
     assert size("deploy") <= 1050
 

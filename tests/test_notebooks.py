@@ -128,7 +128,7 @@ def test_a_chapter_has_all_its_parts(path):
 
 
 def test_each_chapter_leads_to_the_next():
-    assert [name[:2] for name in NAMES] == [f"{number:02}" for number in range(13)]
+    assert [name[:2] for name in NAMES] == [f"{number:02}" for number in range(14)]
     for path, following in pairwise(COURSE):
         last = prose_of(path).rpartition("**Next:**")[2]
         assert f"]({following.name})" in last, path.name

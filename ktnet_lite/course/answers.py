@@ -180,3 +180,10 @@ def _interaction(answer: Sequence[float]) -> str | None:
     if times == 4:
         return "A difference of differences has four means in place of two. What does that do to the variance?"
     return None if times == 2 else "Seeds go with the variance. How many means are in an interaction, and in an effect?"
+
+
+@_exercise("13.2")
+def _index(share: float) -> str | None:
+    if _near(share, 1 / 3):
+        return "That is when word 2 ends. How long is a step of the voice?"
+    return None if _near(share, 2 / 3) else "Three steps fill the clip. The second of them ends after two thirds of it."

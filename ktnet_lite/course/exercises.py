@@ -144,6 +144,11 @@ OPTIONS: dict[str, dict[str, str | None]] = {
         "equally long": "A long word takes longer to say. What does Words know about a word before it hears it?",
         "where they were": "The line has one time for all four words. What could tell Words where a word begins?",
     },
+    "13.1": {
+        "about twice": None,
+        "about four times": "That holds for linear maps, d times d. What does attention between T and S steps cost?",
+        "about eight times": "No part of the model grows with the third power of the width.",
+    },
 }
 
 

@@ -84,7 +84,7 @@ def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -
     return CTCAligned(network, config.dim) if baseline.ctc else network
 
 
-def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | AnyKTNet | None = None) -> Objective:
+def build_objective(config: TrainConfig, dataset: Dataset, teacher: Network | None = None) -> Objective:
     """Build the model, the audio target and the losses, Eq. (6), with the statistics of the training set.
 
     The ``teacher`` provides what Eq. (1) predicts, or the scores to distil from if it is "any".
@@ -241,6 +241,31 @@ def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
     except (ConfigError, RuntimeError) as error:
         raise CheckpointError(f"{path} comes from another version of ktnet-lite, or was altered: {error}") from error
     return model.eval(), config
+
+
+def load_teacher(config: TrainConfig, dataset: Dataset) -> Network:
+    """Load the model that a config names as its teacher: a full one with audio, or "any" to distil from.
+
+    Raises
+    ------
+    CheckpointError
+        It is another model, or a full one whose audio encoder differs from that of the run.
+    DataError
+        It was not trained on such data.
+    """
+    model, trained = load_model(config.teacher)
+    distils = config.variant == "any"  # from scores, so that the parts of the teacher may differ
+    shared = () if distils else ("dim", "heads", "layers", "kernel", "causal")
+    mismatch = [name for name in shared if getattr(trained, name) != getattr(config, name)]
+    fits = isinstance(model, AnyKTNet) if distils else isinstance(model, KTNet) and "audio" in model.inputs
+    if not fits or mismatch:
+        what = f"is a '{trained.system}' model, not ktnet {'any' if distils else 'with audio'}"
+        if fits:
+            what = f"differs in {', '.join(mismatch)}"
+        raise CheckpointError(f"teacher {config.teacher} {what}; train one with variant = '{config.taught_by.variant}'")
+    check_recipes(model, dataset.header, f"{dataset.header.name!r}, for the teacher")
+    check_fits(model, dataset["train"], f"{dataset.header.name!r}, for the teacher")
+    return model
 
 
 class Validated(NamedTuple):

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,18 +18,15 @@ from tqdm import tqdm
 
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batches
-from ktnet_lite.data.fits import check_fits, check_recipes
 from ktnet_lite.data.schema import Dataset, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, KTNetError
 from ktnet_lite.files import check_folder
 from ktnet_lite.measures.metrics import METRICS
-from ktnet_lite.model.any_modality import AnyKTNet
-from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import Objective, process_mean
 from ktnet_lite.model.network import Network
 from ktnet_lite.model.targets import AudioTarget
 from ktnet_lite.training import checkpoint
-from ktnet_lite.training.build import build_objective, dims_of, load_model, other_voices, save_model, training_clips
+from ktnet_lite.training.build import build_objective, dims_of, other_voices, save_model, training_clips
 from ktnet_lite.training.doubt import validated_half_widths
 from ktnet_lite.training.evaluation import evaluate, evaluate_subsets, transfer_quality
 from ktnet_lite.training.runtime import (
@@ -102,7 +99,9 @@ def fit(
     with processes(device) as (rank, world), torch.random.fork_rng(devices), deterministic(device):
         teacher = None
         if config.taught:
-            teacher = _teacher(config, dataset, folder, progress, resume)
+            own = None if folder is None else folder / "teacher"
+            found = load_teacher(config, dataset) if config.teacher else None
+            teacher = found or fit(config.taught_by, dataset, own, progress=progress, resume=resume).model
         torch.manual_seed(config.seed)
         labelled, heard = training_clips(config, dataset["train"])
         seen = dataclasses.replace(dataset, splits={**dataset.splits, "train": heard})
@@ -312,30 +311,6 @@ def _check_grid(config: TrainConfig, dataset: Dataset) -> None:
                     f"grid = {config.grid}, but {name} has up to {stream.lengths.max()} steps; give "
                     f"load_dataset(config) or dataset.on_grid({config.grid}), and evaluate on the same"
                 )
-
-
-def _teacher(
-    config: TrainConfig, dataset: Dataset, folder: Path | None, progress: bool, resume: bool
-) -> KTNet | AnyKTNet:
-    """Load the model that teaches this one (``TrainConfig.taught_by``), or train it first with the same parameters."""
-    if config.teacher:
-        model, trained = load_model(config.teacher)
-        distils = config.variant == "any"  # from scores, so that the parts of the teacher may differ
-        shared = () if distils else ("dim", "heads", "layers", "kernel", "causal")
-        mismatch = [name for name in shared if getattr(trained, name) != getattr(config, name)]
-        fits = isinstance(model, AnyKTNet) if distils else isinstance(model, KTNet) and "audio" in model.inputs
-        if not fits or mismatch:
-            what = f"is a '{trained.system}' model, not ktnet {'any' if distils else 'with audio'}"
-            if fits:
-                what = f"differs in {', '.join(mismatch)}"
-            needed = config.taught_by.variant
-            raise CheckpointError(f"teacher {config.teacher} {what}; train one with variant = '{needed}'")
-        check_recipes(model, dataset.header, f"{dataset.header.name!r}, for the teacher")
-        check_fits(model, dataset["train"], f"{dataset.header.name!r}, for the teacher")
-        return cast("KTNet | AnyKTNet", model)
-    own = None if folder is None else folder / "teacher"
-    model = fit(config.taught_by, dataset, own, progress=progress, resume=resume).model
-    return cast("KTNet | AnyKTNet", model)
 
 
 def _summary(entry: Mapping[str, float]) -> str:
