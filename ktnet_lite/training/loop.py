@@ -26,7 +26,14 @@ from ktnet_lite.model.losses import Objective, process_mean
 from ktnet_lite.model.network import Network
 from ktnet_lite.model.targets import AudioTarget
 from ktnet_lite.training import checkpoint
-from ktnet_lite.training.build import build_objective, dims_of, other_voices, save_model, training_clips
+from ktnet_lite.training.build import (
+    build_objective,
+    dims_of,
+    load_teacher,
+    other_voices,
+    save_model,
+    training_clips,
+)
 from ktnet_lite.training.doubt import validated_half_widths
 from ktnet_lite.training.evaluation import evaluate, evaluate_subsets, transfer_quality
 from ktnet_lite.training.runtime import (
