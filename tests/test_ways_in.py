@@ -46,8 +46,8 @@ def test_the_first_cell_does_nothing_where_the_package_is():
 
 
 def test_links_to_the_site_become_links_between_pages():
-    site = ways_in.site_of("https://github.com/Some-One/film.reviews")
-    assert site == "https://some-one.github.io/film.reviews"
+    site = ways_in.site_of("https://github.com/Any-One/other.films")
+    assert site == "https://any-one.github.io/other.films"
     text = f"[a]({site}/book/results/any.html#b-c), [d]({site}/book/data.html), [e]({site}/x.pdf), [f](https://x.github.io/y)"
     assert ways_in.linked(text, site) == (
         f"[a](../book/results/any.md#b-c), [d](../book/data.md), [e]({site}/x.pdf), [f](https://x.github.io/y)"
@@ -70,8 +70,8 @@ def test_every_place_that_a_notebook_links_to_is_on_the_page(site):
 def test_comments_are_off_and_take_their_repository_from_the_one_address():
     assert CONFIG["sphinx"]["config"]["giscus"] is None
     giscus = {"repo_id": "R_1", "category": "Q & A", "category_id": "DIC_1"}
-    section = ways_in.comments("https://github.com/Some-One/film.reviews", giscus)
-    assert 'data-repo="Some-One/film.reviews"' in section and 'data-category="Q &amp; A"' in section
+    section = ways_in.comments("https://github.com/Any-One/other.films", giscus)
+    assert 'data-repo="Any-One/other.films"' in section and 'data-category="Q &amp; A"' in section
     with pytest.raises(ExtensionError, match="category_id, repo_id"):
         ways_in.comments(REPOSITORY, {"category": "x"})
 
