@@ -181,7 +181,8 @@ def test_what_is_not_finite_is_replaced_in_a_folder_too(real_data, tmp_path):
     assert "in test audio" in done.output
 
 
-def test_list_says_what_is_here_and_how_to_get_the_rest(tmp_path):
+def test_list_says_what_is_here_and_how_to_get_the_rest(tmp_path, monkeypatch):
+    monkeypatch.delenv("KTNET_DATA", raising=False)
     shown = invoke("data", "list", "--to", tmp_path).output
     assert "synthetic" in shown and "is here" in shown
     for name, entry in catalogue.ENTRIES.items():
