@@ -23,7 +23,8 @@ from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import catalogue, store
 from ktnet_lite.experiments import grids
-from ktnet_lite.training.build import build_model, load_dataset, save_model
+from ktnet_lite.training.build import build_model, save_model
+from ktnet_lite.training.dataset import load_dataset
 from made import make_result
 from test_doctor import dump, mult_content
 
