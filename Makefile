@@ -28,7 +28,7 @@ COUNT ?= 20000
 NOTEBOOKS := $(wildcard notebooks/[0-9]*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help train check lint types test fuzz kill notebooks book pdf links explorer site-address lab lock clean
+.PHONY: help train check lint types test fuzz kill notebooks questions book pdf slides links explorer site-address lab lock clean
 
 help: ## show this help
 	@echo "make TARGET; the first call sets up $(VENV) (a few minutes: it downloads PyTorch)"
@@ -68,8 +68,14 @@ book: $(ALL) ## build the book: _build/html/index.html
 pdf: book ## print the book as one PDF: _build/pdf/ktnet-lite.pdf (needs Chromium or Chrome)
 	$(BIN)/python book/make_pdf.py
 
+slides: $(ALL) ## make slides from the executed chapters: _build/slides/index.html
+	$(BIN)/python book/make_slides.py
+
 links: $(ALL) ## check the book's links to other sites (needs the network)
 	$(BIN)/jupyter-book build . --builder linkcheck --path-output _build/links
+
+questions: $(ALL) ## write the questions of book/questions.yml into the notebooks
+	$(BIN)/python book/questions.py
 
 explorer: $(ALL) ## train and export the models of the book's explorer again (some minutes)
 	$(BIN)/python book/explorer/make.py

@@ -19,10 +19,11 @@ import click
 import torch
 
 from ktnet_lite.baselines import BASELINES
-from ktnet_lite.config import TrainConfig, preset
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batch
 from ktnet_lite.model.losses import Objective
 from ktnet_lite.names import MODALITIES
+from ktnet_lite.parameters import preset
 from ktnet_lite.training.build import build_model
 from step import SHAPES, Settings, Shape, build, full_batch, take_turns, training_step
 

@@ -79,6 +79,10 @@ class Document:
     def chapter(self, page: Path) -> Tag:
         """A page's article, to stand among others: places renamed, links turned, nothing folded."""
         article = self.pages[page].select_one("article.bd-article")
+        for answer in article.select("details.answer"):  # the page for teachers says which is right
+            answer.name = "li"
+            answer.p.decompose()
+            answer.summary.unwrap()
         for tag in article.select(SCREEN_ONLY):
             tag.decompose()
         if solutions := [cell.extract() for cell in article.select("div.cell.tag_hide-cell")]:

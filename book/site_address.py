@@ -5,8 +5,9 @@
     python book/site_address.py --check
 
 Notebooks, the README and the pages are read on GitHub and in Colab too, where nothing fills in an address. So it is
-typed there, and this finds it: in each link to GitHub, Colab or GitHub Pages that leads to the configured repository,
-to one called as the project is, or to a file that lies here. Nothing but owner, name and branch changes, byte by byte.
+typed there, and this finds it: in each link to GitHub, Colab, Binder, Codespaces or GitHub Pages (and to Kaggle, whose
+links hold one to GitHub) that leads to the configured repository, to one called as the project is, or to a file that
+lies here. Nothing but owner, name and branch changes, byte by byte.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "ktnet-lite"
 OWNER, NAME = r"[A-Za-z0-9][A-Za-z0-9-]*", r"[\w.-]*?[\w-]"
+HOSTS = r"github\.com|colab\.research\.google\.com/github|mybinder\.org/v2/gh|codespaces\.new"
 LINK = re.compile(
-    rf"(?:(?:github\.com|colab\.research\.google\.com/github)/(?P<owner>{OWNER})/|\b(?P<host>{OWNER})\.github\.io/)"
+    rf"(?:(?:{HOSTS})/(?P<owner>{OWNER})/|\b(?P<host>{OWNER})\.github\.io/)"
     rf"(?P<name>{NAME})(?:\.git)?(?![\w.-]*[\w-])"
-    r"(?:/(?:blob|tree|edit|raw)/(?P<branch>[\w.-]+)/(?P<path>[\w./-]+))?",
+    r"(?:/(?:blob|tree|edit|raw)/(?P<branch>[\w.-]+)/(?P<path>[\w./-]+)|/(?P<ref>[\w.-]+)\?labpath=(?P<lab>[\w./-]+))?",
     re.ASCII,
 )
 
@@ -63,10 +65,12 @@ def rewrite(text: str, old: Address, new: Address) -> str:
 
     def moved(link: re.Match) -> str:
         named = (link["owner"] or link["host"], link["name"])
-        here = "/" in (link["path"] or "") and (ROOT / link["path"]).exists()
+        path = link["path"] or link["lab"] or ""
+        here = "/" in path and (ROOT / path).exists()
         if link["name"] != PROJECT and named not in {(old.owner, old.name), (old.owner.lower(), old.name)} and not here:
             return link[0]
         values = {"owner": new.owner, "host": new.owner.lower(), "name": new.name, "branch": new.branch}
+        values["ref"] = new.branch
         parts, end = [], link.start()
         for group, value in values.items():
             if link[group] is not None:

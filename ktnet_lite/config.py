@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ktnet_lite.errors import ConfigError, did_you_mean, shown
+from ktnet_lite.errors import ConfigError, did_you_mean
 from ktnet_lite.names import (
     MODALITIES,
     VARIANTS,
@@ -36,15 +36,11 @@ from ktnet_lite.names import (
     System,
     Target,
     Task,
+    Tracker,
     Variant,
     Voice,
 )
 from ktnet_lite.parameters import checked, parameter
-
-# The paper's own settings, where the defaults differ: 40 epochs, three layers, Eq. (5), and MulT's choices elsewhere.
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {"epochs": 40, "patience": 0, "batch_size": 24, "task_loss": "auto", "heads": 8, "layers": 3, "kernel": 1},
-}
 
 
 def _ours(config: TrainConfig) -> bool:
@@ -63,12 +59,20 @@ def _doubts(config: TrainConfig) -> bool:
     return _transfers(config) and config.transfer == "gaussian"
 
 
+def _distils(config: TrainConfig) -> bool:
+    return _any(config) and config.distil > 0
+
+
+def _ktnet(config: TrainConfig) -> bool:
+    return config.model == "ktnet"
+
+
 def _attends(config: TrainConfig) -> bool:
     return config.model in ("ktnet", "mult")
 
 
 def _pairs(config: TrainConfig) -> bool:
-    return config.model == "mult" or (config.model == "ktnet" and config.fusion == "pairs")
+    return config.model == "mult" or (_ktnet(config) and config.fusion == "pairs")
 
 
 def _trains(config: TrainConfig) -> bool:
@@ -118,7 +122,10 @@ class TrainConfig:
 
     treatment: Target = parameter("teacher", "how f_A is kept from collapsing, or what stands for it", used=_ours)
     teacher: str = parameter(
-        "", "model.pt of a trained full variant; empty: train one first", identity=False, used=_ours
+        "",
+        "model.pt of a trained full variant, or any to distil from; empty: train one first",
+        identity=False,
+        used=lambda config: _ours(config) or _distils(config),
     )
     transfer: Reconstruction = parameter(
         "point", "what theta and phi give: features, or their mean and variance", used=_transfers, shared=False
@@ -145,6 +152,9 @@ class TrainConfig:
     )
     complete: float = parameter(
         1 / 3, "any: share of the training clips that keep every modality", low=0.0, high=1.0, used=_any
+    )
+    distil: float = parameter(
+        0.0, "any: weight of the distance from the scores of any with all pairs", low=0.0, used=_any, shared=False
     )
     level: Level = parameter("step", "what Eq. (1) compares: each step, or the mean over a clip", used=_ours)
     pretrain: int = parameter(
@@ -173,7 +183,13 @@ class TrainConfig:
     fusion: Fusion = parameter(
         "pairs",
         "attention between all pairs of streams, or through a few latent vectors for each stream",
-        used=lambda config: config.model == "ktnet",
+        used=_ktnet,
+    )
+    causal: bool = parameter(
+        False, "each step sees only what has ended by its own end, so that a clip is scored while it runs", used=_ktnet
+    )
+    prefixes: float = parameter(
+        0.0, "share of the training clips that are heard up to a random moment only", low=0.0, high=1.0, used=_attends
     )
     targets: str = parameter(
         "all", "targets of cross-modal attention, comma-separated (Table IV)", used=_pairs, shared=False
@@ -204,6 +220,7 @@ class TrainConfig:
         0, "how many trials of a search chose these settings; 0: chosen by hand", low=0, high=10**6, identity=False
     )
     device: Device = parameter("auto", "auto, cpu, cuda or mps", identity=False)
+    log: Tracker = parameter("none", "record each epoch for TensorBoard or MLflow too", identity=False)
     precision: Precision = parameter("float32", "autocast of the forward pass")
     compile: bool = parameter(False, "torch.compile; worth it on a GPU")
 
@@ -263,17 +280,23 @@ class TrainConfig:
 
     @property
     def taught(self) -> bool:
-        """Whether this run learns from a full model."""
-        return self.variant == "ours" and (self.treatment in ("teacher", "view") or self.voice == "none")
+        """Whether this run learns from another model."""
+        learns = self.treatment in ("teacher", "view") or self.voice == "none"
+        return (_ours(self) and learns) or _distils(self)
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether this run learns from a full model that nobody has named yet."""
+        """Whether this run learns from a model that nobody has named yet."""
         return self.taught and not self.teacher
 
     @property
     def taught_by(self) -> TrainConfig:
-        """The run whose audio encoder teaches this one: it observes all modalities and shares the rest."""
+        """The run that teaches this one: a full one for its audio encoder, or "any" with all pairs for its scores.
+
+        It shares the other parameters.
+        """
+        if _any(self):
+            return dataclasses.replace(self, distil=0.0, fusion="pairs")
         own = {field.name: field.default for field in dataclasses.fields(self) if not field.metadata["shared"]}
         full = dataclasses.replace(self, **own, variant="full")
         unused = {field.name: field.default for field in dataclasses.fields(full) if not field.metadata["used"](full)}
@@ -311,20 +334,6 @@ class TrainConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and for papermill."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-
-def preset(name: str) -> dict[str, Any]:
-    """Return the parameters of a preset: ``paper``, the paper's own settings.
-
-    Raises
-    ------
-    ConfigError
-        There is no such preset.
-    """
-    if not isinstance(name, str) or name not in PRESETS:
-        hint = did_you_mean(shown(name), PRESETS)
-        raise ConfigError(f"preset = {shown(name)} is not one of {', '.join(PRESETS)}{hint}")
-    return dict(PRESETS[name])
 
 
 def choices(name: str) -> tuple[str, ...]:

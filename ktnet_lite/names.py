@@ -45,6 +45,7 @@ Pooling = Literal["mean", "last"]
 Fill = Literal["zero", "mean", "inferred"]  # in place of missing audio: raw zeros, the training mean, the network's own
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bf16", "fp16"]
+Tracker = Literal["none", "tensorboard", "mlflow"]
 
 TREATMENTS: tuple[Treatment, ...] = get_args(Treatment)
 MODALITIES: tuple[Modality, ...] = get_args(Modality)

@@ -1,4 +1,4 @@
-"""A parameter: how a field of :class:`ktnet_lite.config.TrainConfig` is declared, and how its value is checked."""
+"""A parameter: how a field of :class:`ktnet_lite.config.TrainConfig` is declared and checked; named sets of values."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from ktnet_lite.errors import ConfigError, did_you_mean, shown
 
 Use = Callable[[Any], bool]  # of a config: whether its run uses a parameter
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
+
+# The paper's own settings, where the defaults differ: 40 epochs, three layers, Eq. (5), and MulT's choices elsewhere.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {"epochs": 40, "patience": 0, "batch_size": 24, "task_loss": "auto", "heads": 8, "layers": 3, "kernel": 1},
+}
 
 
 def parameter(
@@ -78,3 +83,17 @@ def checked(field: dataclasses.Field, kind: type, known: Sequence[str], value: A
     ):
         raise ConfigError(f"{name} = {shown(value)} is outside [{low}, {'...' if high is None else high}]")
     return value
+
+
+def preset(name: str) -> dict[str, Any]:
+    """Return the parameters of a preset: ``paper``, the paper's own settings.
+
+    Raises
+    ------
+    ConfigError
+        There is no such preset.
+    """
+    if not isinstance(name, str) or name not in PRESETS:
+        hint = did_you_mean(shown(name), PRESETS)
+        raise ConfigError(f"preset = {shown(name)} is not one of {', '.join(PRESETS)}{hint}")
+    return dict(PRESETS[name])

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -65,11 +67,23 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def book_build(tmp_path_factory) -> dict:
+def shared(tmp_path_factory) -> Path:
+    """Folder of this test run, the same in all its processes."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def deployed(shared: Path) -> Callable:
+    """Small models and their exported files; see ``tests/deployed.py``."""
+    import deployed
+
+    return partial(deployed.deployed, shared)
+
+
+@pytest.fixture(scope="session")
+def book_build(shared: Path) -> dict:
     """The book, built as `make book` does it, once for all test processes: ``html``, ``returncode`` and ``output``."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
     record = shared / "book.json"
     with FileLock(shared / "book.lock"):
         if not record.exists():

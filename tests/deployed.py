@@ -1,9 +1,8 @@
-"""Small models, exported once for all tests of a process, and random batches for them."""
+"""Small models, exported once for all test processes, and random batches for them."""
 
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from ktnet_lite.baselines import BASELINES
 from ktnet_lite.config import TrainConfig
@@ -20,14 +20,14 @@ from ktnet_lite.model.losses import OUTPUTS
 from ktnet_lite.model.network import Network
 from ktnet_lite.names import MODALITIES, VARIANTS, Modality
 from ktnet_lite.training.build import Validated
-from small import DIMS, SIZE, make_model, shaken
+from small import DIMS, SIZE, make_model, shaken, untraced
 
 for package in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(package, reason="pip install 'ktnet-lite[deploy]'")
 
-FOLDER = tempfile.TemporaryDirectory(prefix="deployed-")
 SMALL = {"dim": SIZE["dim"], "heads": SIZE["heads"], "layers": 1}
 BOTH = {"missing": "both", "kernel": 3, "pooling": "last", "transfer": "gaussian"}  # of "any"
+JOINED = {"concat": "features", "transfer": "gaussian", "fusion": "bottleneck"}  # of "ours", for aligned streams
 VALID = Validated({"language_vision_audio": 0.5, "language": 0.75}, {"language": [0.1, 0.2, 0.3, 0.4]})
 
 
@@ -52,8 +52,8 @@ def made(system: str, loss: str = "l1", **options) -> Network:
 
 
 @functools.cache
-def deployed(system: str, loss: str = "l1", **options) -> Deployed:
-    """A small model and its exported file; loading it again needs no export."""
+def deployed(folder: Path, system: str, loss: str = "l1", **options) -> Deployed:
+    """A small model and its exported file in the folder; loading it again needs no export."""
     from ktnet_lite.deploy.export import export
 
     model = made(system, loss, **options)
@@ -61,8 +61,11 @@ def deployed(system: str, loss: str = "l1", **options) -> Deployed:
     kept = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in options.items()}
     kept = {"kernel": 1} | kept
     config = TrainConfig(**which, **SMALL, **kept, task_loss="l1" if loss == "emotion" else loss)
-    path = Path(FOLDER.name) / f"{len(list(Path(FOLDER.name).iterdir()))}.onnx"
-    export(model, config, path, VALID if system == "any" else None)
+    path = folder / ("-".join([system, loss, *(f"{name}={value}" for name, value in sorted(kept.items()))]) + ".onnx")
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            with untraced():
+                export(model, config, path, VALID if system == "any" else None)
     return Deployed(model, config, path)
 
 
@@ -88,6 +91,6 @@ def batches(observed: Sequence[Modality], missing: bool, aligned: bool = False) 
 def feed(streams: dict[Modality, Padded], rubbish: float = 0.0) -> dict[str, np.ndarray]:
     """The inputs of an exported model, with ``rubbish`` at steps that are not valid."""
     given = {}
-    for name, (values, mask, _) in streams.items():
+    for name, (values, mask, *_) in streams.items():
         given |= {name: values.where(mask.unsqueeze(-1), rubbish).numpy(), f"{name}_mask": mask.numpy()}
     return given

@@ -11,7 +11,7 @@ from ktnet_lite.data import batching
 from ktnet_lite.data.batching import Batches, Padded, bucketed, collate, pad, statistics
 from ktnet_lite.data.schema import Split, Stream
 from ktnet_lite.errors import DataError
-from small import make_split
+from small import make_batch, make_split
 
 
 def split_of(clips: int, seed: int = 0) -> Split:
@@ -222,3 +222,19 @@ def test_statistics_make_no_large_array_and_are_exact_far_from_zero():
     assert peak < 0.9 * values.nbytes
     for name, expected in (("mean", values.mean(axis=0, dtype=float)), ("scale", values.std(axis=0, dtype=float))):
         np.testing.assert_allclose(result[name].numpy(), expected, rtol=1e-6)
+
+
+def test_a_clip_at_a_moment_has_the_steps_that_have_ended():
+    batch = make_batch({"language": [4, 2], "vision": [1, 8], "audio": [3, 5]})
+    cut = batch.until(torch.tensor([0.5, 1.0]))
+    assert [cut.streams[name].lengths.tolist() for name in cut.streams] == [[2, 2], [1, 8], [1, 5]]
+    assert [cut.present[name].tolist() for name in cut.present] == [[True, True], [False, True], [True, True]]
+    assert (cut.streams["vision"].values[0] == 0).all(), "nothing of a step that goes on is left"
+    assert torch.equal(cut.streams["audio"].values[1], batch.streams["audio"].values[1])
+
+
+def test_times_are_shares_of_a_clip_equal_in_all_streams():
+    batch = make_batch({"language": [50, 10], "vision": [375, 500], "audio": [3, 9]})
+    times = {name: padded.timed().times for name, padded in batch.streams.items()}
+    assert times["language"][0, 9] == times["vision"][0, 74] and times["language"][1, 4] == times["vision"][1, 249]
+    assert times["audio"][0, :3].tolist() == torch.tensor([1 / 3, 2 / 3, 1.0]).tolist()

@@ -31,6 +31,7 @@ INTERNAL_MODULES = (
 )
 INTERNAL = {
     "model.any_modality.at_hand",
+    "model.fast.spread",
     "model.any_modality.drawn",
     "model.any_modality.merged",
     "model.any_modality.placed",

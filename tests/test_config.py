@@ -8,9 +8,10 @@ from typing import get_args
 
 import pytest
 
-from ktnet_lite.config import TrainConfig, choices, preset
+from ktnet_lite.config import TrainConfig, choices
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.names import FILLS, MODALITIES, Fill, Model, System, Variant
+from ktnet_lite.parameters import preset
 
 FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
 
@@ -293,6 +294,7 @@ USES = {
     "sharing": ("source", ANY, TOKEN),
     "silence": ("observed", TOKEN, OURS),
     "complete": (0.5, TOKEN, OURS),
+    "distil": (0.5, ANY, OURS),
     "level": ("clip", OURS, ANY),
     "pretrain": (2, OURS, FULL),
     "unlabelled": (8, OURS | {"pretrain": 1, "labelled": 8}, OURS | {"labelled": 8}),
@@ -302,6 +304,8 @@ USES = {
     "layers": (2, FULL, MCTN),
     "dropout": (0.5, MCTN, LINEAR),
     "fusion": ("bottleneck", FULL, MULT),
+    "causal": (True, FULL, MULT),
+    "prefixes": (0.5, MULT, MCTN),
     "targets": ("language", MULT, FULL | {"fusion": "bottleneck"}),
     "concat": ("features", OURS, FULL),
     "pooling": ("last", LINEAR, MCTN),
@@ -315,6 +319,7 @@ USES = {
     "task": ("emotion", OURS, FILE),
     "trials": (12, None, OURS),
     "device": ("cpu", None, FULL),
+    "log": ("mlflow", None, FULL),
     "precision": ("bf16", FULL, None),
     "compile": (True, FULL, None),
 }

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from deployed import BOTH, deployed
+from deployed import BOTH, JOINED
 from ktnet_lite.deploy import bench, int8, runtime
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.names import MODALITIES, subsets
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow  # a model is exported first
 STEPS = {"language": 4, "vision": 6, "audio": 5}
 
 
-def test_a_bench_of_both_forms_measures_the_same_clips(tmp_path):
+def test_a_bench_of_both_forms_measures_the_same_clips(tmp_path, deployed):
     one = deployed("language")
     trained, exported = (bench.bench(path, STEPS, clips=20) for path in (saved(one, tmp_path), one.path))
     for found, path in ((trained, tmp_path / "model.pt"), (exported, one.path)):
@@ -33,7 +33,7 @@ def test_a_bench_of_both_forms_measures_the_same_clips(tmp_path):
     assert trained.speeds[0].flops == once + 2 * layer + 2 * (2 * dim * dim + dim)
 
 
-def test_any_is_measured_with_every_subset_and_prints_what_it_measured(tmp_path):
+def test_any_is_measured_with_every_subset_and_prints_what_it_measured(tmp_path, deployed):
     one, out = deployed("any", **BOTH), tmp_path / "bench.json"
     done = invoke("bench", one.path, "--steps", "4,6,5", "--clips", "3", "--json", out)
     assert done.exit_code == 0, done.output
@@ -59,21 +59,21 @@ def test_any_is_measured_with_every_subset_and_prints_what_it_measured(tmp_path)
         (["--subset", "smell"], "this model does not observe smell; it observes language"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(options, message):
+def test_what_cannot_be_measured_is_refused(options, message, deployed):
     done = invoke("bench", deployed("language").path, *options)
     assert done.exit_code == 1 and message in done.output
     with pytest.raises(ConfigError, match="needs all that it observes: language, vision, audio"):
         bench.bench(deployed("linear").path, STEPS, ["language"])
 
 
-def test_a_model_of_aligned_streams_is_measured_on_aligned_ones():
-    path = deployed("ours", "cross_entropy", concat="features").path
+def test_a_model_of_aligned_streams_is_measured_on_aligned_ones(deployed):
+    path = deployed("ours", "cross_entropy", **JOINED).path
     with pytest.raises(ConfigError, match="give each of them the same number of steps"):
         bench.bench(path, STEPS)
     assert bench.bench(path, dict.fromkeys(MODALITIES, 5), clips=2).speeds[0].p50 > 0
 
 
-def test_the_random_clips_are_seeded_and_have_the_statistics_of_the_training_set():
+def test_the_random_clips_are_seeded_and_have_the_statistics_of_the_training_set(deployed):
     one = deployed("language")
     first, again, other = (bench.random_clips(one.exported, {"language": 400}, ["language"], 3, s) for s in (0, 0, 1))
     assert all(np.array_equal(a["language"], b["language"]) for a, b in zip(first, again, strict=True))
@@ -94,7 +94,7 @@ def fast(monkeypatch):
     return set_times
 
 
-def test_weights_of_8_bits_are_accepted_where_they_are_near_and_faster(fast, tmp_path):
+def test_weights_of_8_bits_are_accepted_where_they_are_near_and_faster(fast, tmp_path, deployed):
     fast(2.0, 1.0)
     one, small = deployed("language"), tmp_path / "small.onnx"
     found = int8.quantise(one.path, small, STEPS, tolerance=0.5)
@@ -109,14 +109,16 @@ def test_weights_of_8_bits_are_accepted_where_they_are_near_and_faster(fast, tmp
 
 
 @pytest.mark.parametrize(("times", "tolerance"), [((1.0, 2.0), 0.5), ((2.0, 1.0), 1e-6)], ids=["slower", "far"])
-def test_weights_of_8_bits_that_are_slower_or_far_are_refused_with_the_figures(times, tolerance, fast, tmp_path):
+def test_weights_of_8_bits_that_are_slower_or_far_are_refused_with_the_figures(
+    times, tolerance, fast, tmp_path, deployed
+):
     fast(*times)
     with pytest.raises(ConfigError, match=r"is refused: .* takes \d\.00 ms in place .* by up to \d\.\d{3} \(at most"):
         int8.quantise(deployed("language").path, tmp_path / "small.onnx", STEPS, tolerance=tolerance)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_says_why_8_bits_are_refused(fast, tmp_path):
+def test_the_command_says_why_8_bits_are_refused(fast, tmp_path, deployed):
     fast(1.0, 3.0)
     model = saved(deployed("language"), tmp_path)
     done = invoke("export", model, tmp_path / "small.onnx", "--int8", "--steps", "4,6,5")

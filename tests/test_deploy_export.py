@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from chromium import serve
-from deployed import BOTH, VALID, batches, deployed, feed, made
+from deployed import BOTH, JOINED, VALID, batches, feed, made
 from ktnet_lite import __version__
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Padded
@@ -24,14 +24,13 @@ from small import DIMS
 from test_explorer import RUNTIME
 
 TOLERANCE = 1e-4
-ALIGNED = {"concat": "features", "transfer": "gaussian", "fusion": "bottleneck"}
 EVERY = [  # every variant, and among them every loss, pooling, kernel, and choice of targets
     ("full", "cross_entropy", {"kernel": 3}),
     ("vision", "emotion", {}),
     ("language", "l1", {}),
     ("language_vision", "l1", {"pooling": "last", "targets": ("language",)}),
     ("ours", "l1", {}),
-    ("ours", "cross_entropy", ALIGNED),
+    ("ours", "cross_entropy", JOINED),
     ("audio", "l1", {"kernel": 3, "pooling": "last"}),
     ("language_audio", "emotion", {}),
     ("vision_audio", "cross_entropy", {}),
@@ -76,11 +75,11 @@ def test_the_dense_form_of_any_predicts_what_the_model_does(options):
 
 @pytest.mark.parametrize(("system", "loss", "options"), EVERY, ids=NAMES)
 @pytest.mark.slow
-def test_an_exported_model_predicts_what_torch_does(system, loss, options):
+def test_an_exported_model_predicts_what_torch_does(system, loss, options, deployed):
     """Also with NaN at every step that is not valid, and bit by bit the same."""
     model, _, path = made_and_exported = deployed(system, loss, **options)
     found = made_and_exported.exported
-    for streams in batches(model.observed, missing=system == "any", aligned=options == ALIGNED):
+    for streams in batches(model.observed, missing=system == "any", aligned=options == JOINED):
         scores = found.run(feed(streams))
         np.testing.assert_allclose(scores, expected(model, streams), rtol=0, atol=TOLERANCE)
         np.testing.assert_array_equal(found.run(feed(streams, np.nan)), scores)
@@ -89,7 +88,7 @@ def test_an_exported_model_predicts_what_torch_does(system, loss, options):
 
 @pytest.mark.parametrize("system", ["ours", "language_vision"])
 @pytest.mark.slow
-def test_a_clip_without_a_valid_step_is_one_step_of_zeros_where_a_modality_cannot_be_missing(system):
+def test_a_clip_without_a_valid_step_is_one_step_of_zeros_where_a_modality_cannot_be_missing(system, deployed):
     options = {} if system == "ours" else {"pooling": "last", "targets": ("language",)}
     model, _, _ = one = deployed(system, "l1", **options)
     (streams, *_) = batches(model.observed, missing=False)
@@ -99,7 +98,7 @@ def test_a_clip_without_a_valid_step_is_one_step_of_zeros_where_a_modality_canno
 
 
 @pytest.mark.slow
-def test_a_file_says_what_it_is_and_nothing_of_the_machine_that_made_it(tmp_path):
+def test_a_file_says_what_it_is_and_nothing_of_the_machine_that_made_it(tmp_path, deployed):
     model, config, path = deployed("any", "l1", **BOTH)
     graph = onnx.load(path)
     about = json.loads({part.key: part.value for part in graph.metadata_props}[KEY])
@@ -115,7 +114,7 @@ def test_a_file_says_what_it_is_and_nothing_of_the_machine_that_made_it(tmp_path
 
 
 @pytest.mark.slow
-def test_the_same_model_gives_the_same_bytes_without_the_paths_of_its_training(tmp_path):
+def test_the_same_model_gives_the_same_bytes_without_the_paths_of_its_training(tmp_path, deployed):
     model, config, path = deployed("language")
     elsewhere = TrainConfig(**config.as_dict() | {"out": "/secret/runs", "data_from": "/secret/data", "trials": 3})
     export(model, elsewhere, tmp_path / "again.onnx")
@@ -123,7 +122,7 @@ def test_the_same_model_gives_the_same_bytes_without_the_paths_of_its_training(t
 
 
 @pytest.mark.slow
-def test_what_cannot_be_exported_is_named(tmp_path):
+def test_what_cannot_be_exported_is_named(tmp_path, deployed):
     for name in ("rmfn", "mfm", "constant"):
         with pytest.raises(ConfigError, match=f"{name}.* cannot be exported; these can: ktnet in every variant, mult"):
             export(made_baseline(name), TrainConfig(model=name), tmp_path / "a.onnx")
@@ -165,7 +164,7 @@ SCRIPT = """async (clips) => {
     ids=["ours", "any"],
 )
 @pytest.mark.slow
-def test_an_exported_model_predicts_the_same_in_chromium(system, options, browser, tmp_path):
+def test_an_exported_model_predicts_the_same_in_chromium(system, options, browser, tmp_path, deployed):
     model, _, path = deployed(system, "l1", **options)
     shutil.copytree(RUNTIME, tmp_path / "onnxruntime")
     shutil.copy(path, tmp_path / "model.onnx")

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from deployed import BOTH, VALID, deployed
+from deployed import BOTH, JOINED, VALID
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import store
@@ -62,7 +62,7 @@ def some_clips() -> Split:
 
 
 @pytest.mark.process
-def test_without_torch_the_command_writes_the_same_table(tmp_path):
+def test_without_torch_the_command_writes_the_same_table(tmp_path, deployed):
     one = deployed("any", **BOTH)
     data, model = stored(some_clips(), tmp_path), saved(one, tmp_path, VALID)
     for options in ([], ["--audio", "inferred"]):
@@ -86,11 +86,11 @@ def test_without_torch_the_command_writes_the_same_table(tmp_path):
         ("linear", "l1", {}, UNALIGNED, (None, "zero", "mean")),
         ("mult", "l1", {}, UNALIGNED, (None, "zero", "mean")),
         ("language_audio", "emotion", {}, UNALIGNED, (None, "zero", "mean")),
-        ("ours", "cross_entropy", {"concat": "features"}, ALIGNED, (None,)),
+        ("ours", "cross_entropy", JOINED, ALIGNED, (None,)),
         ("any", "l1", BOTH, UNALIGNED, (None, "inferred")),
     ],
 )
-def test_a_split_is_predicted_as_by_torch(system, loss, options, lengths, fills):
+def test_a_split_is_predicted_as_by_torch(system, loss, options, lengths, fills, deployed):
     """Clips that lack modalities are among them, in batches of any size, and with missing audio filled in."""
     one, split = deployed(system, loss, **options), mixed(lengths)[0]
     choice = subsets(MODALITIES)
@@ -104,7 +104,7 @@ def test_a_split_is_predicted_as_by_torch(system, loss, options, lengths, fills)
                 np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
-def test_with_the_audio_alone_and_without_it_there_is_nothing_to_predict_from():
+def test_with_the_audio_alone_and_without_it_there_is_nothing_to_predict_from(deployed):
     one = deployed("any", **BOTH)
     alone = make_split(UNALIGNED).without("language", "vision")
     for predicted in (one.exported.predict, lambda split, fill: predict(one.model, split, fill)):
@@ -112,7 +112,7 @@ def test_with_the_audio_alone_and_without_it_there_is_nothing_to_predict_from():
             predicted(alone, "inferred")
 
 
-def test_silence_that_is_an_observation_is_one_step_of_zeros():
+def test_silence_that_is_an_observation_is_one_step_of_zeros(deployed):
     one = deployed("any", **BOTH)
     observed = runtime.OnnxModel(one.exported.about, one.exported.session)
     observed.config = dataclasses.replace(observed.config, silence="observed")
@@ -126,7 +126,7 @@ def test_silence_that_is_an_observation_is_one_step_of_zeros():
         model.silence = "missing"
 
 
-def test_what_does_not_fit_is_refused_as_by_torch(tmp_path):
+def test_what_does_not_fit_is_refused_as_by_torch(tmp_path, deployed):
     model, split = deployed("linear").exported, make_split(UNALIGNED)
     for wrong, fill, error, message in (
         (split.without("vision"), None, DataError, "has no vision, which this model observes"),
@@ -139,9 +139,9 @@ def test_what_does_not_fit_is_refused_as_by_torch(tmp_path):
     assert done.exit_code == 1 and "this model observes no audio" in done.output
 
 
-def test_streams_of_different_lengths_are_refused_where_features_are_joined():
+def test_streams_of_different_lengths_are_refused_where_features_are_joined(deployed):
     with pytest.raises(DataError, match="this model needs aligned streams"):
-        deployed("ours", "cross_entropy", concat="features").exported.predict(make_split(UNALIGNED))
+        deployed("ours", "cross_entropy", **JOINED).exported.predict(make_split(UNALIGNED))
 
 
 def altered(source: Path, target: Path, **about) -> Path:
@@ -156,7 +156,7 @@ def altered(source: Path, target: Path, **about) -> Path:
     return target
 
 
-def test_a_file_that_is_no_exported_model_is_refused_in_words(tmp_path):
+def test_a_file_that_is_no_exported_model_is_refused_in_words(tmp_path, deployed):
     whole, bad = deployed("language").path, tmp_path / "bad.onnx"
     for content in (b"", b"not a model", whole.read_bytes()[: whole.stat().st_size // 2]):
         bad.write_bytes(content)
@@ -177,14 +177,14 @@ def test_a_file_that_is_no_exported_model_is_refused_in_words(tmp_path):
     assert done.exit_code == 1 and "was altered" in done.output and "Traceback" not in done.output
 
 
-def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
+def test_a_missing_package_is_named_with_what_to_install(monkeypatch, deployed):
     path = deployed("language").path
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ConfigError, match=r'needs onnxruntime .*pip install "ktnet-lite\[deploy\]"'):
         runtime.load(path)
 
 
-def test_the_threads_are_those_of_the_environment_or_of_the_caller(monkeypatch):
+def test_the_threads_are_those_of_the_environment_or_of_the_caller(monkeypatch, deployed):
     path = deployed("language").path
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     for threads, expected in ((None, 3), (1, 1)):
@@ -192,12 +192,12 @@ def test_the_threads_are_those_of_the_environment_or_of_the_caller(monkeypatch):
         assert options.intra_op_num_threads == expected
 
 
-def test_an_exported_model_keeps_its_config():
+def test_an_exported_model_keeps_its_config(deployed):
     one = deployed("language")
     assert one.exported.config == one.config == TrainConfig(**one.exported.about.config)
 
 
-def test_the_command_exports_what_predict_reads(tmp_path):
+def test_the_command_exports_what_predict_reads(tmp_path, deployed):
     data, model = stored(make_split(UNALIGNED), tmp_path), saved(deployed("language"), tmp_path)
     done = invoke("export", model, tmp_path / "model.onnx")
     assert done.exit_code == 0, done.output

@@ -18,11 +18,13 @@ from ktnet_lite.measures.calibration import half_widths, interval
 from ktnet_lite.model.losses import Objective, resample
 from ktnet_lite.model.transfer import mean_and_log_variance
 from ktnet_lite.names import LEVELS, MODALITIES, subsets
-from ktnet_lite.training.build import build_objective, load_dataset, load_validated
+from ktnet_lite.training.build import build_objective, load_validated
+from ktnet_lite.training.dataset import load_dataset
 from ktnet_lite.training.doubt import imagined, reconstructions, validated_half_widths
 from ktnet_lite.training.evaluation import predict, transfer_quality
 from ktnet_lite.training.loop import fit
-from small import UNALIGNED, make_model, make_split
+from small import ALIGNED, UNALIGNED, make_model, make_split
+from test_any_modality import lacking, mixed
 
 SMALL = {"dim": 8, "heads": 2, "layers": 1, "epochs": 2, "clips": 24, "batch_size": 8}
 
@@ -36,6 +38,12 @@ def trained(tmp_path_factory):
         folder = tmp_path_factory.mktemp(variant)
         found[variant] = config, load_dataset(config), folder, fit(config, load_dataset(config), folder, progress=False)
     return found
+
+
+def test_joined_along_features_the_doubt_of_a_step_without_a_source_does_not_depend_on_the_batch():
+    model = make_model("ours", concat="features", transfer="gaussian")
+    clips = lacking(*mixed(ALIGNED))
+    np.testing.assert_allclose(predict(model, clips), predict(model, clips, batch_size=1), rtol=0, atol=1e-5)
 
 
 def test_a_run_keeps_the_intervals_of_every_subset(trained):

@@ -25,7 +25,7 @@ from ktnet_lite.model.losses import predictions
 from ktnet_lite.names import MODALITIES
 from ktnet_lite.training.build import build_model
 from ktnet_lite.training.evaluation import fill_in
-from small import DIMS, SIZE, make_model, shaken
+from small import DIMS, SIZE, make_model, shaken, untraced
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
@@ -91,7 +91,8 @@ def r2(numbers: dict[str, float], source: str) -> float:
 @pytest.mark.slow
 def test_an_exported_model_says_what_torch_says_for_any_lengths(tmp_path):
     module = Predictor(make_model("ours", "l1", layers=1)).eval()  # what other variants compute is a part of it
-    export(module, DIMS, tmp_path / "model.onnx")
+    with untraced():
+        export(module, DIMS, tmp_path / "model.onnx")
     session = Session(tmp_path / "model.onnx")
     assert tuple(session.inputs) == module.inputs
     assert tuple(session.outputs) == module.outputs

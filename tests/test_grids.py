@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from ktnet_lite.config import preset
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.experiments import grids
+from ktnet_lite.parameters import preset
 from ktnet_lite.reporting import paper
 
 OWN = {

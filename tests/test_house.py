@@ -113,11 +113,11 @@ def test_a_module_is_no_longer_than_350_lines(module):
     assert len(lines(MODULES[module])) <= 350
 
 
-def test_the_package_is_no_longer_than_8800_lines_without_course_data_deployment_and_extraction():
+def test_the_package_is_no_longer_than_9400_lines_without_course_data_deployment_and_extraction():
     """It had less than 5,000 before the walls against bad files, machines that fail, and kills."""
-    assert core() <= 8800
+    assert core() <= 9400
     assert size("extract") <= 2400
-    assert size("deploy") <= 700
+    assert size("deploy") <= 1050
 
 
 def test_book_and_benchmarks_import_the_package_and_never_the_other_way():

@@ -470,3 +470,16 @@ def test_quality_counts_the_steps_of_the_source():
     moments = objective.transfer_moments(batch)
     assert moments["vision_count"] == sum(UNALIGNED["vision"])
     assert moments["language_count"] == sum(UNALIGNED["language"])
+
+
+def test_some_of_the_clips_are_cut_at_a_random_moment_in_training_alone():
+    torch.manual_seed(0)
+    batch = make_batch({"language": [9] * 400, "vision": [9] * 400, "audio": [9] * 400})
+    objective = Objective(make_model("full"), prefixes=0.5)
+    assert objective.eval().heard(batch) is batch
+    cut = objective.train().heard(batch)
+    lengths = cut.streams["vision"].lengths
+    assert 150 < (lengths < 9).sum() < 250 and lengths.min() == 1
+    assert torch.equal(lengths, cut.streams["audio"].lengths), "all streams at the same moment"
+    assert not cut.present["audio"].all(), "some clips have only begun"
+    assert Objective(make_model("full")).train().heard(batch) is batch

@@ -55,6 +55,12 @@ def test_nothing_is_folded_and_solutions_end_their_chapter(select):
     assert "# @title Solution 1" in chapter.find_all("section")[-1].get_text()
 
 
+def test_questions_are_printed_without_their_answers(select):
+    chapter = select("#notebooks-02_encoders")[0]
+    options = [item.get_text().strip() for item in chapter.select("li.answer")]
+    assert len(options) == 15 and not [text for text in options if "Right." in text or not text]
+
+
 def test_every_picture_and_style_is_a_file(select):
     addresses = [tag["src"] for tag in select("[src]")] + [tag["href"] for tag in select("link")]
     assert len(addresses) > 50

@@ -130,10 +130,10 @@ def test_what_delta_joins_by_hand():
         if concat == "time":
             delta.source_embedding = torch.nn.Parameter(torch.tensor([[10.0], [20.0]]))
         joined[concat] = delta({"vision": face, "language": words})
-    values, mask, _ = joined["time"]
+    values, mask, *_ = joined["time"]
     assert values[0, :, 0].tolist() == [11, 12, 24, 25]
     assert values[1, mask[1], 0].tolist() == [13, 26] and mask.tolist() == [[True] * 4, [True, False, True, False]]
-    values, mask, _ = joined["features"]
+    values, mask, *_ = joined["features"]
     assert values[0].tolist() == [[1, 4], [2, 5]]
     assert values[1, mask[1]].tolist() == [[3, 6]] and mask.tolist() == [[True, True], [True, False]]
 
@@ -246,7 +246,7 @@ def test_a_variant_reads_only_the_modalities_that_it_observes(variant):
     model, batch = make_model(variant), make_batch(UNALIGNED)
     expected = model(batch.streams).logits
     for name in DIMS:
-        values, mask, _ = batch.streams[name]
+        values, mask, *_ = batch.streams[name]
         changed = model({**batch.streams, name: Padded(values.flip(2), mask)}).logits
         assert torch.equal(changed, expected) == (name not in VARIANTS[variant]), name
 

@@ -23,6 +23,10 @@ PLACE = SITE["url"].removeprefix("https://github.com/") + f"/blob/{SITE['branch'
 COLAB = f"https://colab.research.google.com/github/{PLACE}"
 HIDDEN = "hide-cell"
 SAME = re.compile(r"# The package's: (ktnet_lite[\w.]+)")
+LINE_LIMIT = 25  # of a code cell
+OF_REPOSITORY = re.compile(
+    rf"(?:\[`(\w+)(?=[`.(])[^`\]]*`\]\()?{re.escape(SITE['url'])}/(?:blob|tree|raw)/{SITE['branch']}/([\w./-]*[\w/-])"
+)
 
 
 def cells_of(path: Path, kind: str) -> list[nbformat.NotebookNode]:
@@ -52,6 +56,29 @@ def test_every_code_cell_ran_in_order_without_an_error(path):
 
 
 @pytest.mark.parametrize("path", COURSE, ids=NAMES)
+def test_a_code_cell_has_at_most_25_lines(path):
+    """Every line counts: blank ones, comments, the text of a picture, and solutions that are folded."""
+    lengths = {cell.source.splitlines()[0]: len(cell.source.splitlines()) for cell in cells_of(path, "code")}
+    assert not {first: lines for first, lines in lengths.items() if lines > LINE_LIMIT}
+
+
+def text_files() -> list[Path]:
+    """Notebooks, pages and the texts that GitHub shows."""
+    patterns = ("*.md", "book/**/*.md", "notebooks/*.md", "notebooks/*.ipynb", "data/*.md", ".github/**/*.md")
+    return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
+
+
+@pytest.mark.parametrize("path", text_files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_link_into_the_repository_leads_to_a_file_that_defines_what_it_names(path):
+    for name, linked in OF_REPOSITORY.findall(path.read_text(encoding="utf-8")):
+        file = ROOT / linked
+        assert file.exists(), linked
+        if name and file.suffix == ".py" and name != file.stem:
+            source = file.read_text(encoding="utf-8")
+            assert re.search(rf"^\s*(?:def|class) {name}\b|^{name}\b.*=", source, re.MULTILINE), (name, linked)
+
+
+@pytest.mark.parametrize("path", COURSE, ids=NAMES)
 def test_every_picture_has_text_for_those_who_cannot_see_it(path):
     notebook = nbformat.read(path, as_version=4)
     assert "widgets" not in notebook.metadata, "GitHub does not show such a notebook"
@@ -69,6 +96,18 @@ def test_every_picture_has_text_for_those_who_cannot_see_it(path):
 def test_a_chapter_has_all_its_parts(path):
     prose = prose_of(path)
     assert prose.startswith("# ") and f"({COLAB}/{path.name})" in prose
+    blob = f"{SITE['url']}/blob/{SITE['branch']}/notebooks/{path.name}"
+    slug = SITE["url"].removeprefix("https://github.com/")
+    for link in (
+        f"kaggle.com/kernels/welcome?src={blob}",
+        f"mybinder.org/v2/gh/{slug}/{SITE['branch']}?labpath=notebooks/{path.name}",
+        f"codespaces.new/{slug}",
+    ):
+        assert f"](https://{link})" in prose.split("**You will learn**")[0], link
+    assert re.search(r"^\*\*The question\.\*\* [A-Z][^\n]+\?$", prose.split("**You will learn**")[0], re.MULTILINE)
+    known = re.search(r"^## Summary\n\nWhat is now known:\n\n((?:- .+\n(?:  .+\n)*)+)", prose, re.MULTILINE)
+    assert known and len(re.findall(r"^- ", known[1], re.MULTILINE)) == 3
+    assert "](../book/" not in prose, "in Colab only an address of the site leads to a page"
     for part in (
         "**You will learn**",
         "**Time:**",
@@ -89,7 +128,7 @@ def test_a_chapter_has_all_its_parts(path):
 
 
 def test_each_chapter_leads_to_the_next():
-    assert [name[:2] for name in NAMES] == [f"{number:02}" for number in range(13)]
+    assert [name[:2] for name in NAMES] == [f"{number:02}" for number in range(14)]
     for path, following in pairwise(COURSE):
         last = prose_of(path).rpartition("**Next:**")[2]
         assert f"]({following.name})" in last, path.name

@@ -15,6 +15,7 @@ REPOSITORY = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))[
 SLUG = REPOSITORY["url"].removeprefix("https://github.com/")
 SCRIPT = "book/site_address.py"
 HOST, PAGES = "https://github.com", "github.io"
+BINDER, CODESPACES = "https://mybinder.org/v2/gh", "https://codespaces.new"
 ELSEWHERE = f"{HOST}/Some-One/film.reviews"
 
 
@@ -82,7 +83,11 @@ def test_notebooks_lead_to_the_new_address_and_are_still_up_to_date(copy, monkey
     text = (copy / "notebooks" / "02_encoders.ipynb").read_text(encoding="utf-8")
     colab = "https://colab.research.google.com/github"
     assert f"{colab}/Some-One/film.reviews/blob/{REPOSITORY['branch']}/notebooks/02_encoders.ipynb)" in text
-    assert f'git+{ELSEWHERE}\\"' in text and f"{ELSEWHERE}/blob/{REPOSITORY['branch']}/ktnet_lite/layers.py" in text
+    assert f'git+{ELSEWHERE}\\"' in text
+    assert f"{ELSEWHERE}/blob/{REPOSITORY['branch']}/ktnet_lite/model/layers.py" in text
+    assert f"/gh/Some-One/film.reviews/{REPOSITORY['branch']}?labpath=notebooks/02_encoders.ipynb)" in text
+    assert f"{CODESPACES}/Some-One/film.reviews)" in text and f"welcome?src={ELSEWHERE}/blob/" in text
+    assert f"https://some-one.{PAGES}/film.reviews/book/choices.html#padding" in text
     monkeypatch.syspath_prepend(ROOT / "notebooks")
     import execute
 
@@ -104,6 +109,9 @@ STRAYS = {
     "another branch": f"{HOST}/{SLUG}/blob/trunk/README.md",
     "a notebook in Colab": "https://colab.research.google.com/github"
     f"/stranger/other/blob/{REPOSITORY['branch']}/notebooks/02_encoders.ipynb",
+    "a notebook on Binder": f"{BINDER}/stranger/other/trunk?labpath=notebooks/02_encoders.ipynb",
+    "a notebook on Kaggle": f"https://kaggle.com/kernels/welcome?src={HOST}/stranger/other/blob/trunk/notebooks/02_encoders.ipynb",
+    "a codespace": f"{CODESPACES}/stranger/ktnet-lite",
     "an installation": f"pip install git+{HOST}/stranger/ktnet-lite.git",
     "the published book": f"https://stranger.{PAGES}/ktnet-lite/book/index.html",
 }
@@ -123,6 +131,7 @@ def test_a_stray_address_is_found_and_mended(what, small):
 def test_links_to_other_projects_are_not_touched(small):
     others = f"""
         {HOST}/thuiar/MMSA {HOST}/thuiar/MMSA/blob/master/README.md {HOST}/a/b/blob/main/modules/transformer.py
+        {BINDER}/a/b/main?labpath=c.ipynb {CODESPACES}/a/b
         {HOST}/{SLUG}-fork {HOST}/stranger/my-ktnet-lite https://someone.github.io/page/ {HOST}/OWNER/NAME
     """
     (small / "others.txt").write_text(others, encoding="utf-8")

@@ -37,7 +37,7 @@ def make_objective(kind: str, **options) -> Objective:
 
 def poisoned(batch, name: str):
     """The batch with NaN in all of one stream."""
-    values, mask, _ = batch.streams[name]
+    values, mask, *_ = batch.streams[name]
     return batch._replace(streams={**batch.streams, name: Padded(torch.full_like(values, torch.nan), mask)})
 
 

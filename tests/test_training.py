@@ -14,12 +14,14 @@ import pytest
 import torch
 
 from ktnet_lite.config import TrainConfig
+from ktnet_lite.data.fits import check_fits
 from ktnet_lite.data.schema import Dataset, Header, Split, Stream
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError, KTNetError
 from ktnet_lite.names import SENTIMENT_RANGE
 from ktnet_lite.training import checkpoint
 from ktnet_lite.training import loop as training
-from ktnet_lite.training.build import build_model, check_fits, load_dataset, load_model
+from ktnet_lite.training.build import build_model, load_model
+from ktnet_lite.training.dataset import load_dataset
 from ktnet_lite.training.evaluation import evaluate, predict
 from ktnet_lite.training.loop import fit
 from ktnet_lite.training.runtime import processes
@@ -507,3 +509,27 @@ def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
             query, _, value = tensor.chunk(3)
             tensor, other = torch.cat([query, value]), torch.cat([other.chunk(3)[0], other.chunk(3)[2]])
         torch.testing.assert_close(other, tensor, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_distilling_pulls_the_scores_towards_the_tutors(data, tmp_path):
+    config = TrainConfig(**SMALL | {"epochs": 12}, variant="any")
+    tutor = fit(config, data, tmp_path / "any", progress=False)
+    student = dataclasses.replace(config, fusion="bottleneck", seed=1)
+    given = dataclasses.replace(student, distil=20.0, teacher=str(tmp_path / "any" / "model.pt"))
+    alone, taught = (fit(c, data, progress=False) for c in (student, given))
+    distance = [
+        np.abs(predict(run.model, data["train"]) - predict(tutor.model, data["train"])).mean()
+        for run in (alone, taught)
+    ]
+    assert distance[1] < distance[0]
+    assert "distil" in taught.history[0] and "distil" not in alone.history[0]
+
+
+def test_a_tutor_is_trained_first_and_must_be_an_any_model(data, tmp_path):
+    config = TrainConfig(**SMALL | {"epochs": 1}, variant="any", fusion="bottleneck", distil=1.0)
+    assert config.needs_teacher and config.taught_by == TrainConfig(**SMALL | {"epochs": 1}, variant="any")
+    fit(config, data, tmp_path, progress=False)
+    assert load_model(tmp_path / "teacher" / "model.pt")[1] == config.taught_by
+    fit(TrainConfig(**SMALL, variant="language"), data, tmp_path / "words", progress=False)
+    with pytest.raises(CheckpointError, match="is a 'language' model, not ktnet any; train one with variant = 'any'"):
+        fit(dataclasses.replace(config, teacher=str(tmp_path / "words" / "model.pt")), data, progress=False)

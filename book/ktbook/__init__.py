@@ -13,6 +13,8 @@ PARTS = (
     "offline",
     "pictures",
     "explorer_page",
+    "questions",
+    "ways_in",
     "results",
 )
 

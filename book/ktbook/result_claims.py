@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from ktbook.claims import BOLDEST, CLAIMS, CONTROLS, Claim, Finding, findings, margin, printed
 from ktbook.result_text import CHIEF, NOTHING, Tables, command, short
-from ktnet_lite.config import PRESETS, TrainConfig
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.metrics import METRICS
+from ktnet_lite.parameters import PRESETS
 from ktnet_lite.reporting import learning, paper
 from ktnet_lite.reporting.compare import Comparison, corrected, paired
 from ktnet_lite.reporting.tables import Table

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ktbook import generated
-from ktnet_lite.config import TrainConfig, preset
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.doctor import PUBLISHED
 from ktnet_lite.experiments.result import Result
+from ktnet_lite.parameters import preset
 from ktnet_lite.text import duration, markdown, size
 
 SPEED, STEP = 5e12, 0.04  # assumed for a GPU: floating-point operations per second, and the shortest step in seconds

@@ -21,6 +21,7 @@ from ktbook import (
     result_claims,
     result_doubt,
     result_figures,
+    result_light,
     result_runs,
     result_search,
     result_subsets,
@@ -92,6 +93,7 @@ def files(results: pd.DataFrame, address: str) -> tuple[dict[str, str | bytes], 
         content[f"{name}.md"] = result_tables.grid_page(group, content, level)
     content |= result_subsets.page(tables["any"])
     content |= result_doubt.page(tables["doubt"])
+    content |= result_light.page(tables["light"])
     content |= result_words.page([*tables["hazumi"], *tables["table_1"]])
     content["search.md"] = result_search.page(result_search.files())
     central = tables["table_1"]

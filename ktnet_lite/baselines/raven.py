@@ -96,7 +96,7 @@ class RAVEN(Baseline):
 
     def state(self, name: Modality, frames: Padded) -> Tensor:
         """Return the final state over each word's frames, (B, L, S, D) -> (B, L, d); zero for a word without frames."""
-        values, mask, _ = frames
+        values, mask, *_ = frames
         assert mask is not None  # deal always sets it
         last = self.frames[name](Padded(values.flatten(0, 1), mask.flatten(0, 1))).last()  # (B L, d)
         return last.unflatten(0, mask.shape[:2]) * mask.any(-1, keepdim=True)

@@ -25,6 +25,7 @@ COMMANDS = {  # name -> module, and the first line of its help, so that --help i
     "export": ("deploy", "Write a trained model as an ONNX file, which predicts without torch."),
     "extract": ("extract", "Extract words, face and voice from clips: SOURCE is one clip, or a folder of clips."),
     "experiments": ("train", "List the parameters of the training notebook, for papermill -p and -f."),
+    "live": ("live", "Score a clip while it runs, as its steps would arrive."),
     "models": ("train", "List the systems that --model names, and the data that each takes."),
     "predict": ("predict", "Write the scores of a trained model, one per clip."),
     "report": ("tables", "Show tables from result files alone."),

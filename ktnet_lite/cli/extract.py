@@ -14,7 +14,9 @@ from ktnet_lite.text import printable, table
 if TYPE_CHECKING:
     from ktnet_lite.data.fits import Reader
     from ktnet_lite.data.schema import Dataset
+    from ktnet_lite.extract.clip import Track
     from ktnet_lite.extract.tracks import Tracks
+    from ktnet_lite.names import Modality
 
 FILE = click.Path(path_type=Path)
 
@@ -96,7 +98,14 @@ def is_clip(data: str) -> bool:
 
 
 def clip_for(model: Reader, path: Path, text: str | None, vectors: Path | None) -> Dataset:
-    """Extract a clip as the training set of a model was extracted; its split is "test", its score 0.
+    """Extract a clip for a model, as :func:`extracted`: its split is "test", its score 0."""
+    return extracted(model, path, text, vectors)[0]
+
+
+def extracted(
+    model: Reader, path: Path, text: str | None, vectors: Path | None
+) -> tuple[Dataset, dict[Modality, Track]]:
+    """Extract a clip as the training set of a model was extracted: as a data set, and as the tracks that it has.
 
     Raises
     ------
@@ -118,4 +127,5 @@ def clip_for(model: Reader, path: Path, text: str | None, vectors: Path | None) 
     found = tracks.extract(one, choose.like(recipes, vectors))
     click.echo(about(found), err=True)
     split = tracks.pack([path.stem], [found], np.zeros(1, np.float32))
-    return Dataset.collect(tracks.header(path.name, recipes), [("test", split)])
+    dataset = Dataset.collect(tracks.header(path.name, recipes), [("test", split)])
+    return dataset, {name: track for name, track in found.items() if isinstance(track, clip.Track)}

@@ -10,9 +10,10 @@ from typing import Any, TextIO
 
 import click
 
-from ktnet_lite.config import PRESETS, TrainConfig, choices, preset
+from ktnet_lite.config import TrainConfig, choices
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.files import check_folder, replacing
+from ktnet_lite.parameters import PRESETS, preset
 from ktnet_lite.text import file_name, listed, table
 
 LISTS = ("model", "variant", "voice", "seed")  # parameters that take several values on a command line

@@ -1,1 +1,1 @@
-"""Figures and widgets of the course, one module per chapter, and the published results that chapters show."""
+"""Figures and widgets of the course, one module per chapter, checks of exercises, and published results."""

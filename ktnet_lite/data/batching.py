@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -22,12 +22,14 @@ class Padded(NamedTuple):
     """Sequences of different lengths in one tensor, padded at the end.
 
     ``mask`` is True at valid steps; it is None if every step is valid, and attention then needs no mask. ``bias`` is
-    added to the attention scores of each step where the sequence is attended to.
+    added to the attention scores of each step where the sequence is attended to. With ``times``, when each step ends,
+    a step attends only to what has ended by its own end, in whatever stream.
     """
 
     values: Tensor  # (B, T, D)
     mask: Tensor | None = None  # (B, T)
     bias: Tensor | None = None  # (B, T)
+    times: Tensor | None = None  # (B, T)
 
     @property
     def lengths(self) -> Tensor:
@@ -51,16 +53,38 @@ class Padded(NamedTuple):
             return self
         return self._replace(mask=self.full_mask() & clips[:, None])
 
-    def attention_mask(self) -> Tensor | None:
-        """Return what attention to these steps is masked with, (B, T): True at valid steps, or the bias and -inf."""
-        if self.bias is None or self.mask is None:
-            return self.mask if self.bias is None else self.bias
-        return self.bias.masked_fill(~self.mask, -torch.inf)
+    def attention_mask(self, times: Tensor | None = None) -> Tensor | None:
+        """Return what attention to these steps is masked with, (B, S): True at valid steps, or the bias and -inf.
+
+        If both these steps and those that attend to them have times, (B, S) and (B, T), it is (B, T, S).
+        """
+        mask = self.mask
+        if self.bias is not None:
+            mask = self.bias if mask is None else self.bias.masked_fill(~mask, -torch.inf)
+        if self.times is None or times is None:
+            return mask
+        ended = self.times[:, None] <= times[:, :, None]  # (B, T, S)
+        if mask is None or mask.dtype == torch.bool:
+            return ended if mask is None else ended & mask[:, None]
+        return mask[:, None].masked_fill(~ended, -torch.inf)
+
+    def timed(self) -> Padded:
+        """Return the sequence with times: by default equal steps, each time a share of the clip."""
+        if self.times is not None:
+            return self
+        step = torch.arange(1, self.values.shape[1] + 1, device=self.values.device)  # (T,)
+        last = (self.full_mask() * step).amax(1, keepdim=True).clamp(min=1)  # (B, 1)
+        return self._replace(times=step / last)  # exact: equal shares of different streams are equal numbers
+
+    def until(self, moment: Tensor) -> Padded:
+        """Leave the steps that have ended by a moment of each clip, (B,)."""
+        timed = self.timed()
+        return timed._replace(mask=timed.full_mask() & (cast(Tensor, timed.times) <= moment[:, None]))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Padded:
         """Apply a function to each tensor."""
-        mask, bias = (None if part is None else function(part) for part in (self.mask, self.bias))
-        return Padded(function(self.values), mask, bias)
+        rest = (None if part is None else function(part) for part in self[1:])
+        return Padded(function(self.values), *rest)
 
     def full_mask(self) -> Tensor:
         """Return the mask as a tensor, shape (B, T), also where ``mask`` is None."""
@@ -73,15 +97,37 @@ class Padded(NamedTuple):
         if self.mask is None:
             return self.values.mean(1)
         weights = self.mask.to(self.values.dtype)
-        return torch.einsum("btd,bt->bd", self.values, weights / weights.sum(1, keepdim=True))
+        return torch.einsum("btd,bt->bd", self.values, weights / weights.sum(1, keepdim=True).clamp(min=1))
 
     def last(self) -> Tensor:
         """Take the last valid step, shape (B, D), as MulT pools, but never a padding step."""
-        if self.mask is None:
+        if self.mask is None and self.times is None:
             return self.values[:, -1]
-        steps = torch.arange(self.mask.shape[1], device=self.mask.device)
-        index = (self.mask * steps).argmax(1)  # (B,)
-        return self.values[torch.arange(index.shape[0], device=index.device), index]
+        mask = last = self.full_mask()
+        if self.times is not None:  # streams that were joined are not in the order of time
+            ends = self.times.masked_fill(~mask, -torch.inf)
+            last = mask & (ends == ends.amax(1, keepdim=True))
+        steps = torch.arange(mask.shape[1], device=mask.device)
+        index = (last * steps).argmax(1)  # (B,)
+        taken = self.values[torch.arange(index.shape[0], device=index.device), index]
+        return taken.where(mask.any(1, keepdim=True), 0.0)  # as the mean of no steps
+
+
+def joined(streams: Sequence[Padded]) -> Padded:
+    """Append streams along time, each (B, T_i, d) -> (B, sum of T_i, d)."""
+
+    def along(parts: list[Tensor | None], absent: Callable[[Padded], Tensor]) -> Tensor | None:
+        if all(part is None for part in parts):
+            return None
+        pairs = zip(streams, parts, strict=True)
+        return torch.cat([absent(stream) if part is None else part for stream, part in pairs], dim=1)
+
+    def zeros(stream: Padded) -> Tensor:
+        return torch.zeros_like(stream.values[..., 0])
+
+    _, masks, biases, times = (list(parts) for parts in zip(*streams, strict=True))
+    rest = along(masks, Padded.full_mask), along(biases, zeros), along(times, zeros)
+    return Padded(torch.cat([stream.values for stream in streams], dim=1), *rest)
 
 
 def one_time_line(streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Tensor], Tensor]:
@@ -120,6 +166,19 @@ class Batch(NamedTuple):
     def given(self, modality: Modality) -> Padded:
         """Return a stream (B, T_m, D_m) in which a clip that lacks the modality has no valid step."""
         return self.streams[modality].where(self.present[modality])
+
+    def until(self, moment: Tensor) -> Batch:
+        """Return the clips as they are at a moment of each, (B,), in shares of the clip: 1 is its end."""
+        streams, present = {}, {}
+        for name, padded in self.streams.items():
+            heard = padded.until(moment)
+            silent = ~heard.present  # one step of zeros
+            mask = heard.full_mask() | (
+                silent[:, None] & (torch.arange(heard.values.shape[1], device=silent.device) == 0)
+            )
+            streams[name] = heard._replace(values=heard.values.masked_fill(silent[:, None, None], 0.0), mask=mask)
+            present[name] = self.present[name] & ~silent
+        return self._replace(streams=streams, present=present)
 
     def to(self, device: torch.device | str) -> Batch:
         """Copy the batch to a device; copies from pinned memory are asynchronous."""

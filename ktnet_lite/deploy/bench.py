@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from ktnet_lite.deploy import runtime
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.names import MODALITIES, Modality, subsets
 from ktnet_lite.text import size, table
+
+if TYPE_CHECKING:
+    from ktnet_lite.model.network import Network
 
 Clip = Mapping[Modality, np.ndarray]  # (1, T_m, D_m) each
 WARM_UP = 5  # clips
@@ -160,8 +164,6 @@ def exported_call(model: runtime.OnnxModel) -> Callable[[Clip], np.ndarray]:
 def _trained(path: Path) -> tuple[Any, Callable[[Clip], np.ndarray], Callable[[Clip], int], int]:
     """Load a model.pt: the model, a prediction of one clip, the operations of one clip, and its parameters."""
     import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
 
     from ktnet_lite.data.batching import Padded
     from ktnet_lite.model.losses import predictions
@@ -175,12 +177,22 @@ def _trained(path: Path) -> tuple[Any, Callable[[Clip], np.ndarray], Callable[[C
         streams = {name: Padded(torch.from_numpy(values)) for name, values in clip.items()}
         return predictions(model(streams).logits, model.loss).numpy()
 
-    def flops(clip: Clip) -> int:
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # it does not know torch's own
-            call(clip)
-        return counter.get_total_flops()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return model, call, functools.partial(operations, model), parameters
 
-    return model, call, flops, sum(parameter.numel() for parameter in model.parameters())
+
+def operations(model: Network, clip: Clip) -> int:
+    """Count the floating-point operations of a prediction of one clip; the model's parameters need no gradient."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from ktnet_lite.data.batching import Padded
+
+    streams = {name: Padded(torch.from_numpy(values)) for name, values in clip.items()}
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(streams)  # the counter does not know torch's own attention
+    return counter.get_total_flops()
 
 
 def peak_memory() -> int | None:

@@ -12,8 +12,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ktnet_lite.data.batching import Padded
+from ktnet_lite.data.batching import Padded, joined
 from ktnet_lite.model.any_modality import AnyKTNet
+from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.layers import Positions, sinusoidal_positions
 from ktnet_lite.model.losses import predictions
 from ktnet_lite.model.network import Network
@@ -60,7 +61,8 @@ class Predictor(nn.Module):
         if isinstance(self.model, AnyKTNet):
             logits = self.model.fusion(completed(self.model, streams))
         else:
-            logits = self.model({name: attendable(padded) for name, padded in streams.items()}).logits
+            causal = isinstance(self.model, KTNet) and self.model.causal  # a stream without a step is then empty
+            logits = self.model(streams if causal else {name: attendable(x) for name, x in streams.items()}).logits
         return predictions(logits, self.model.loss)
 
 
@@ -88,16 +90,6 @@ def trimmed(padded: Padded, clips: Tensor | None = None) -> Padded:
     return padded._replace(mask=mask).map(lambda part: part.index_select(1, steps))
 
 
-def joined(*streams: Padded) -> Padded:
-    """Append streams along time, each (B, T_i, d) -> (B, sum of T_i, d)."""
-    values = torch.cat([stream.values for stream in streams], dim=1)
-    mask = torch.cat([stream.full_mask() for stream in streams], dim=1)
-    if all(stream.bias is None for stream in streams):
-        return Padded(values, mask)
-    biases = [torch.zeros_like(s.values[..., 0]) if s.bias is None else s.bias for s in streams]
-    return Padded(values, mask, torch.cat(biases, dim=1))
-
-
 def completed(model: AnyKTNet, streams: Mapping[Modality, Padded]) -> dict[Modality, Padded]:
     """Return a stream (B, T', d) of every modality: in each clip the real one, its reconstruction or a token.
 
@@ -111,12 +103,11 @@ def completed(model: AnyKTNet, streams: Mapping[Modality, Padded]) -> dict[Modal
     rebuilt = torch.stack(list(present.values())).any(0) & (model.missing != "token")  # (B,): rebuild what is missing
     whole = {}
     for name, here in present.items():
-        token = model.tokens[name].expand(here.shape[0], 1, -1)  # (B, 1, d)
-        parts = [features[name], Padded(token, (~rebuilt & ~here)[:, None])]
+        parts = [features[name], model.token(name, here.shape[0])._replace(mask=(~rebuilt & ~here)[:, None])]
         if model.missing != "token":
             sources = {source: trimmed(features[source], rebuilt & ~here) for source in features if source != name}
             parts.append(combined(model, name, sources, rebuilt & ~here))
-        whole[name] = trimmed(joined(*parts))
+        whole[name] = trimmed(joined(parts))
     return whole
 
 

@@ -91,7 +91,7 @@ def search(base: TrainConfig, dataset: Dataset, trials: int, folder: Path, *, pr
         study.enqueue_trial({name: base.identity[name] for name in space})
 
     def train(trial: optuna.Trial) -> float:
-        config = dataclasses.replace(base, **{name: suggest(trial) for name, suggest in space.items()})
+        config = dataclasses.replace(base, log="none", **{name: suggest(trial) for name, suggest in space.items()})
         try:
             run = fit(config, dataset, progress=False)
         except KTNetError as error:

@@ -54,8 +54,7 @@ def taken(padded: Padded, clips: Tensor) -> Padded:
     used = mask.any(0).nonzero()
     steps = int(used[-1]) + 1 if len(used) else 1
     mask = mask[:, :steps]
-    bias = None if padded.bias is None else padded.bias[clips, :steps]
-    return Padded(padded.values[clips, :steps], None if mask.all() else mask, bias)
+    return padded.map(lambda part: part[clips, :steps])._replace(mask=None if mask.all() else mask)
 
 
 def placed(padded: Padded, clips: Tensor, size: int) -> Padded:
@@ -66,7 +65,7 @@ def placed(padded: Padded, clips: Tensor, size: int) -> Padded:
     def at(part: Tensor) -> Tensor:
         return part.new_zeros(size, *part.shape[1:]).index_copy(0, clips, part)
 
-    return Padded(at(padded.values), at(padded.full_mask()), None if padded.bias is None else at(padded.bias))
+    return padded._replace(mask=padded.full_mask()).map(at)
 
 
 def merged(*streams: Padded) -> Padded:
@@ -74,15 +73,17 @@ def merged(*streams: Padded) -> Padded:
     steps = max(stream.values.shape[1] for stream in streams)
     values = streams[0].values.new_zeros(len(streams[0].values), steps, streams[0].values.shape[2])
     mask = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
-    bias = None
+    bias = times = None  # where a stream has none it is 0
     for stream in streams:
         missing = steps - stream.values.shape[1]
         valid = F.pad(stream.full_mask(), (0, missing))
         values = torch.where(valid.unsqueeze(-1), F.pad(stream.values, (0, 0, 0, missing)), values)
         mask = mask | valid
-        if stream.bias is not None:  # the others have none, which is 0
+        if stream.bias is not None:
             bias = torch.where(valid, F.pad(stream.bias, (0, missing)), 0.0 if bias is None else bias)
-    return Padded(values, mask, bias)
+        if stream.times is not None:
+            times = torch.where(valid, F.pad(stream.times, (0, missing)), 0.0 if times is None else times)
+    return Padded(values, mask, bias, times)
 
 
 def drawn(present: Tensor, complete: float, nothing: float = 0.0) -> Tensor:
@@ -120,7 +121,7 @@ class AnyKTNet(Network):
 
     Parameters
     ----------
-    dims, outputs, dim, heads, layers, dropout, targets, pooling, kernel, transfer, doubt, fusion
+    dims, outputs, dim, heads, layers, dropout, targets, pooling, kernel, transfer, doubt, fusion, causal
         As in :class:`ktnet_lite.model.ktnet.KTNet`.
     weights : dict of float
         lambda of Eq. (1) for each source; a batch's loss has the mean over all pairs.
@@ -173,15 +174,18 @@ class AnyKTNet(Network):
         transfer: Reconstruction = "point",
         doubt: Doubt = "bias",
         fusion: Fusion = "pairs",
+        causal: bool = False,
     ):
         super().__init__()
         self.observed: tuple[Modality, ...] = tuple(name for name in MODALITIES if name in dims)
         if len(self.observed) < 2:
             raise ConfigError(f"variant 'any' needs two modalities or more; the data has {', '.join(dims)}")
         self.outputs, self.consistency, self.missing = outputs, consistency, missing
-        self.whole, self.others, self.silence, self.dim = complete, others, silence, dim
+        self.whole, self.others, self.silence, self.dim, self.causal = complete, others, silence, dim, causal
         size = dim, heads, layers, dropout
-        self.encoders = nn.ModuleDict({name: ModalityEncoder(dims[name], *size, kernel) for name in self.observed})
+        self.encoders = nn.ModuleDict(
+            {name: ModalityEncoder(dims[name], *size, kernel, causal) for name in self.observed}
+        )
         self.tokens = nn.ParameterDict({name: 0.02 * torch.randn(1, dim) for name in self.observed})
         if missing != "token":
             pairs = list(permutations(self.observed, 2))
@@ -245,9 +249,14 @@ class AnyKTNet(Network):
             if len(clips := places(rebuilt & ~keep)):
                 parts.append(placed(self._combined(name, clips, reconstructed), clips, len(keep)))
             if len(clips := places(~rebuilt & ~keep)):
-                parts.append(placed(Padded(self.tokens[name].expand(len(clips), 1, -1)), clips, len(keep)))
+                parts.append(placed(self.token(name, len(clips)), clips, len(keep)))
             whole[name] = parts[0] if len(parts) == 1 else merged(*parts)
         return whole, reconstructed
+
+    def token(self, name: Modality, clips: int) -> Padded:
+        """Return what stands for a modality of which nothing can be rebuilt: one step, there from the beginning."""
+        token = self.tokens[name].expand(clips, 1, -1)  # (clips, 1, d)
+        return Padded(token, times=torch.zeros_like(token[..., 0]) if self.causal else None)
 
     def _combined(self, name: Modality, clips: Tensor, reconstructed: Mapping[str, Padded]) -> Padded:
         """Join the reconstructions of a modality, Eq. (2), for the clips (n,) that lack it: (n, sum of T_m, d)."""
@@ -269,7 +278,7 @@ class AnyKTNet(Network):
             if rebuilt is not None and real is not None:
                 clips = places(rebuilt.present & real.present)
                 targets = clips.roll(1) if self.others else clips
-                parts = taken(rebuilt, clips), taken(Padded(real.values.detach(), real.mask), targets)
+                parts = taken(rebuilt, clips), taken(real._replace(values=real.values.detach()), targets)
             terms[pair] = consistency_loss(*parts, kind=self.consistency)
         return terms
 

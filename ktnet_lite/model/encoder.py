@@ -45,13 +45,15 @@ class Standardise(nn.Module):
 class Embedding(nn.Module):
     """Standardise, project each step with its neighbours, add positions: X_m (B, T_m, D_m) -> (B, T_m, d).
 
-    The temporal projection is a convolution: a linear map of the ``kernel`` steps around each step. What lies outside
-    of the clip counts as the training mean, so padding cannot leak into valid steps.
+    The temporal projection is a convolution: a linear map of the ``kernel`` steps around each step, or, if it is
+    ``causal``, of those up to it. What lies outside of the clip counts as the training mean, so padding cannot leak
+    into valid steps.
     """
 
-    def __init__(self, features: int, dim: int, dropout: float, kernel: int = 1):
+    def __init__(self, features: int, dim: int, dropout: float, kernel: int = 1, causal: bool = False):
         super().__init__()
         self.kernel = kernel
+        self.before = kernel - 1 if causal else kernel // 2  # steps before each that it sees
         self.standardise = Standardise(features)
         self.project = nn.Linear(features * kernel, dim, bias=False)
         self.positions = Positions(dim)
@@ -66,8 +68,8 @@ class Embedding(nn.Module):
         if self.kernel == 1:
             return x.values
         values = x.values if x.mask is None else x.values.masked_fill(~x.mask.unsqueeze(-1), 0.0)
-        side, steps = self.kernel // 2, values.shape[1]
-        padded = F.pad(values, (0, 0, side, side))
+        steps = values.shape[1]
+        padded = F.pad(values, (0, 0, self.before, self.kernel - 1 - self.before))
         return torch.cat([padded[:, i : i + steps] for i in range(self.kernel)], dim=-1)
 
 
@@ -75,13 +77,25 @@ class ModalityEncoder(nn.Module):
     """Embed each step, then transform: X_m (B, T_m, D_m) -> f_m (B, T_m, d) (section III.A).
 
     ``features`` is D_m and ``kernel`` the steps that the projection sees; the other parameters are those of
-    :class:`ktnet_lite.model.layers.Transformer`.
+    :class:`ktnet_lite.model.layers.Transformer`. A ``causal`` one gives its features times, so that no step of what is
+    computed from them depends on what comes later.
     """
 
-    def __init__(self, features: int, dim: int, heads: int, layers: int, dropout: float = 0.0, kernel: int = 1):
+    def __init__(
+        self,
+        features: int,
+        dim: int,
+        heads: int,
+        layers: int,
+        dropout: float = 0.0,
+        kernel: int = 1,
+        causal: bool = False,
+    ):
         super().__init__()
-        self.embedding = Embedding(features, dim, dropout, kernel)
+        self.causal = causal
+        self.embedding = Embedding(features, dim, dropout, kernel, causal)
         self.transformer = Transformer(dim, heads, layers, dropout)
 
     def forward(self, x: Padded) -> Padded:
-        return self.transformer(self.embedding(x))
+        embedded = self.embedding(x)
+        return self.transformer(embedded._replace(times=x.timed().times) if self.causal else embedded)

@@ -17,15 +17,20 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     Parameters
     ----------
     q, k, v : Tensor, shapes (B, h, T, d_k), (B, h, S, d_k), (B, h, S, d_k)
-    mask : Tensor, shape (B, S), optional
+    mask : Tensor, shape (B, S) or (B, T, S), optional
         True at valid source steps, or a number that is added to the scores of each source step.
     """
     width = q.shape[-1]
     q, k, v = (F.pad(x, (0, -width % VECTOR)) for x in (q, k, v))
-    mask = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, S)
+    mask = None if mask is None else spread(mask)
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.to(q.dtype)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=width**-0.5)[..., :width]
+
+
+def spread(mask: Tensor) -> Tensor:
+    """Give a mask (B, S) or (B, T, S) the axes of attention scores: (B, 1, 1 or T, S)."""
+    return mask[:, None] if mask.dim() == 3 else mask[:, None, None]
 
 
 class Dropout(nn.Dropout):

@@ -71,13 +71,14 @@ class CrossModalFusion(nn.Module):
             return Transformer(width, heads, layers, dropout)
 
         self.cross_modal = nn.ModuleDict(
-            {f"{source}_to_{target}": transformer(dim) for target in self.targets for source in self._sources(target)}
+            {f"{source}_to_{target}": transformer(dim) for target in self.targets for source in self.sources(target)}
         )
-        widths = {target: dim * max(1, len(self._sources(target))) for target in self.targets}
+        widths = {target: dim * max(1, len(self.sources(target))) for target in self.targets}
         self.decoders = nn.ModuleDict({target: transformer(width) for target, width in widths.items()})
         self.head = Head(sum(widths.values()), outputs, dropout)
 
-    def _sources(self, target: Modality) -> list[Modality]:
+    def sources(self, target: Modality) -> list[Modality]:
+        """List the streams that a target attends to."""
         return [name for name in self.streams if name != target]
 
     def forward(self, features: Mapping[Modality, Padded]) -> Tensor:
@@ -85,7 +86,7 @@ class CrossModalFusion(nn.Module):
         for target in self.targets:
             attended = [
                 self.cross_modal[f"{source}_to_{target}"](features[target], features[source]).values
-                for source in self._sources(target)
+                for source in self.sources(target)
             ] or [features[target].values]  # a single stream has no pair
             decoded = self.decoders[target](features[target]._replace(values=torch.cat(attended, dim=-1)))
             pooled.append(decoded.mean() if self.pooling == "mean" else decoded.last())
@@ -96,7 +97,7 @@ class CrossModalFusion(nn.Module):
         """Return the weights of every pair, by layer: ``{"vision_to_language": [(B, h, T_L, T_V), ...], ...}``."""
         maps = {}
         for target in self.targets:
-            for source in self._sources(target):
+            for source in self.sources(target):
                 block = cast(Transformer, self.cross_modal[f"{source}_to_{target}"])
                 maps[f"{source}_to_{target}"] = block.attention_weights(features[target], features[source])
         return maps
@@ -133,19 +134,27 @@ class BottleneckFusion(nn.Module):
         self.head = Head(dim * len(streams), outputs, dropout)
 
     def forward(self, features: Mapping[Modality, Padded]) -> Tensor:
-        read = [self.read[name](self._latents(name, features), features[name]).values for name in self.streams]
-        mixed = self.mix(Padded(torch.cat(read, dim=1))).values  # (B, M * LATENTS, d)
+        return self.mixed(
+            [self.read[name](self.latents_of(name, features), features[name]).values for name in self.streams]
+        )
+
+    def mixed(self, read: Sequence[Tensor]) -> Tensor:
+        """Let what the latents of each stream have read, (B, LATENTS, d), attend to each other; return the logits."""
+        mixed = self.mix(Padded(torch.cat(list(read), dim=1))).values  # (B, M * LATENTS, d)
         return self.head(mixed.unflatten(1, (len(read), LATENTS)).mean(2).flatten(1))  # from (B, M * d)
 
-    def _latents(self, name: Modality, features: Mapping[Modality, Padded]) -> Padded:
-        return Padded(self.latents[name].expand(features[name].values.shape[0], -1, -1))
+    def latents_of(self, name: Modality, features: Mapping[Modality, Padded]) -> Padded:
+        """Return the latents that read a stream, (B, LATENTS, d)."""
+        latents = self.latents[name].expand(features[name].values.shape[0], -1, -1)
+        late = None if features[name].times is None else torch.full_like(latents[..., 0], torch.inf)
+        return Padded(latents, times=late)  # they see all that there is
 
     @torch.no_grad()
     def attention_maps(self, features: Mapping[Modality, Padded]) -> dict[str, list[Tensor]]:
         """Return what the latents of each stream attend to: ``{"vision_to_latents": [(B, h, LATENTS, T_V), ...]}``."""
         return {
             f"{name}_to_latents": cast(Transformer, self.read[name]).attention_weights(
-                self._latents(name, features), features[name]
+                self.latents_of(name, features), features[name]
             )
             for name in self.streams
         }

@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from ktnet_lite.data.batching import Padded
+from ktnet_lite.data.batching import Batch, Padded
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.encoder import ModalityEncoder, Standardise
 from ktnet_lite.model.fusion import fusion_of
@@ -56,6 +56,9 @@ class KTNet(Network):
     fusion : {"pairs", "bottleneck"}
         :class:`~ktnet_lite.model.fusion.CrossModalFusion`, or the cheaper
         :class:`~ktnet_lite.model.fusion.BottleneckFusion`, which has no targets and no pooling.
+    causal : bool
+        Whether each step sees only what has ended by its own end, so that a clip can be scored while it runs. A stream
+        without a step is then empty, not one step of zeros.
 
     Raises
     ------
@@ -80,8 +83,10 @@ class KTNet(Network):
         transfer: Reconstruction = "point",
         doubt: Doubt = "bias",
         fusion: Fusion = "pairs",
+        causal: bool = False,
     ):
         super().__init__()
+        self.causal = causal
         if variant not in VARIANTS or variant == "any":  # that one is AnyKTNet
             known = ", ".join(name for name in VARIANTS if name != "any")
             raise ConfigError(f"unknown variant {variant!r}; choose from {known}")
@@ -91,7 +96,7 @@ class KTNet(Network):
             raise ConfigError(f"variant {variant!r} observes {needs}, but the data has only {has}; choose another")
         self.variant, self.outputs, self.reconstructs = variant, outputs, variant == "ours"
         self.encoders = nn.ModuleDict(
-            {name: ModalityEncoder(dims[name], dim, heads, layers, dropout, kernel) for name in self.observed}
+            {name: ModalityEncoder(dims[name], dim, heads, layers, dropout, kernel, causal) for name in self.observed}
         )
         streams = self.observed
         if variant == "ours":
@@ -114,6 +119,9 @@ class KTNet(Network):
     @property
     def inputs(self) -> dict[Modality, Standardise]:
         return {name: cast(ModalityEncoder, self.encoders[name]).embedding.standardise for name in self.observed}
+
+    def answer(self, batch: Batch) -> KTNetOutput:
+        return self({name: batch.given(name) for name in self.observed}) if self.causal else self(batch.streams)
 
     def forward(self, streams: Mapping[Modality, Padded]) -> KTNetOutput:
         """Map observed streams, each (B, T_m, D_m), to logits, ``(B, *outputs)``; other modalities are never read."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ktnet_lite.data.batching import Padded
-from ktnet_lite.model.fast import Dropout, attend
+from ktnet_lite.model.fast import Dropout, attend, spread
 
 
 def sinusoidal_positions(steps: int, dim: int) -> Tensor:
@@ -25,7 +25,7 @@ def sinusoidal_positions(steps: int, dim: int) -> Tensor:
 
 
 class Positions(nn.Module):
-    """Scale by sqrt(d) and add sinusoidal positions: (B, T, d) -> (B, T, d)."""
+    """Scale by sqrt(d) and add sinusoidal positions: (B, T, d) -> (B, T, d). The first step has position ``start``."""
 
     table: Tensor
 
@@ -34,11 +34,11 @@ class Positions(nn.Module):
         self.scale = math.sqrt(dim)
         self.register_buffer("table", sinusoidal_positions(64, dim), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        steps, dim = x.shape[1:]
-        if steps > len(self.table):  # double the table, so that long streams seldom rebuild it
-            self.table = sinusoidal_positions(max(steps, 2 * len(self.table)), dim).to(self.table)
-        return x * self.scale + self.table[:steps]
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        end, dim = start + x.shape[1], x.shape[2]
+        if end > len(self.table):  # double the table, so that long streams seldom rebuild it
+            self.table = sinusoidal_positions(max(end, 2 * len(self.table)), dim).to(self.table)
+        return x * self.scale + self.table[start:end]
 
 
 class Attention(nn.Module):
@@ -72,20 +72,30 @@ class Attention(nn.Module):
         """Map a target (B, T, d) and a source (B, S, d) to (B, T, d).
 
         The mask (B, S) is True at valid source steps, or a number that is added to the scores of each source step.
+        One for each target step, (B, T, S), may leave a step without any source; so one more key and its value are
+        zeros, and always there (``add_zero_attn`` of torch's own attention).
         """
-        q, k, v = self._project(target, source)
+        return self.mixed(*self.project(target, source), mask)
+
+    def mixed(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """Map queries (B, h, T, d / h), keys and values (B, h, S, d / h) to (B, T, d)."""
+        if mask is not None and mask.dim() == 3:
+            k, v, mask = _with_nothing(k, v, mask)
         return self.out(attend(q, k, v, mask).transpose(1, 2).flatten(2))  # from (B, h, T, d / h)
 
     def weights(self, target: Tensor, source: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Return the attention weights, shape (B, h, T, S); every row sums to 1."""
-        q, k, _ = self._project(target, source)
+        """Return the attention weights, shape (B, h, T, S); every row sums to 1, or with zeros to look at to less."""
+        q, k, v = self.project(target, source)
+        steps = k.shape[2]
+        if mask is not None and mask.dim() == 3:
+            k, _, mask = _with_nothing(k, v, mask)
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
         if mask is not None:
-            mask = mask[:, None, None, :]
+            mask = spread(mask)
             scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-        return scores.softmax(-1)
+        return scores.softmax(-1)[..., -steps:]
 
-    def _project(self, target: Tensor, source: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, target: Tensor, source: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries (B, h, T, d / h), keys and values (B, h, S, d / h)."""
         if source is None:
             q, k, v = self.qkv(target).chunk(3, dim=-1)
@@ -98,10 +108,17 @@ class Attention(nn.Module):
         return q, k, v
 
 
+def _with_nothing(k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Put a key and a value of zeros, which every step sees, before the others: S becomes S + 1."""
+    seen = mask.new_ones if mask.dtype == torch.bool else mask.new_zeros
+    k, v = (F.pad(x, (0, 0, 1, 0)) for x in (k, v))
+    return k, v, torch.cat([seen(*mask.shape[:2], 1), mask], dim=2)
+
+
 class TransformerLayer(nn.Module):
     """Pre-norm layer: attention and a feed-forward network of 4d with residuals, Eq. (4): (B, T, d) -> (B, T, d).
 
-    With a ``source`` (B, S, d) the attention is cross-modal, Eq. (3); ``mask`` (B, S) is that of :class:`Attention`.
+    With a ``source`` (B, S, d) the attention is cross-modal, Eq. (3); ``mask`` is that of :class:`Attention`.
     """
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0):
@@ -113,7 +130,11 @@ class TransformerLayer(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, source: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        x = x + self.dropout(self.attention(*self.normed(x, source), mask))  # m' = m' + Z'_m, Eq. (4)
+        return self.after(x, self.attention(*self.normed(x, source), mask))
+
+    def after(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Add what the attention found and the feed-forward network's answer to it, all (B, T, d)."""
+        x = x + self.dropout(attended)  # m' = m' + Z'_m, Eq. (4)
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
     def normed(self, x: Tensor, source: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -143,7 +164,7 @@ class Transformer(nn.Module):
     def forward(self, target: Padded, source: Padded | None = None) -> Padded:
         """Map a target (B, T, d), and optionally a source (B, S, d), to (B, T, d) with the target's mask and bias."""
         x, keys = target.values, None if source is None else source.values
-        mask = (source or target).attention_mask()
+        mask = (source or target).attention_mask(target.times)
         for layer in self.layers:
             x = layer(x, keys, mask)
         return target._replace(values=self.norm(x))
@@ -152,7 +173,7 @@ class Transformer(nn.Module):
     def attention_weights(self, target: Padded, source: Padded | None = None) -> list[Tensor]:
         """Return the attention weights of every layer, each (B, h, T, S)."""
         x, keys = target.values, None if source is None else source.values
-        mask = (source or target).attention_mask()
+        mask = (source or target).attention_mask(target.times)
         weights = []
         for layer in cast(Sequence[TransformerLayer], self.layers):
             weights.append(layer.attention.weights(*layer.normed(x, keys), mask))

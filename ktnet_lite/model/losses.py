@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
@@ -162,6 +163,11 @@ class Objective(nn.Module):
         Distance of Eq. (1) (Table V); "gaussian" for a model with the ``transfer`` of this name.
     level : {"step", "clip"}
         What Eq. (1) compares: each step of a source, or the means over the clip.
+    prefixes : float
+        Share of the training clips that the model hears up to a random moment only.
+    tutor : Network, optional
+        A trained model; the distance from its scores, on the whole clip, is a term with the weight ``distil``.
+    distil : float
 
     Raises
     ------
@@ -176,6 +182,10 @@ class Objective(nn.Module):
         weights: Mapping[Modality, float] | None = None,
         consistency: Distance = "l2",
         level: Level = "step",
+        *,
+        prefixes: float = 0.0,
+        tutor: Network | None = None,
+        distil: float = 0.0,
     ):
         super().__init__()
         if model.reconstructs != (audio_target is not None):
@@ -184,6 +194,14 @@ class Objective(nn.Module):
         if audio_target is not None and (missing := set(model.observed) - set(weights or {})):
             raise ValueError(f"weights has no lambda for {', '.join(sorted(missing))}; add it")
         self.weights, self.consistency, self.level = dict(weights or {}), consistency, level
+        self.prefixes, self.distil = prefixes, distil
+        self.tutor = None if tutor is None else copy.deepcopy(tutor).requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Objective:
+        super().train(mode)
+        if self.tutor is not None:
+            self.tutor.eval()
+        return self
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -195,12 +213,16 @@ class Objective(nn.Module):
         if not labels:
             terms, _ = self._consistency(cast("KTNet", self.model).reconstruct(batch.streams)[1], batch)
             return {"loss": torch.stack(list(terms.values())).sum(), **terms}
+        whole, batch = batch, self.heard(batch)
         output = self.model.answer(batch)
         terms = {"task": task_loss(output.logits, batch.targets, self.model.loss)}
         total = terms["task"]
         for name, term in self.model.auxiliary(output, batch).items():
             terms[name] = term
             total = total + self.model.weights[name] * term
+        if self.tutor is not None:
+            terms["distil"] = self._distance_from(self.tutor, output.logits, whole)
+            total = total + self.distil * terms["distil"]
         if self.audio_target is not None:
             consistency, logits = self._consistency(output.reconstructed, batch)
             terms |= consistency
@@ -210,6 +232,20 @@ class Objective(nn.Module):
                 terms["audio_task"] = task_loss(logits, batch.targets, self.model.loss, batch.present["audio"])
                 total = total + terms["audio_task"]
         return {"loss": total, **terms}
+
+    def heard(self, batch: Batch) -> Batch:
+        """Cut some of the clips at a random moment, in training; the others stay whole."""
+        if not (self.training and self.prefixes):
+            return batch
+        cut, moment = torch.rand(2, len(batch.targets), device=batch.targets.device)  # (B,) each
+        return batch.until(moment.where(cut < self.prefixes, 1.0))
+
+    def _distance_from(self, tutor: Network, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the mean absolute difference of the scores, or probabilities, from a tutor's, a scalar."""
+        with torch.no_grad():
+            taught = predictions(tutor.answer(batch).logits, tutor.loss)
+        difference = (predictions(logits, self.model.loss) - taught).abs()
+        return sharded_mean(difference.sum(), difference.numel())
 
     def _consistency(
         self, reconstructed: Mapping[Modality, Padded], batch: Batch

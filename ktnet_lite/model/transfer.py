@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ktnet_lite.data.batching import Padded, one_time_line
+from ktnet_lite.data.batching import Padded, joined, one_time_line
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.layers import Transformer
 from ktnet_lite.names import Concat, Doubt, Modality, Reconstruction
@@ -43,7 +43,7 @@ class Transfer(nn.Module):
 
     def forward(self, features: Padded) -> Padded:
         transferred = self.transformer(features)
-        return Padded(self.out(transferred.values), transferred.mask)
+        return transferred._replace(values=self.out(transferred.values))
 
 
 class Combine(nn.Module):
@@ -86,28 +86,36 @@ class Combine(nn.Module):
             self.back = nn.Linear(width, dim)
 
     def forward(self, reconstructed: Mapping[Modality, Padded]) -> Padded:
+        if self.concat == "time":
+            return self.transformer(self.marked(reconstructed))
         if self.kind == "gaussian":
             reconstructed = {source: self.believed(padded) for source, padded in reconstructed.items()}
-        parts = [reconstructed[source] for source in self.sources if source in reconstructed]
-        padded = any(part.mask is not None for part in parts)
-        biases = [part.bias for part in parts if part.bias is not None]  # of all parts, or of none
-        if self.concat == "time":
-            marks = [self.source_embedding[i] for i, source in enumerate(self.sources) if source in reconstructed]
-            values = torch.cat([part.values + mark for part, mark in zip(parts, marks, strict=True)], dim=1)
-            mask = torch.cat([part.full_mask() for part in parts], dim=1) if padded else None
-            return self.transformer(Padded(values, mask, torch.cat(biases, dim=1) if biases else None))
+        parts = [reconstructed[source] for source in self.sources]
+        times = max(parts, key=lambda part: part.values.shape[1]).times
         try:  # at a step that only some sources have, the others count as 0
             aligned, mask = one_time_line({source: reconstructed[source] for source in self.sources})
         except ConfigError as error:
             raise ConfigError(f'concat="features": {error}; use concat="time"') from error
-        joined = torch.cat(list(aligned.values()), dim=-1)  # (B, T, n * d)
-        longer = [F.pad(bias, (0, joined.shape[1] - bias.shape[1])) for bias in biases]
-        bias = torch.stack(longer).mean(0) if biases else None
-        combined = self.transformer(Padded(joined, mask if padded else None, bias))
+        values = torch.cat(list(aligned.values()), dim=-1)  # (B, T, n * d)
+        known = [part.bias.where(part.full_mask(), 0.0) for part in parts if part.bias is not None]
+        longer = [F.pad(bias, (0, values.shape[1] - bias.shape[1])) for bias in known]
+        bias = torch.stack(longer).mean(0) if longer else None
+        padded = any(part.mask is not None for part in parts)
+        combined = self.transformer(Padded(values, mask if padded else None, bias, times))
         return combined._replace(values=self.back(combined.values))  # (B, T, d)
+
+    def marked(self, reconstructed: Mapping[Modality, Padded]) -> Padded:
+        """Append the reconstructions along time, each marked by its source: (B, sum of T_m, d)."""
+        parts = []
+        for source, mark in zip(self.sources, self.source_embedding, strict=True):
+            if source in reconstructed:
+                part = reconstructed[source]
+                part = self.believed(part) if self.kind == "gaussian" else part
+                parts.append(part._replace(values=part.values + mark))
+        return joined(parts)
 
     def believed(self, gaussian: Padded) -> Padded:
         """Take the mean of a reconstruction (B, T_m, 2d), and its doubt as a bias (B, T_m)."""
         mean, log_variance = mean_and_log_variance(gaussian.values)
         bias = -log_variance.detach().mean(-1) / 2 if self.doubt == "bias" else None
-        return Padded(mean, gaussian.mask, bias)
+        return gaussian._replace(values=mean, bias=bias)

@@ -17,8 +17,6 @@ from ktnet_lite.baselines import BASELINES
 from ktnet_lite.baselines.ctc import CTCAligned
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.fits import check_aligned
-from ktnet_lite.data.fits import check_fits as check_fits
-from ktnet_lite.data.fits import check_recipes as check_recipes
 from ktnet_lite.data.schema import Dataset, Header, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError
 from ktnet_lite.model.any_modality import AnyKTNet
@@ -29,7 +27,6 @@ from ktnet_lite.model.network import Network
 from ktnet_lite.model.targets import AudioTarget, Descriptors, OtherSource, View
 from ktnet_lite.names import VARIANTS, Distance, Modality, Task, Treatment
 from ktnet_lite.training import checkpoint
-from ktnet_lite.training.dataset import load_dataset as load_dataset
 
 SESSION = re.compile(r"[^0-9A-Za-z]*\d+[^0-9A-Za-z]*$")  # what follows the name of the session in a clip's id
 
@@ -65,7 +62,7 @@ def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -
     size: dict[str, Any] = {"dim": config.dim, "dropout": config.dropout}
     transformer: dict[str, Any] = {"heads": config.heads, "layers": config.layers, "pooling": config.pooling}
     transformer |= {"targets": config.target_modalities, "kernel": config.kernel}
-    ktnet: dict[str, Any] = {name: getattr(config, name) for name in ("transfer", "doubt", "fusion")}
+    ktnet: dict[str, Any] = {name: getattr(config, name) for name in ("transfer", "doubt", "fusion", "causal")}
     if config.variant == "any":
         own = {name: getattr(config, name) for name in ("missing", "sharing", "silence", "complete")}
         options: dict[str, Any] = {"consistency": _distance(config), **own, **ktnet}
@@ -84,8 +81,10 @@ def build_model(config: TrainConfig, task: Task, dims: Mapping[Modality, int]) -
     return CTCAligned(network, config.dim) if baseline.ctc else network
 
 
-def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None = None) -> Objective:
+def build_objective(config: TrainConfig, dataset: Dataset, teacher: Network | None = None) -> Objective:
     """Build the model, the audio target and the losses, Eq. (6), with the statistics of the training set.
+
+    The ``teacher`` provides what Eq. (1) predicts, or the scores to distil from if it is "any".
 
     Raises
     ------
@@ -105,7 +104,17 @@ def build_objective(config: TrainConfig, dataset: Dataset, teacher: KTNet | None
         check_aligned(model, dataset[split], f"split {split} of {name!r}")
     model.fit_statistics(train)
     model.recipes = dataset.header.recipes
-    return Objective(model, _target(config, dataset, model, teacher), _lambdas(config), _distance(config), config.level)
+    tutor = teacher if isinstance(teacher, AnyKTNet) else None
+    return Objective(
+        model,
+        None if tutor else _target(config, dataset, model, cast("KTNet | None", teacher)),
+        _lambdas(config),
+        _distance(config),
+        config.level,
+        prefixes=config.prefixes,
+        tutor=tutor,
+        distil=config.distil,
+    )
 
 
 def dims_of(config: TrainConfig, dataset: Dataset) -> dict[Modality, int]:
@@ -137,7 +146,7 @@ def _target(config: TrainConfig, dataset: Dataset, model: Network, teacher: KTNe
         return View(teacher, sources)
     if teacher is not None and config.treatment == "teacher":
         return AudioTarget(cast("ModalityEncoder", teacher.encoders["audio"]), "teacher", model.outputs)
-    size = config.dim, config.heads, config.layers, config.dropout, config.kernel
+    size = config.dim, config.heads, config.layers, config.dropout, config.kernel, config.causal
     encoder = ModalityEncoder(dataset.dims["audio"], *size)
     encoder.embedding.standardise.fit(train.streams["audio"])
     if config.treatment == "descriptors":
@@ -229,6 +238,31 @@ def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
     except (ConfigError, RuntimeError) as error:
         raise CheckpointError(f"{path} comes from another version of ktnet-lite, or was altered: {error}") from error
     return model.eval(), config
+
+
+def load_teacher(config: TrainConfig, dataset: Dataset) -> Network:
+    """Load the model that a config names as its teacher: a full one with audio, or "any" to distil from.
+
+    Raises
+    ------
+    CheckpointError
+        It is another model, or a full one whose audio encoder differs from that of the run.
+    DataError
+        It was not trained on such data.
+    """
+    model, trained = load_model(config.teacher)
+    distils = config.variant == "any"  # from scores, so that the parts of the teacher may differ
+    shared = () if distils else ("dim", "heads", "layers", "kernel", "causal")
+    mismatch = [name for name in shared if getattr(trained, name) != getattr(config, name)]
+    fits = isinstance(model, AnyKTNet) if distils else isinstance(model, KTNet) and "audio" in model.inputs
+    if not fits or mismatch:
+        what = f"is a '{trained.system}' model, not ktnet {'any' if distils else 'with audio'}"
+        if fits:
+            what = f"differs in {', '.join(mismatch)}"
+        raise CheckpointError(f"teacher {config.teacher} {what}; train one with variant = '{config.taught_by.variant}'")
+    check_recipes(model, dataset.header, f"{dataset.header.name!r}, for the teacher")
+    check_fits(model, dataset["train"], f"{dataset.header.name!r}, for the teacher")
+    return model
 
 
 class Validated(NamedTuple):

@@ -177,16 +177,17 @@ def imagined(
             rebuilt: dict[Modality, Padded] = {s: model.transfer[f"{s}_to_audio"](features[s]) for s in sources}
         else:
             rebuilt = model.reconstruct(batch.streams)[1]
-        mean, deviation, mask = _joint(rebuilt, features[sources[0]])
+        line = features[sources[0]]
+        mean, deviation = _joint(rebuilt, line)
         for draw in range(draws):
             noise = torch.randn(len(mean), 1, mean.shape[-1], generator=generator)
-            logits = hears.fusion({**features, "audio": Padded(mean + deviation * noise, mask)})
-            scores[draw, batch.indices] = losses.predictions(logits, hears.loss).numpy()
+            logits = hears.fusion({**features, "audio": line._replace(values=mean + deviation * noise)})
+            scores[draw, batch.indices.numpy()] = losses.predictions(logits, hears.loss).numpy()
     return scores
 
 
-def _joint(rebuilt: Mapping[Modality, Padded], line: Padded) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Join what the sources say of f_A by precision: mean and deviation (B, T, d) on a time line, and its mask."""
+def _joint(rebuilt: Mapping[Modality, Padded], line: Padded) -> tuple[torch.Tensor, torch.Tensor]:
+    """Join what the sources say of f_A by precision: mean and deviation (B, T, d) on a time line."""
     steps, dim = line.values.shape[1:]
     precision, weighted = 0.0, 0.0
     for padded in rebuilt.values():
@@ -195,4 +196,4 @@ def _joint(rebuilt: Mapping[Modality, Padded], line: Padded) -> tuple[torch.Tens
         mean, log_variance = mean_and_log_variance(losses.resample(padded.values, padded.lengths, line.lengths, steps))
         precision, weighted = precision + (-log_variance).exp(), weighted + (-log_variance).exp() * mean
     precision = torch.as_tensor(precision)
-    return weighted / precision, precision.rsqrt(), line.mask
+    return weighted / precision, precision.rsqrt()

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,17 +22,14 @@ from ktnet_lite.data.schema import Dataset, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, KTNetError
 from ktnet_lite.files import check_folder
 from ktnet_lite.measures.metrics import METRICS
-from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import Objective, process_mean
 from ktnet_lite.model.network import Network
 from ktnet_lite.model.targets import AudioTarget
 from ktnet_lite.training import checkpoint
 from ktnet_lite.training.build import (
     build_objective,
-    check_fits,
-    check_recipes,
     dims_of,
-    load_model,
+    load_teacher,
     other_voices,
     save_model,
     training_clips,
@@ -48,6 +45,7 @@ from ktnet_lite.training.runtime import (
     training_advice,
 )
 from ktnet_lite.training.state import read_state
+from ktnet_lite.training.trackers import Callback, tracker
 
 SELECT_BY = {"sentiment": "mae", "emotion": "f1_mean"}  # the validation metric that chooses the epoch
 
@@ -70,6 +68,7 @@ def fit(
     *,
     progress: bool = True,
     resume: bool = True,
+    log: Callback | None = None,
 ) -> Run:
     """Train, and keep the weights of the epoch that is best on the validation set.
 
@@ -82,11 +81,14 @@ def fit(
     ----------
     dataset : Dataset
         From :func:`ktnet_lite.training.dataset.load_dataset` with this config, or one of your own.
+    log : function of a stage, an epoch and its entry, optional
+        Called after each epoch, ``log("training", 0, {"loss": 1.2, "valid_mae": 0.9, ...})``, first for those that
+        ``last.pt`` holds; in place of the tracker that the config names, :func:`ktnet_lite.training.trackers.tracker`.
 
     Raises
     ------
     ConfigError
-        ``grid`` is set, but the data set is not on that grid.
+        ``grid`` is set, but the data set is not on that grid; or the tracker's package or folder is missing.
     CheckpointError
         ``last.pt`` is damaged or belongs to other parameters, another teacher or other data.
     DataError
@@ -104,7 +106,9 @@ def fit(
     with processes(device) as (rank, world), torch.random.fork_rng(devices), deterministic(device):
         teacher = None
         if config.taught:
-            teacher = _teacher(config, dataset, folder, progress, resume)
+            own = None if folder is None else folder / "teacher"
+            found = load_teacher(config, dataset) if config.teacher else None
+            teacher = found or fit(config.taught_by, dataset, own, progress=progress, resume=resume).model
         torch.manual_seed(config.seed)
         labelled, heard = training_clips(config, dataset["train"])
         seen = dataclasses.replace(dataset, splits={**dataset.splits, "train": heard})
@@ -112,8 +116,8 @@ def fit(
         loop = _Loop(config, dataset, (labelled, heard), objective, device, (rank, world))
         if folder is not None and resume and (folder / "last.pt").exists():
             loop.restore(folder / "last.pt")
-        with training_advice(config):
-            loop.run(folder, progress)
+        with training_advice(config), tracker(config, folder, log, rank) as each:
+            loop.run(folder, progress, each)
         model = objective.model
         model.load_state_dict(loop.best["model"])
         half_widths = validated_half_widths(model, dataset["valid"], config.batch_size, config.precision)
@@ -161,7 +165,11 @@ class _Loop:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
 
-    def run(self, folder: Path | None, progress: bool) -> None:
+    def run(self, folder: Path | None, progress: bool, log: Callback) -> None:
+        self.log = log
+        for stage, done in (("pretraining", self.pretraining), ("training", self.history)):
+            for epoch, entry in enumerate(done):
+                log(stage, epoch, entry)
         if self.objective.model.closed_form:
             return self.solve()
         pretrain = self.config.pretrain if self.objective.model.reconstructs else 0
@@ -195,6 +203,7 @@ class _Loop:
             bar.set_postfix_str(_summary(history[-1]))
         if folder is not None and self.rank == 0:
             checkpoint.save(folder / "last.pt", self.state())
+        self.log("training" if history is self.history else "pretraining", epoch, history[-1])
 
     def epoch(self, history: list[dict[str, float]], epoch: int, bar: tqdm) -> None:
         config, start = self.config, time.perf_counter()
@@ -234,6 +243,7 @@ class _Loop:
         self.objective.model.solve(self.labelled.split, self.dataset["valid"])
         self.history = []
         self.keep({}, start)
+        self.log("training", 0, self.history[-1])
 
     def keep(self, entry: dict[str, float], start: float) -> None:
         """Add an epoch to the history, and keep its weights if they are the best so far."""
@@ -308,26 +318,6 @@ def _check_grid(config: TrainConfig, dataset: Dataset) -> None:
                     f"grid = {config.grid}, but {name} has up to {stream.lengths.max()} steps; give "
                     f"load_dataset(config) or dataset.on_grid({config.grid}), and evaluate on the same"
                 )
-
-
-def _teacher(config: TrainConfig, dataset: Dataset, folder: Path | None, progress: bool, resume: bool) -> KTNet:
-    """Load the full model whose audio encoder is the target, or train it first with the same parameters."""
-    if config.teacher:
-        model, trained = load_model(config.teacher)
-        mismatch = [
-            name for name in ("dim", "heads", "layers", "kernel") if getattr(trained, name) != getattr(config, name)
-        ]
-        if not isinstance(model, KTNet) or "audio" not in model.inputs or mismatch:
-            what = f"is a '{trained.system}' model, not ktnet with audio"
-            if trained.model == "ktnet" and mismatch:
-                what = f"differs in {', '.join(mismatch)}"
-            raise CheckpointError(f"teacher {config.teacher} {what}; train one with variant = 'full'")
-        check_recipes(model, dataset.header, f"{dataset.header.name!r}, for the teacher")
-        check_fits(model, dataset["train"], f"{dataset.header.name!r}, for the teacher")
-        return model
-    own = None if folder is None else folder / "teacher"
-    full = fit(config.taught_by, dataset, own, progress=progress, resume=resume).model
-    return cast("KTNet", full)
 
 
 def _summary(entry: Mapping[str, float]) -> str:

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from ktnet_lite.config import TrainConfig, preset
+from ktnet_lite.config import TrainConfig
 from ktnet_lite.errors import ConfigError, did_you_mean
 from ktnet_lite.experiments import yaml_file
 from ktnet_lite.measures.metrics import METRICS
+from ktnet_lite.parameters import preset
 
 FOLDER = Path(__file__).resolve().parent
 

@@ -1,0 +1,57 @@
+"""What the results show about light models: error against cost, as a figure and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from ktbook.result_figures import png
+from ktbook.result_text import command, figure
+from ktnet_lite.config import TrainConfig
+from ktnet_lite.course import small_and_live
+from ktnet_lite.reporting.tables import Table
+from ktnet_lite.text import file_name, markdown
+from ktnet_lite.training.dataset import load_dataset
+
+CAPTION = """\
+MAE on the test set, the mean over the subsets of the modalities, against the operations of one complete clip: mean over
+seeds, bars from the best to the worst seed. The line joins the models that no other beats in both."""
+
+
+def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
+    """Write ``light-cost.md`` and its figures."""
+    content: dict[str, str | bytes] = {}
+    parts = []
+    for table in tables:
+        for column in table.columns:
+            parts.append(f"**{table.data}, {column}**")
+            runs = {row: found for row in table.grid.columns[column] if (found := table.results(row, column))}
+            points = {row: (_cost(found[0].config), [_mae(run) for run in found]) for row, found in runs.items()}
+            if len(points) < 2:
+                parts.append(f"Not run yet: {command(table.grid.name, table.data)}.")
+                continue
+            name = file_name(f"light-{table.data}-{column}") + ".png"
+            content[name] = png(small_and_live.frontier(points))
+            alternative = "; ".join(
+                f"{row}: {x / 1e6:.0f} million, MAE {np.mean(y):.3f}" for row, (x, y) in points.items()
+            )
+            parts.append(figure(name, alternative, CAPTION))
+            lines = [
+                (row, f"{x / 1e6:.0f}", f"{runs[row][0].model_parameters:,}", f"{np.mean(y):.3f}", str(len(y)))
+                for row, (x, y) in sorted(points.items(), key=lambda item: item[1][0])
+            ]
+            parts.append(markdown([("model", "million operations", "parameters", "MAE, all subsets", "seeds"), *lines]))
+    return content | {"light-cost.md": "\n\n".join(parts) + "\n"}
+
+
+def _mae(run) -> float:
+    """Average the error over the subsets of the modalities."""
+    return float(np.mean([found.metrics["mae"] for found in run.subsets["inferred"].values()]))
+
+
+@cache
+def _cost(config: TrainConfig) -> int:
+    grid = config.grid and load_dataset(TrainConfig(**{**config.as_dict(), "grid": 0}))
+    return small_and_live.cost(config, grid or None)
