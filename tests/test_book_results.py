@@ -594,6 +594,31 @@ def test_the_tables_of_acoustic_words_leave_out_runs_without_them(tmp_path):
     }
 
 
+# Light models
+
+
+def test_the_page_of_light_models_shows_error_against_cost(tmp_path):
+    paths = []
+    for cell in grids.load("light").cells("synthetic"):
+        if cell.row in ("Any", "Bottleneck"):
+            for config in cell.configs([0, 1]):
+                made = make_result(config, 0.5 if cell.row == "Any" else 0.6)
+                filled = Filled(made.metrics["test"], {}, made.predictions.scores)
+                run = msgspec.structs.replace(made, subsets={"inferred": {"vision": filled, "audio": filled}})
+                folder = tmp_path / "synthetic" / f"any-{cell.row}-seed{config.seed}"
+                paths.append(run.publish(folder, tmp_path / "results"))
+    pages = result_light.page(reproduction.build(grids.load("light"), frame.load(paths), 5))
+    assert pages["light-synthetic-unaligned.png"].startswith(b"\x89PNG")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in pages["light-cost.md"].splitlines()
+        if line.startswith(("| Any", "| Bottleneck"))
+    ]
+    assert [row[0] for row in rows] == ["Bottleneck", "Any"], "the cheapest first"
+    assert int(rows[0][1]) < int(rows[1][1]) / 3 and float(rows[0][3]) > float(rows[1][3]) and rows[0][4] == "2"
+    assert "Not run yet: `ktnet-lite reproduce light --data hazumi`." in pages["light-cost.md"]
+
+
 def test_what_the_page_says_of_acoustic_words_holds_in_every_published_run():
     plain = {"variant": "ours", "transfer": "point", "voice": "own", "pretrain": 0, "labelled": 0, "lambda_vision": 1.0}
     runs = {
@@ -622,28 +647,3 @@ def test_what_the_page_says_of_acoustic_words_holds_in_every_published_run():
             gained = {word: read.r2 - from_words[name, "teacher", seed][word].r2 for word, read in words.items()}
             assert gained["spectral tilt [MFCC 1]"] > 0.03 > abs(gained["energy [RMS]"])
             assert gained["voicing [probability]"] < 0
-
-
-# Light models
-
-
-def test_the_page_of_light_models_shows_error_against_cost(tmp_path):
-    paths = []
-    for cell in grids.load("light").cells("synthetic"):
-        if cell.row in ("Any", "Bottleneck"):
-            for config in cell.configs([0, 1]):
-                made = make_result(config, 0.5 if cell.row == "Any" else 0.6)
-                filled = Filled(made.metrics["test"], {}, made.predictions.scores)
-                run = msgspec.structs.replace(made, subsets={"inferred": {"vision": filled, "audio": filled}})
-                folder = tmp_path / "synthetic" / f"any-{cell.row}-seed{config.seed}"
-                paths.append(run.publish(folder, tmp_path / "results"))
-    pages = result_light.page(reproduction.build(grids.load("light"), frame.load(paths), 5))
-    assert pages["light-synthetic-unaligned.png"].startswith(b"\x89PNG")
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in pages["light-cost.md"].splitlines()
-        if line.startswith(("| Any", "| Bottleneck"))
-    ]
-    assert [row[0] for row in rows] == ["Bottleneck", "Any"], "the cheapest first"
-    assert int(rows[0][1]) < int(rows[1][1]) / 3 and float(rows[0][3]) > float(rows[1][3]) and rows[0][4] == "2"
-    assert "Not run yet: `ktnet-lite reproduce light --data hazumi`." in pages["light-cost.md"]

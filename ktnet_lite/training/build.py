@@ -16,7 +16,7 @@ from torch import Tensor
 from ktnet_lite.baselines import BASELINES
 from ktnet_lite.baselines.ctc import CTCAligned
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.data.fits import check_aligned
+from ktnet_lite.data.fits import check_aligned, check_fits, check_recipes
 from ktnet_lite.data.schema import Dataset, Header, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError
 from ktnet_lite.model.any_modality import AnyKTNet
