@@ -620,10 +620,11 @@ def test_the_page_of_light_models_shows_error_against_cost(tmp_path):
 
 
 def test_what_the_page_says_of_acoustic_words_holds_in_every_published_run():
+    plain = {"variant": "ours", "transfer": "point", "voice": "own", "pretrain": 0, "labelled": 0, "lambda_vision": 1.0}
     runs = {
         (r.dataset.name, r.config.treatment, r.seed): r
         for r in map(load, published())
-        if r.fidelity and r.config.lambda_vision
+        if r.fidelity and r.dataset.name != "synthetic" and r.parameters.items() >= plain.items()
     }
     from_words = {key: run.fidelity["language"].decoding for key, run in runs.items()}
     readable = {
@@ -642,7 +643,7 @@ def test_what_the_page_says_of_acoustic_words_holds_in_every_published_run():
         if name == "hazumi":
             assert all(fidelity["vision"].decoding[word].r2 < words[word].r2 - 0.1 for word in readable[name])
             assert fidelity["language"].retrieval > fidelity["vision"].retrieval > 0.6
-            taught, plain = from_words[name, "teacher", seed], from_words[name, "descriptors", seed]
-            assert plain["spectral tilt [MFCC 1]"].r2 > taught["spectral tilt [MFCC 1]"].r2 + 0.03
-            assert -0.01 < plain["energy [RMS]"].r2 - taught["energy [RMS]"].r2 < 0.05
-            assert plain["voicing [probability]"].r2 < taught["voicing [probability]"].r2
+        if (name, treatment) == ("hazumi", "descriptors"):
+            gained = {word: read.r2 - from_words[name, "teacher", seed][word].r2 for word, read in words.items()}
+            assert gained["spectral tilt [MFCC 1]"] > 0.03 > abs(gained["energy [RMS]"])
+            assert gained["voicing [probability]"] < 0
