@@ -147,13 +147,13 @@ OPTIONS: dict[str, dict[str, str | None]] = {
     "12.1": {
         "CRPS": None,
         "coverage": "Both have the right width on average. How many features does that put inside?",
-        "both": "Both have the right width on average. How many features does that put inside?",
+        "both": "One of the two hardly moves. How many features does the right width on average put inside?",
         "neither": "A sharp distribution in the right place is worth more. Which of the two looks at the place?",
     },
     "12.2": {
         "smaller": None,
         "larger": "Each step varies as before. What do many independent deviations add up to over a clip?",
-        "the same": "Each step varies as before. What do many independent deviations add up to over a clip?",
+        "the same": "Each step varies as before. But the score hears the whole clip: do deviations add up, or cancel?",
     },
     "12.3": {
         "fewer": None,
