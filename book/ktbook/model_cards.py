@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ktbook import result_doubt
@@ -116,13 +115,8 @@ def facts(name: str, run: Result) -> Iterator[tuple[str, str]]:
         yield "weights", f"{size(path.stat().st_size)}, BSD 3-Clause, SHA-256 `{checksums()[path.name][:12]}`"
     else:
         yield "weights", "not given: the terms of the data do not clearly allow it"
-    yield (
-        "training",
-        (
-            f"epoch {run.best_epoch + 1} of {len(run.curves)}, chosen on the validation set; seed {run.seed}; "
-            f"{duration(run.seconds)} on {run.hardware}"
-        ),
-    )
+    epoch = f"epoch {run.best_epoch + 1} of {len(run.curves)}, chosen on the validation set"
+    yield "training", f"{epoch}; seed {run.seed}; {duration(run.seconds)} on {run.hardware}"
     yield "versions", f"ktnet-lite {run.package}, torch {run.libraries['torch']}"
 
 
@@ -131,7 +125,8 @@ def errors(run: Result) -> str:
     rows = [("clips with", "the rest is", "MAE", "Corr")]
     if ALL not in run.subsets.get("inferred", {}):
         metrics = run.metrics["test"]
-        rows.append((letters("_".join(VARIANTS[run.config.variant])), "", *_numbers(metrics)))
+        rest = FILLED["inferred"] if run.config.variant == "ours" else ""
+        rows.append((letters("_".join(VARIANTS[run.config.variant])), rest, *_numbers(metrics)))
     for fill, subsets in run.subsets.items():
         for subset, found in subsets.items():
             if fill == "inferred" or subset != ALL:
@@ -153,9 +148,9 @@ def _numbers(metrics: dict[str, float | None]) -> tuple[str, ...]:
     return tuple("-" if value is None else f"{value:.3f}" for value in values)
 
 
-def cards(folder: Path = FOLDER) -> str:
+def cards() -> str:
     """Write the cards of all models."""
-    shipped = ((name, about, result.load(folder / f"{name}.result.json")) for name, about in ABOUT.items())
+    shipped = ((name, about, result.load(FOLDER / f"{name}.result.json")) for name, about in ABOUT.items())
     recipes = [("ktnet-any-hazumi", HAZUMI_ABOUT, recipe())]
     return "\n\n".join(card(*each) for each in itertools.chain(shipped, recipes)) + "\n"
 
