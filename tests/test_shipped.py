@@ -24,6 +24,7 @@ from ktnet_lite.training import shipped
 from ktnet_lite.training.build import load_dataset, load_model, load_teacher, load_validated
 from ktnet_lite.training.evaluation import evaluate, evaluate_subsets
 from small import untraced
+from test_book import parse
 
 NAMES = list(make_models.MODELS)
 LARGEST = 640_000  # bytes of weights
@@ -121,6 +122,16 @@ def test_commands_take_the_name(tmp_path):
     _, *rows = (tmp_path / "scores.csv").read_text().splitlines()
     scores = [float(row.split(",")[1]) for row in rows]
     np.testing.assert_allclose(scores, published("ktnet-ours-synthetic").scores, atol=1.5e-4)
+
+
+def test_the_commands_of_the_page_are_ones_and_name_models():
+    page = (Path(__file__).parents[1] / "book" / "models.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^ktnet-lite (.+)$", page, re.MULTILINE)
+    assert len(lines) == 5
+    for line in lines:
+        parse(cli, shlex.split(line))
+        assert set(re.findall(r"ktnet-\S+", line)) <= set(NAMES)
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1].split("test =")[0], {})
 
 
 def test_a_teacher_is_named_too():
