@@ -10,8 +10,6 @@ models are loaded before. The face landmarker must be here: ktnet-lite data fetc
 from __future__ import annotations
 
 import gc
-import resource
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from ktnet_lite.deploy import bench
 from ktnet_lite.extract import choose, transcript
 from ktnet_lite.extract.clip import Clip
 from ktnet_lite.text import table
@@ -67,9 +66,8 @@ def main(clips: tuple[Path, ...], text: str | None, vectors: Path | None, fps: f
 
 
 def peak() -> float:
-    """Peak memory of this process in MB."""
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 1e6
+    """Peak memory of this process in MB; 0 on Windows."""
+    return (bench.peak_memory() or 0) / 1e6
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def steps_per_second(seconds: float) -> float:
 
     from ktnet_lite.config import TrainConfig
     from ktnet_lite.data.batching import Batches
-    from ktnet_lite.training.build import build_objective, load_dataset
+    from ktnet_lite.training.build import build_objective
+    from ktnet_lite.training.dataset import load_dataset
     from step import Settings, training_step
 
     config = TrainConfig(clips=96, treatment="random", layers=1)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ktnet_lite.data.batching import Batch, Batches, collate
 from ktnet_lite.data.schema import Split, Stream
+from ktnet_lite.deploy import bench
 from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import Objective
@@ -191,12 +191,8 @@ def step_memory(shape: Shape, variant: str, side: str, settings: Settings) -> fl
     training_step(sides(shape, variant, settings)[side], settings.of(side))(full_batch(shape, settings.device))
     if settings.device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**30 if platform.system() == "Darwin" else 2**20)
+    peak = bench.peak_memory()
+    return None if peak is None else peak / 2**30
 
 
 def peak_memory(shape: Shape, variant: str, settings: Settings) -> dict[str, float | None]:

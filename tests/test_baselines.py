@@ -12,11 +12,12 @@ from ktnet_lite.baselines.length import length_only
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import synthetic
 from ktnet_lite.data.batching import collate
+from ktnet_lite.data.fits import check_fits
 from ktnet_lite.data.schema import Dataset, Header, Split, Stream
 from ktnet_lite.errors import ConfigError, DataError
 from ktnet_lite.model.losses import OUTPUTS, Objective, task_loss
 from ktnet_lite.model.network import Network
-from ktnet_lite.training.build import build_model, check_fits, load_model
+from ktnet_lite.training.build import build_model, load_model
 from ktnet_lite.training.evaluation import evaluate
 from ktnet_lite.training.loop import fit
 from small import ALIGNED, DIMS, SIZE, UNALIGNED, extended, make_batch, make_split, shaken

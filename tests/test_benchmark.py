@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 
 import pytest
 import torch
 from click.testing import CliRunner
 from torch import nn
 
+import peers
 import step
 import systems
 from ktnet_lite.data.batching import collate
@@ -125,6 +128,43 @@ def test_script_prints_and_writes_its_figures(tmp_path):
     assert result["gflop"] > 0
     assert all(result["training"][key] > 0 and result["inference"][key] > 0 for key in ("ours", "reference", "ratio"))
     assert 0 < result["share_of_peak"]["ours"] < 1
+
+
+MULT = {  # what stands for MulT's code: the names that the script uses
+    "modules/position_embedding.py": "class SinusoidalPositionalEmbedding:\n    forward = None\n",
+    "src/models.py": """from torch import nn
+class MULTModel(nn.Module):
+    def __init__(self, options):
+        super().__init__()
+        assert (options.num_heads, options.layers, options.lonly, options.attn_mask) == (5, 5, True, True)
+        self.maps = nn.ModuleList([nn.Linear(n, 1) for n in (options.orig_d_l, options.orig_d_a, options.orig_d_v)])
+    def forward(self, *streams):
+        return sum(linear(x.mean(1)) for linear, x in zip(self.maps, streams, strict=True)), None
+""",
+}
+
+
+@pytest.mark.slow
+def test_mults_code_is_timed_and_profiled_beside_ours(tmp_path, monkeypatch):
+    for name, code in MULT.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(code, encoding="utf-8")
+        for module in (name.partition("/")[0], name.removesuffix(".py").replace("/", ".")):
+            monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    path = tmp_path / "peers.json"
+    options = f"--mult {tmp_path} --shape tiny --repeats 1 --profile --json {path}"
+    shown = CliRunner().invoke(peers.main, options)
+    assert shown.exit_code == 0, shown.output
+    mult, *own = results = json.loads(path.read_text(encoding="utf-8"))
+    assert [result["side"] for result in results] == ["MulT's code", "mult", "ours"]
+    assert mult["parameters"] == sum(getattr(TINY, name)[1] + 1 for name in MODALITIES)
+    assert all(result["seconds"] > 0 and result["ratio"] > 0 for result in own)
+    for result in results:
+        assert re.search(rf"^{result['side']} +{result['parameters']:,} ", shown.output, re.MULTILINE)
+    shares = [float(share) for share in re.findall(r"^[a-z ]+  +([\d.]+)%  ", shown.output, re.MULTILINE)]
+    assert sum(shares) == pytest.approx(300, abs=2)  # of three profiles
+    assert shown.output.count("attention        ") == 2
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5])

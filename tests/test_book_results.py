@@ -28,7 +28,7 @@ from ktbook import results as extension
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.experiments import grids
-from ktnet_lite.experiments.result import Filled, Result
+from ktnet_lite.experiments.result import Filled, Result, load, published
 from ktnet_lite.measures.statistics import Difference, Interval
 from ktnet_lite.reporting import frame
 from ktnet_lite.reporting import reproduce as reproduction
@@ -617,3 +617,33 @@ def test_the_page_of_light_models_shows_error_against_cost(tmp_path):
     assert [row[0] for row in rows] == ["Bottleneck", "Any"], "the cheapest first"
     assert int(rows[0][1]) < int(rows[1][1]) / 3 and float(rows[0][3]) > float(rows[1][3]) and rows[0][4] == "2"
     assert "Not run yet: `ktnet-lite reproduce light --data hazumi`." in pages["light-cost.md"]
+
+
+def test_what_the_page_says_of_acoustic_words_holds_in_every_published_run():
+    plain = {"variant": "ours", "transfer": "point", "voice": "own", "pretrain": 0, "labelled": 0, "lambda_vision": 1.0}
+    runs = {
+        (r.dataset.name, r.config.treatment, r.seed): r
+        for r in map(load, published())
+        if r.fidelity and r.dataset.name != "synthetic" and r.parameters.items() >= plain.items()
+    }
+    from_words = {key: run.fidelity["language"].decoding for key, run in runs.items()}
+    readable = {
+        "hazumi": ("energy [RMS]", "spectral tilt [MFCC 1]"),
+        "mosi-words": ("word duration [s]", "rate [characters/s]"),
+    }
+    silent = {"hazumi": ("pitch [Hz]",), "mosi-words": ("pause before [s]", "pause after [s]")}
+    assert {name for name, *_ in runs} == set(readable)
+    for (name, treatment, seed), words in from_words.items():
+        assert all(
+            0.08 < words[word].r2 < words[word].ceiling * 0.65 and words[word].placebo < 0 for word in readable[name]
+        )
+        assert all(words[word].r2 < 0 for word in silent[name])
+        fidelity = runs[name, treatment, seed].fidelity
+        assert all(abs(each.use) < 0.02 for each in fidelity.values())
+        if name == "hazumi":
+            assert all(fidelity["vision"].decoding[word].r2 < words[word].r2 - 0.1 for word in readable[name])
+            assert fidelity["language"].retrieval > fidelity["vision"].retrieval > 0.6
+        if (name, treatment) == ("hazumi", "descriptors"):
+            gained = {word: read.r2 - from_words[name, "teacher", seed][word].r2 for word, read in words.items()}
+            assert gained["spectral tilt [MFCC 1]"] > 0.03 > abs(gained["energy [RMS]"])
+            assert gained["voicing [probability]"] < 0

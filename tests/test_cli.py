@@ -23,7 +23,8 @@ from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import catalogue, store
 from ktnet_lite.experiments import grids
-from ktnet_lite.training.build import build_model, load_dataset, save_model
+from ktnet_lite.training.build import build_model, save_model
+from ktnet_lite.training.dataset import load_dataset
 from made import make_result
 from test_doctor import dump, mult_content
 
@@ -181,7 +182,8 @@ def test_what_is_not_finite_is_replaced_in_a_folder_too(real_data, tmp_path):
     assert "in test audio" in done.output
 
 
-def test_list_says_what_is_here_and_how_to_get_the_rest(tmp_path):
+def test_list_says_what_is_here_and_how_to_get_the_rest(tmp_path, monkeypatch):
+    monkeypatch.delenv("KTNET_DATA", raising=False)
     shown = invoke("data", "list", "--to", tmp_path).output
     assert "synthetic" in shown and "is here" in shown
     for name, entry in catalogue.ENTRIES.items():

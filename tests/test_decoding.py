@@ -18,7 +18,7 @@ from ktnet_lite.experiments import result
 from ktnet_lite.extract import egemaps, voice
 from ktnet_lite.model.losses import Objective
 from ktnet_lite.training import decoding
-from ktnet_lite.training.build import load_dataset
+from ktnet_lite.training.dataset import load_dataset
 from ktnet_lite.training.decoding import as_long, decoder, fidelity
 from ktnet_lite.training.evaluation import evaluate, transfer_quality
 from ktnet_lite.training.loop import fit

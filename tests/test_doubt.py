@@ -18,7 +18,8 @@ from ktnet_lite.measures.calibration import half_widths, interval
 from ktnet_lite.model.losses import Objective, resample
 from ktnet_lite.model.transfer import mean_and_log_variance
 from ktnet_lite.names import LEVELS, MODALITIES, subsets
-from ktnet_lite.training.build import build_objective, load_dataset, load_validated
+from ktnet_lite.training.build import build_objective, load_validated
+from ktnet_lite.training.dataset import load_dataset
 from ktnet_lite.training.doubt import imagined, reconstructions, validated_half_widths
 from ktnet_lite.training.evaluation import predict, transfer_quality
 from ktnet_lite.training.loop import fit

@@ -6,9 +6,10 @@ from click.testing import CliRunner
 from ktnet_lite.cli import main
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import store
+from ktnet_lite.data.fits import check_recipes
 from ktnet_lite.data.schema import Header
 from ktnet_lite.errors import DataError
-from ktnet_lite.training.build import build_model, build_objective, check_recipes, load_model, save_model
+from ktnet_lite.training.build import build_model, build_objective, load_model, save_model
 from ktnet_lite.training.loop import fit
 from own_extractors import Letters, Sizes, convert, make_clips
 

@@ -26,7 +26,7 @@ from ktnet_lite.experiments.plan import plan
 from ktnet_lite.files import check_folder, locked, replacing, settle, write
 from ktnet_lite.reporting import plots
 from ktnet_lite.training import checkpoint
-from ktnet_lite.training.build import load_dataset
+from ktnet_lite.training.dataset import load_dataset
 from ktnet_lite.training.loop import fit
 from made import make_result
 

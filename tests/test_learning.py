@@ -8,7 +8,7 @@ from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import synthetic
 from ktnet_lite.experiments import grids
 from ktnet_lite.reporting import frame, learning, tables
-from ktnet_lite.training import build
+from ktnet_lite.training.dataset import load_dataset
 from made import make_result
 
 ERRORS = {"linear": 0.7, "Language and vision": 0.9, "Ours": 0.6, "Other voices": 0.9}
@@ -80,7 +80,7 @@ def test_nothing_is_drawn_without_results():
 
 def test_the_ceilings_are_of_the_very_test_clips():
     config = TrainConfig(clips=40, redundancy=1.0, audio_noise=0.0, aligned=True)
-    dataset = build.load_dataset(config)
+    dataset = load_dataset(config)
     clips = {name: len(dataset[name]) for name in dataset}
     run = result(config, 0.5)
     run = msgspec.structs.replace(run, dataset=msgspec.structs.replace(run.dataset, clips=clips))

@@ -127,3 +127,12 @@ def test_the_command_plays_one_clip_with_a_drop_out(files):
 def test_what_cannot_be_played_is_refused(files, options, message):
     done = run(files, *options)
     assert done.exit_code == 1 and message in done.output
+
+
+def test_the_benchmark_times_both_ways():
+    import live as benchmark
+
+    done = CliRunner().invoke(benchmark.main, ["--seconds", "0.5", "--hop", "0.25"])
+    assert done.exit_code == 0, done.output
+    rows = [line.split()[:2] for line in done.output.splitlines()[1:]]
+    assert rows == [["pairs", "goes"], ["pairs", "begins"], ["bottleneck", "goes"], ["bottleneck", "begins"]]

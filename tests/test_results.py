@@ -10,7 +10,7 @@ from ktnet_lite.config import TrainConfig
 from ktnet_lite.experiments import grids, result
 from ktnet_lite.measures import metrics
 from ktnet_lite.reporting import frame, tables
-from ktnet_lite.training import build
+from ktnet_lite.training.dataset import load_dataset
 from ktnet_lite.training.evaluation import evaluate
 from ktnet_lite.training.loop import fit
 
@@ -69,7 +69,7 @@ def test_synthetic_data_is_still_what_they_were_trained_on(results):
         smallest.setdefault(kind, (path, run))
     assert len(smallest) > 10
     for path, run in smallest.values():
-        dataset = build.load_dataset(run.config)
+        dataset = load_dataset(run.config)
         assert dataset.checksum == run.dataset.checksum or _close(dataset, run), path
 
 
@@ -87,7 +87,7 @@ def test_a_cell_of_table_1_is_whole_and_comes_out_again(results):
     assert len(published) == 5
     (cell,) = (cell for cell in grid.cells("synthetic") if (cell.row, cell.column) == place)
     (config,) = cell.configs([0], device="cpu")
-    dataset = build.load_dataset(config)
+    dataset = load_dataset(config)
     model = fit(config, dataset, progress=False).model
     spread = published.max() - published.min()
     assert published.min() - spread < evaluate(model, dataset["test"]).metrics["mae"] < published.max() + spread

@@ -21,7 +21,8 @@ from ktnet_lite.deploy.bench import bench
 from ktnet_lite.errors import CheckpointError
 from ktnet_lite.experiments import result
 from ktnet_lite.training import shipped
-from ktnet_lite.training.build import load_dataset, load_model, load_teacher, load_validated
+from ktnet_lite.training.build import load_model, load_teacher, load_validated
+from ktnet_lite.training.dataset import load_dataset
 from ktnet_lite.training.evaluation import evaluate, evaluate_subsets
 from small import untraced
 from test_book import parse

@@ -14,12 +14,14 @@ import pytest
 import torch
 
 from ktnet_lite.config import TrainConfig
+from ktnet_lite.data.fits import check_fits
 from ktnet_lite.data.schema import Dataset, Header, Split, Stream
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError, KTNetError
 from ktnet_lite.names import SENTIMENT_RANGE
 from ktnet_lite.training import checkpoint
 from ktnet_lite.training import loop as training
-from ktnet_lite.training.build import build_model, check_fits, load_dataset, load_model
+from ktnet_lite.training.build import build_model, load_model
+from ktnet_lite.training.dataset import load_dataset
 from ktnet_lite.training.evaluation import evaluate, predict
 from ktnet_lite.training.loop import fit
 from ktnet_lite.training.runtime import processes

@@ -27,7 +27,7 @@ from ktnet_lite.data.schema import Dataset, Split
 from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.names import MODALITIES
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure
-from ktnet_lite.training.build import load_dataset
+from ktnet_lite.training.dataset import load_dataset
 from ktnet_lite.training.evaluation import evaluate
 from ktnet_lite.training.loop import fit
 from onnx_files import STEPS, Consistency, Predictor, export

@@ -144,6 +144,22 @@ OPTIONS: dict[str, dict[str, str | None]] = {
         "equally long": "A long word takes longer to say. What does Words know about a word before it hears it?",
         "where they were": "The line has one time for all four words. What could tell Words where a word begins?",
     },
+    "12.1": {
+        "CRPS": None,
+        "coverage": "Both have the right width on average. How many features does that put inside?",
+        "both": "One of the two hardly moves. How many features does the right width on average put inside?",
+        "neither": "A sharp distribution in the right place is worth more. Which of the two looks at the place?",
+    },
+    "12.2": {
+        "smaller": None,
+        "larger": "Each step varies as before. What do many independent deviations add up to over a clip?",
+        "the same": "Each step varies as before. But the score hears the whole clip: do deviations add up, or cancel?",
+    },
+    "12.3": {
+        "fewer": None,
+        "as many": "The width comes from clips with less noise. Who tells the interval that the world has changed?",
+        "more": "More noise makes larger errors. And the width stays.",
+    },
     "13.1": {
         "about twice": None,
         "about four times": "That holds for linear maps, d times d. What does attention between T and S steps cost?",

@@ -93,12 +93,14 @@ def without(streams: Mapping[Modality, Steps], drops: Sequence[Drop]) -> dict[Mo
     return left
 
 
-def played(model: Network, streams: Mapping[Modality, Steps], hop: float, end: float) -> Iterator[Moment]:
-    """Play a clip to a model in hops, to its end.
+def played(
+    model: Network, streams: Mapping[Modality, Steps], hop: float, end: float, hears: Hears | None = None
+) -> Iterator[Moment]:
+    """Play a clip in hops, to its end, to what :func:`listener` gives for the model, or to another that ``hears``.
 
     The hop and the end are in the unit of the steps' times.
     """
-    hears, heard, before = listener(model), set[Modality](), -np.inf
+    hears, heard, before = hears or listener(model), set[Modality](), -np.inf
     moments = np.append(np.arange(hop, end - hop / 2, hop), end)
     for now in moments:
         arrived: dict[Modality, Steps] = {}

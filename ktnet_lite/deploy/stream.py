@@ -149,7 +149,8 @@ class _Continued:
             if self.kept:
                 k, v = (torch.cat(pair, dim=2) for pair in zip(self.kept[i], (k, v), strict=True))
             kept.append((k, v))
-            x = layer.after(x, layer.attention.mixed(q, k, v, mask))
+            x = x + layer.attention.mixed(q, k, v, mask)  # without dropout: TransformerLayer.forward
+            x = x + layer.feed_forward(layer.feed_forward_norm(x))
         self.kept = kept
         return target._replace(values=self.transformer.norm(x))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import torch
+
+from ktnet_lite.deploy import bench
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -44,14 +45,7 @@ def hardware(device: torch.device) -> Hardware:
 
 def peak_memory(device: torch.device) -> int | None:
     """Return the peak memory in bytes of the GPU's allocator or of this process; None on Windows."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else bench.peak_memory()
 
 
 def _processor() -> str:

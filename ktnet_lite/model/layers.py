@@ -130,11 +130,7 @@ class TransformerLayer(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, source: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        return self.after(x, self.attention(*self.normed(x, source), mask))
-
-    def after(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Add what the attention found and the feed-forward network's answer to it, all (B, T, d)."""
-        x = x + self.dropout(attended)  # m' = m' + Z'_m, Eq. (4)
+        x = x + self.dropout(self.attention(*self.normed(x, source), mask))  # m' = m' + Z'_m, Eq. (4)
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
     def normed(self, x: Tensor, source: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -16,9 +16,7 @@ from torch import Tensor
 from ktnet_lite.baselines import BASELINES
 from ktnet_lite.baselines.ctc import CTCAligned
 from ktnet_lite.config import TrainConfig
-from ktnet_lite.data.fits import check_aligned
-from ktnet_lite.data.fits import check_fits as check_fits
-from ktnet_lite.data.fits import check_recipes as check_recipes
+from ktnet_lite.data.fits import check_aligned, check_fits, check_recipes
 from ktnet_lite.data.schema import Dataset, Header, Split
 from ktnet_lite.errors import CheckpointError, ConfigError, DataError
 from ktnet_lite.model.any_modality import AnyKTNet
@@ -29,7 +27,6 @@ from ktnet_lite.model.network import Network
 from ktnet_lite.model.targets import AudioTarget, Descriptors, OtherSource, View
 from ktnet_lite.names import VARIANTS, Distance, Modality, Task, Treatment
 from ktnet_lite.training import checkpoint
-from ktnet_lite.training.dataset import load_dataset as load_dataset
 from ktnet_lite.training.shipped import located
 
 SESSION = re.compile(r"[^0-9A-Za-z]*\d+[^0-9A-Za-z]*$")  # what follows the name of the session in a clip's id
