@@ -140,13 +140,16 @@ def test_module_imports_what_is_declared(path):
 def test_wheel_holds_the_package_and_the_experiments_only(tmp_path):
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    files = [path for kind in ("*.py", "*.yaml", "*.txt", "py.typed") for path in (ROOT / "ktnet_lite").rglob(kind)]
+    kinds = "*.py", "*.yaml", "*.txt", "py.typed", "trained/*"
+    files = [path for kind in kinds for path in (ROOT / "ktnet_lite").rglob(kind)]
     modules = {path.relative_to(ROOT).as_posix() for path in files}
     notebooks = {f"ktnet_lite/notebooks/{name}" for name in ("train.ipynb", "slurm.py")}
     assert {
         "ktnet_lite/data/schema.py",
         "ktnet_lite/experiments/grids/table_1.yaml",
         "ktnet_lite/reporting/paper.yaml",
+        "ktnet_lite/trained/ktnet-any-synthetic.pt",
+        "ktnet_lite/trained/SHA256SUMS",
     } <= held
     assert held == modules | notebooks
 

@@ -13,6 +13,7 @@ PARTS = (
     "offline",
     "pictures",
     "explorer_page",
+    "model_cards",
     "questions",
     "ways_in",
     "results",

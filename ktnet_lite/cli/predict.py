@@ -59,10 +59,11 @@ def predict(
 ) -> None:
     """Write the scores of a trained model, one per clip.
 
-    CHECKPOINT is a run's model.pt, or a model.onnx of ktnet-lite export, which needs no torch. DATA is a data set or
-    file; its audio is read only if the model observes audio. The CSV file has the clip id and the sentiment score, or
-    the probability of each emotion. DATA = synthetic means the clips that the model's own parameters generate. A video
-    or a sound is extracted as the model's training set was.
+    CHECKPOINT is a run's model.pt, the name of a model that comes with the package, such as ktnet-any-synthetic, or a
+    model.onnx of ktnet-lite export, which needs no torch. DATA is a data set or file; its audio is read only if the
+    model observes audio. The CSV file has the clip id and the sentiment score, or the probability of each emotion. DATA
+    = synthetic means the clips that the model's own parameters generate. A video or a sound is extracted as the model's
+    training set was.
 
     Each score has an interval, from low to high, that covers the truth with the probability --level, for clips like
     those of the model's validation set. With a subset of the modalities that was not validated it is the whole scale.

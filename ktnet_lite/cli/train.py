@@ -15,6 +15,7 @@ from ktnet_lite.errors import ConfigError
 from ktnet_lite.files import check_folder, replacing
 from ktnet_lite.parameters import PRESETS, preset
 from ktnet_lite.text import file_name, listed, table
+from ktnet_lite.training.shipped import located
 
 LISTS = ("model", "variant", "voice", "seed")  # parameters that take several values on a command line
 
@@ -148,7 +149,7 @@ def configs(model: str, variant: str, voice: str, seed: str, **parameters: Any) 
             f"{', '.join(aligned_only)}: needs aligned streams; add --aligned (ktnet-lite models: who takes what)"
         )
     teacher = parameters["teacher"]
-    if teacher and not Path(teacher).is_file():
+    if teacher and not located(teacher).is_file():
         raise ConfigError(f"--teacher {teacher}: no such file; name the model.pt of a trained full variant")
     return list(dict.fromkeys(built))  # "auto" may name a variant a second time
 

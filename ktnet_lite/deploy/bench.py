@@ -17,6 +17,7 @@ from ktnet_lite.deploy import runtime
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.names import MODALITIES, Modality, subsets
 from ktnet_lite.text import size, table
+from ktnet_lite.training.shipped import located
 
 if TYPE_CHECKING:
     from ktnet_lite.model.network import Network
@@ -62,6 +63,8 @@ def bench(
 
     Parameters
     ----------
+    path : Path
+        The file, or the name of a model that comes with the package.
     steps : dict of int
         Steps of each stream.
     subset : sequence of str
@@ -76,6 +79,7 @@ def bench(
     ConfigError
         The model does not observe the subset or cannot do without the rest, or it needs streams of equal length.
     """
+    path = located(path)
     if path.suffix == ".onnx":
         model: Reader = (exported := runtime.load(path, threads=1))
         precision, parameters = exported.about.precision, exported.about.parameters

@@ -27,6 +27,7 @@ from ktnet_lite.model.network import Network
 from ktnet_lite.model.targets import AudioTarget, Descriptors, OtherSource, View
 from ktnet_lite.names import VARIANTS, Distance, Modality, Task, Treatment
 from ktnet_lite.training import checkpoint
+from ktnet_lite.training.shipped import located
 
 SESSION = re.compile(r"[^0-9A-Za-z]*\d+[^0-9A-Za-z]*$")  # what follows the name of the session in a clip's id
 
@@ -218,14 +219,19 @@ def save_model(
 
 
 def load_model(path: Path | str) -> tuple[Network, TrainConfig]:
-    """Load a trained model, ready to predict, and its config from a run's ``model.pt``.
+    """Load a trained model, ready to predict, and its config.
+
+    Parameters
+    ----------
+    path : Path or str
+        A run's ``model.pt``, or the name of a model that comes with the package, such as ``ktnet-any-synthetic``.
 
     Raises
     ------
     CheckpointError
         The file is damaged, is not a model file, or comes from another version of the package.
     """
-    path = Path(path)
+    path = located(path)
     saved = _read(path)
     try:
         config = TrainConfig.build(saved.config)
@@ -274,7 +280,7 @@ class Validated(NamedTuple):
 
 def load_validated(path: Path | str) -> Validated:
     """Load what a trained model did on its validation set; errors as in :func:`load_model`."""
-    saved = _read(Path(path))
+    saved = _read(located(path))
     return Validated(saved.valid, saved.half_widths)
 
 
