@@ -26,7 +26,7 @@ from ktnet_lite.data.batching import Batches
 from ktnet_lite.data.schema import Dataset, Split
 from ktnet_lite.deploy import dense
 from ktnet_lite.deploy.export import export as export_any
-from ktnet_lite.measures.calibration import WIDEST, interval
+from ktnet_lite.measures.calibration import interval
 from ktnet_lite.model.network import Network
 from ktnet_lite.names import LEVELS, MODALITIES
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure
@@ -224,8 +224,8 @@ def alternative(
     )
     return (
         f"One clip, “{' '.join(clip['words'])}”. Its true score is {clip['score']:.1f}. Predictions on a line from -3 "
-        f"to 3, with {LEVEL:.0%} intervals: {said}. Below, bars for the error of the rebuilt voice: {errors}. At the bottom a map: which steps of "
-        "A' each word attends to."
+        f"to 3, with {LEVEL:.0%} intervals: {said}. Below, bars for the error of the rebuilt voice: {errors}. At the "
+        "bottom a map: which steps of A' each word attends to."
     )
 
 
