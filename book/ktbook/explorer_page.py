@@ -75,6 +75,8 @@ def make(app: Any, config: Any) -> None:
     numbers = {name: about["mae"][name] for name in ("full", "language_vision", "ours", "any")}
     numbers |= {"silenced": about["mae"]["full, silenced"], "voice_missing": about["mae"]["any, voice missing"]}
     substitutions = {f"explorer_{name}": f"{value:.2f}" for name, value in numbers.items()}
+    covered = sorted(share for found in about["coverage"].values() for share in found.values())
+    substitutions |= {"explorer_least": f"{covered[0]:.0%}", "explorer_most": f"{covered[-1]:.0%}"}
     config.myst_substitutions |= substitutions | {"explorer_megabytes": f"{megabytes():.1f}"}
 
 

@@ -264,6 +264,7 @@ start.addEventListener("click", async () => {
   try {
     await load();
     offer();
+    await update(); // the first run is slow, because the browser is still compiling
     await update();
   } catch (error) {
     status.textContent = `The models could not be loaded (${error.message}). The picture stays.`;
