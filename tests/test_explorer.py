@@ -20,9 +20,11 @@ from ktnet_lite import __version__
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data import synthetic
 from ktnet_lite.data.batching import Padded
+from ktnet_lite.deploy.runtime import load
+from ktnet_lite.measures.calibration import WIDEST, interval
 from ktnet_lite.model.encoder import ModalityEncoder
 from ktnet_lite.model.losses import predictions
-from ktnet_lite.names import MODALITIES
+from ktnet_lite.names import LEVELS, MODALITIES, VARIANTS
 from ktnet_lite.training.build import build_model
 from ktnet_lite.training.evaluation import fill_in
 from small import DIMS, SIZE, make_model, shaken, untraced
@@ -44,6 +46,7 @@ PAGE = (BOOK / "explorer.md").read_text(encoding="utf-8")
 DATA = json.loads((STATIC / "clips.json").read_text(encoding="utf-8"))
 CLIPS = {clip["id"]: clip for clip in DATA["clips"]}
 REFERENCE = json.loads(make.REFERENCE.read_text(encoding="utf-8"))
+HALF_WIDTHS = explorer_page.half_widths()
 TOLERANCE = 1e-4
 
 
@@ -55,9 +58,10 @@ class Session:
         self.inputs = [value.name for value in self.session.get_inputs()]
         self.outputs = [value.name for value in self.session.get_outputs()]
 
-    def __call__(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
+    def __call__(self, *tensors: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         given = {name: tensor.numpy() for name, tensor in zip(self.inputs, tensors, strict=True)}
-        return [torch.from_numpy(np.asarray(value)) for value in self.session.run(None, given)]
+        found = [torch.from_numpy(np.asarray(value)) for value in self.session.run(None, given)]
+        return found if len(found) > 1 else found[0]
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +143,7 @@ def test_making_writes_everything_that_the_page_and_these_tests_read(tmp_path, m
         monkeypatch.setattr(make, name, tmp_path / path.name)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     monkeypatch.setattr(make, "export", lambda module, widths, path: path.write_bytes(b""))
+    monkeypatch.setattr(make, "export_any", lambda model, config, path, validated: path.write_bytes(b""))
     make.main.callback()
     written, shipped = ({path.name for path in folder.iterdir()} for folder in (tmp_path / STATIC.name, STATIC))
     assert written == {name for name in shipped if name.endswith((".json", ".onnx"))}
@@ -147,6 +152,9 @@ def test_making_writes_everything_that_the_page_and_these_tests_read(tmp_path, m
         json.loads((folder / "models.json").read_text("utf-8")) for folder in (tmp_path / STATIC.name, STATIC)
     )
     assert about.keys() == before.keys() and about["mae"].keys() == before["mae"].keys()
+    assert {name: found.keys() for name, found in about["coverage"].items()} == {
+        name: found.keys() for name, found in before["coverage"].items()
+    }
     assert about["weights"] == before["weights"] and about["mae"]["full"] != about["mae"]["full, silenced"]
     reference = json.loads((tmp_path / make.REFERENCE.name).read_text(encoding="utf-8"))
     assert [entry["numbers"].keys() for entry in reference] == [entry["numbers"].keys() for entry in REFERENCE]
@@ -169,6 +177,34 @@ def test_the_shipped_models_say_what_torch_said_in_every_state(sessions):
 def test_the_file_of_a_model_that_hears_no_voice_has_no_input_for_it(sessions):
     assert set(sessions["full"].inputs) == set(MODALITIES)
     assert set(sessions["ours"].inputs) == set(sessions["language_vision"].inputs) == {"language", "vision"}
+
+
+def test_the_file_of_any_is_that_of_the_command_and_holds_the_half_widths_of_the_page():
+    model = load(STATIC / "any.onnx")
+    assert model.any_subset and model.about.observed == MODALITIES
+    level = LEVELS.index(make.LEVEL)
+    kept = {subset: widths[level] for subset, widths in model.about.half_widths.items()}
+    assert kept == pytest.approx(HALF_WIDTHS["any"], abs=1e-4)
+    assert len(kept) == 7
+
+
+def test_a_dropped_stream_is_one_step_with_a_false_mask_for_any():
+    streams = make.disturbed(DATA["clips"][0], DATA, {"dropped": ["vision"], "noise": {}})
+    masks = dict(zip(MODALITIES, make.masked(streams, ["vision"])[1::2], strict=True))
+    assert masks["vision"].tolist() == [[False]]
+    assert masks["language"].all() and masks["audio"].all()
+    assert masks["audio"].shape == streams["audio"].shape[:2]
+
+
+def test_intervals_are_wider_where_more_is_missing_and_cover_about_what_they_promise():
+    widths = HALF_WIDTHS["any"]
+    everything = "_".join(MODALITIES)
+    for subset, width in widths.items():
+        assert subset == everything or width > widths[everything]
+    assert all(widths["language"] > width for subset, width in widths.items() if {"language"} < {*subset.split("_")})
+    assert max(widths[name] for name in ("audio", "language_audio", "vision_audio")) < widths["language_vision"]
+    for found in explorer_page.models()["coverage"].values():
+        assert list(found.values()) == pytest.approx([make.LEVEL] * len(found), abs=0.05)  # 500 validation clips
 
 
 def test_a_dropped_voice_is_what_the_package_puts_for_silence():
@@ -199,6 +235,9 @@ def test_what_the_page_says_of_its_models_is_theirs():
     table = explorer_page.table(about)
     assert f"{about['mae']['ours']:.2f}" in table and f"PyTorch {about['versions']['torch']}" in table
     assert about["picture"] in explorer_page.picture(about)
+    rows = explorer_page.intervals(about).splitlines()
+    assert len(rows) == 2 + 3 + 7
+    assert f"{HALF_WIDTHS['any']['vision']:.2f}" in next(row for row in rows if re.search(r"\| face +\|", row))
 
 
 def test_the_runtime_is_that_of_the_npm_package():
@@ -212,17 +251,19 @@ def test_the_runtime_is_that_of_the_npm_package():
 # What the page tells its reader to try, and to see.
 
 
-def test_without_the_voice_full_loses_more_than_half_of_an_extreme_score_and_the_others_stay():
-    for clip in (DATA["clips"][0], DATA["clips"][-1]):
-        before, after = state(clip["id"]), state(clip["id"], ("audio",))
-        assert abs(after["full"]) < abs(before["full"]) / 2
+def test_without_the_voice_full_loses_all_of_the_last_score_and_a_third_of_the_first_and_the_others_stay():
+    first, last = ((state(clip["id"]), state(clip["id"], ("audio",))) for clip in (DATA["clips"][0], DATA["clips"][-1]))
+    assert first[1]["full"] / first[0]["full"] == pytest.approx(2 / 3, abs=0.05)
+    assert last[0]["full"] > 2 and abs(last[1]["full"]) < 0.15
+    for before, after in (first, last):
         assert all(before[name] == after[name] for name in ("ours", "language_vision"))
     mae = explorer_page.models()["mae"]
     assert mae["full"] < min(mae["ours"], mae["language_vision"])
-    assert max(mae["ours"], mae["language_vision"]) < mae["full, silenced"] < mae["median"]
+    assert max(mae["ours"], mae["language_vision"]) < mae["any, voice missing"] < mae["full, silenced"] < mae["median"]
+    assert abs(mae["any"] - mae["full"]) < 0.02
 
 
-def test_laughter_lifts_full_on_every_clip_and_moves_no_other_model(sessions):
+def test_laughter_lifts_full_and_any_on_every_clip_and_does_not_move_ours(sessions):
     for name, clip in CLIPS.items():
         levels = [
             numbers(make.explore(sessions, clip, DATA, {"dropped": [], "noise": {"audio": strength}}))
@@ -230,7 +271,12 @@ def test_laughter_lifts_full_on_every_clip_and_moves_no_other_model(sessions):
         ]
         scores = [level["full"] for level in levels]
         assert scores == sorted(scores) and scores[-1] > scores[0] + 0.3, name
+        assert levels[-1]["any"] > levels[0]["any"] + 0.1, name
         assert all(level["ours"] == levels[0]["ours"] for level in levels)
+        unheard = make.explore(sessions, clip, DATA, {"dropped": ["audio"], "noise": {"audio": 3}})["any"][
+            "score"
+        ].item()
+        assert unheard == pytest.approx(state(name, ("audio",))["any"], abs=TOLERANCE)
         for source in ("language", "vision"):
             assert np.ptp([level[f"{source}_error"] for level in levels]) > 0.005
 
@@ -247,15 +293,24 @@ def test_from_silence_alone_full_says_about_minus_one_whatever_the_clip():
     assert scores == pytest.approx([-1] * len(scores), abs=0.15)
 
 
-def test_words_with_a_feeling_stand_out_in_the_map_of_the_first_clip_until_noise_covers_them(sessions):
+def test_from_nothing_any_says_the_same_of_every_clip():
+    scores = [state(clip, tuple(MODALITIES))["any"] for clip in CLIPS]
+    assert scores == pytest.approx([-0.4] * len(scores), abs=0.05)
+    assert np.ptp(scores) < TOLERANCE
+
+
+def test_two_words_with_a_feeling_stand_out_in_the_map_of_the_first_clip_until_noise_covers_them(sessions):
     clip = DATA["clips"][0]
     plain, noisy = (
         make.explore(sessions, clip, DATA, {"dropped": [], "noise": {"language": strength}})["ours"][make.PAIR][0]
+        .mean(0)
+        .argsort(descending=True)[:3]
+        .tolist()
         for strength in (0, 1.5)
     )
-    most = plain.mean(0).argsort(descending=True)[:3].tolist()
-    assert {clip["words"][step] for step in most} == {"horrible", "boring"}
-    assert (plain - noisy).abs().max() > 0.01
+    assert {clip["words"][step] for step in plain[:2]} == {"dreadful", "horrible"}
+    assert clip["words"].index("bad") not in plain
+    assert min(plain[2], *noisy) >= len(clip["words"])  # steps from the face
 
 
 # The page in a browser.
@@ -327,6 +382,28 @@ def test_the_page_shows_what_torch_said_in_every_state(page):
         assert found == pytest.approx({name: entry["numbers"][name] for name in found}, abs=TOLERANCE), entry
 
 
+def test_the_page_shows_an_interval_for_each_subset_and_the_whole_scale_where_none_was_validated(page):
+    clip = next(iter(CLIPS))
+    for setting in make.settings()[:8]:
+        set_controls(page, clip, setting["dropped"], {})
+        scores = shown(page)
+        for model in make.VARIANTS:
+            subset = "_".join(name for name in VARIANTS[model] if name not in setting["dropped"])
+            ends = interval(np.array(scores[model]), HALF_WIDTHS[model].get(subset, WIDEST))
+            row = page.locator(f"[data-model={model}]")
+            assert row.locator(".ends").text_content() == "{:.2f} to {:.2f}".format(*ends).replace("-", "\u2212")
+            band, line = row.locator(".band").bounding_box(), row.locator(".line").bounding_box()
+            drawn = [7 * (x - line["x"]) / line["width"] - 3.5 for x in (band["x"], band["x"] + band["width"])]
+            assert drawn == pytest.approx(ends, abs=0.05)
+    assert subset == "" and row.locator(".ends").text_content() == "\u22123.00 to 3.00"
+
+
+def test_the_page_says_how_long_each_model_took(page):
+    set_controls(page, next(iter(CLIPS)), [], {})
+    for model in make.VARIANTS:
+        assert re.fullmatch(r"(< 1|\d+) ms", page.locator(f"[data-model={model}] .time").text_content())
+
+
 def test_laughter_on_the_page_moves_full_and_the_errors_and_nothing_of_ours(page):
     clip = next(iter(CLIPS))
     set_controls(page, clip, [], {})
@@ -335,7 +412,7 @@ def test_laughter_on_the_page_moves_full_and_the_errors_and_nothing_of_ours(page
     settled(page)
     after = shown(page)
     assert page.locator("[data-shown=audio]").text_content() == "0.25"
-    assert {name for name in before if before[name] != after[name]} == {"full", "language_error", "vision_error"}
+    assert {name for name in before if before[name] != after[name]} == {"full", "any", "language_error", "vision_error"}
     assert page.locator("svg").inner_html() == drawn
     page.get_by_role("combobox", name="Attention map").select_option("full/audio_to_language")
     settled(page)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,16 @@ import ktnet_lite
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.batching import Batches
 from ktnet_lite.data.schema import Dataset, Split
-from ktnet_lite.model.ktnet import KTNet
-from ktnet_lite.names import MODALITIES
+from ktnet_lite.deploy import dense
+from ktnet_lite.deploy.export import export as export_any
+from ktnet_lite.measures.calibration import interval
+from ktnet_lite.model.network import Network
+from ktnet_lite.names import LEVELS, MODALITIES
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure
+from ktnet_lite.training.build import load_validated
 from ktnet_lite.training.dataset import load_dataset
-from ktnet_lite.training.evaluation import evaluate
-from ktnet_lite.training.loop import fit
+from ktnet_lite.training.evaluation import evaluate, evaluate_subsets
+from ktnet_lite.training.loop import Run, fit
 from onnx_files import STEPS, Consistency, Predictor, export
 
 BOOK = Path(__file__).resolve().parents[1]
@@ -39,32 +43,39 @@ PICTURE = BOOK / "images" / "explorer.svg"
 PARAMETERS = {"clips": 3200, "redundancy": 0.9, "audio_noise": 0.5, "dim": 16, "heads": 4, "layers": 1}
 PARAMETERS |= {"epochs": 20, "batch_size": 60, "learning_rate": 3e-3, "task_loss": "l1", "device": "cpu", "seed": 0}
 PARAMETERS |= {"patience": 0, "kernel": 1}
-VARIANTS = ("full", "language_vision", "ours")
+VARIANTS = ("full", "language_vision", "ours", "any")
+LEVEL = 0.8  # of the intervals
 CLIPS = 10
 PAIR = "audio_to_language"  # attention of "ours" in the figure, and on the page at first
 
 
-def train(dataset: Dataset, parameters: Mapping[str, Any], folder: Path) -> dict[str, KTNet]:
+def train(dataset: Dataset, parameters: Mapping[str, Any], folder: Path) -> dict[str, Run]:
     """Train the models, by variant; ``full`` is the teacher of ``ours``."""
-    models = {}
+    runs = {}
     for variant in VARIANTS:
         teacher = str(folder / "full" / "model.pt") if variant == "ours" else ""
         config = TrainConfig(variant=variant, teacher=teacher, **parameters)
-        models[variant] = fit(config, dataset, folder / variant).model
-    return models
+        runs[variant] = fit(config, dataset, folder / variant)
+    return runs
 
 
 @torch.no_grad()
-def modules(models: Mapping[str, KTNet], dataset: Dataset) -> dict[str, nn.Module]:
-    """Build what is exported, by file name: each model, and Eq. (1) with the mean of f_A over the training clips."""
+def modules(models: Mapping[str, Network], dataset: Dataset) -> dict[str, nn.Module]:
+    """Build what is exported, by file name: each model, and Eq. (1) with the mean of f_A over the training clips.
+
+    ``any`` has the form of ``ktnet-lite export``: masks in, and the score alone out.
+    """
     encoder = models["full"].encoders["audio"]
     encoded = (encoder(batch.streams["audio"]) for batch in Batches(dataset["train"], 60, ("audio",)))
     mean = torch.cat([features.values[features.full_mask()] for features in encoded]).mean(0)  # (d,)
-    made = {name: Predictor(model) for name, model in models.items()} | {"consistency": Consistency(encoder, mean)}
+    made: dict[str, nn.Module] = {
+        name: dense.Predictor(model) if model.any_subset else Predictor(model) for name, model in models.items()
+    }
+    made["consistency"] = Consistency(encoder, mean)
     return {name: module.eval() for name, module in made.items()}
 
 
-def shared(model: KTNet, train: Split) -> dict[str, dict[str, list]]:
+def shared(model: Network, train: Split) -> dict[str, dict[str, list]]:
     """Return the mean and scale of each feature, and what the sliders add at each step, in units of the scale.
 
     For language and vision the sliders add white noise. For audio they add laughter: a burst every six steps along the
@@ -129,14 +140,29 @@ def disturbed(clip: Mapping[str, Any], common: Mapping[str, Any], setting: Mappi
     return streams
 
 
+def masked(streams: Mapping[str, Tensor], dropped: Sequence[str]) -> list[Tensor]:
+    """Return what "any" takes of streams (1, T_m, D_m): a dropped one is a single step with a false mask."""
+    parts = []
+    for name in MODALITIES:
+        values = streams[name][:, :1] if name in dropped else streams[name]
+        parts += [values, torch.full(values.shape[:2], name not in dropped)]
+    return parts
+
+
+def limits(widths: Mapping[str, float], score: float) -> tuple[float, float]:
+    """Return the ends of the interval around a score; ``widths`` by subset begin with the one that lacks nothing."""
+    low, high = interval(np.array(score), next(iter(widths.values())))
+    return float(low), float(high)
+
+
 @torch.no_grad()
 def explore(
     made: Mapping[str, nn.Module], clip: Mapping, common: Mapping, setting: Mapping
 ) -> dict[str, dict[str, Tensor]]:
     """Compute what the page does: the outputs of each module, by name. Eq. (1) always uses the real audio."""
     streams = disturbed(clip, common, setting)
-    found = {}
-    for name in (*VARIANTS, "consistency"):
+    found = {"any": {"score": made["any"](*masked(streams, setting["dropped"]))}}
+    for name in ("full", "language_vision", "ours", "consistency"):
         if name == "consistency":
             streams = {**found["ours"], "audio": disturbed(clip, common, {**setting, "dropped": []})["audio"]}
         module = made[name]
@@ -145,17 +171,23 @@ def explore(
     return found
 
 
-def picture(found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, Any]) -> matplotlib.figure.Figure:
+def picture(
+    found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, Any], half_widths: Mapping[str, Mapping[str, float]]
+) -> matplotlib.figure.Figure:
     """Draw the page's first state: scores, errors of the reconstructions and one attention map, of one clip."""
     drawn, (scores, errors, attention) = figure(1, rows=3, height=7.2)
-    colours = {"full": "audio", "language_vision": "language", "ours": "reconstructed"}
+    colours = {"full": "audio", "language_vision": "language", "ours": "reconstructed", "any": "valid"}
     beside = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "color": GREY}
     scores.axvline(clip["score"], color=GREY, linestyle=":")
-    scores.set_title(f"dotted: the true score, {clip['score']:.1f}", fontsize=10, loc="left")
+    scores.set_title(
+        f"dotted: the true score, {clip['score']:.1f}; bands: {LEVEL:.0%} intervals", fontsize=10, loc="left"
+    )
     for y, variant in enumerate(VARIANTS):
         score = found[variant]["score"].item()
+        low, high = limits(half_widths[variant], score)
+        scores.barh(y, high - low, left=low, color=COLOURS[colours[variant]], alpha=0.3, height=0.4)
         scores.plot(score, y, "o", color=COLOURS[colours[variant]], markersize=9)
-        scores.annotate(f"{score:.2f}", (score, y), **beside)
+        scores.annotate(f"{score:.2f}", (max(score, high), y), **beside)
     scores.set_yticks(range(len(VARIANTS)), VARIANTS)
     scores.set(xlim=(-3.5, 3.5), ylim=(len(VARIANTS) - 0.5, -0.5), xlabel="score")
     sources = {"language": "words → voice", "vision": "face → voice"}
@@ -179,9 +211,13 @@ def picture(found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, Any]) 
     return drawn
 
 
-def alternative(found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, Any]) -> str:
+def alternative(
+    found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, Any], half_widths: Mapping[str, Mapping[str, float]]
+) -> str:
     """Describe the figure in words."""
-    said = ", ".join(f"{variant} {found[variant]['score'].item():.2f}" for variant in VARIANTS)
+    scores = {variant: found[variant]["score"].item() for variant in VARIANTS}
+    ends = {variant: limits(half_widths[variant], score) for variant, score in scores.items()}
+    said = ", ".join(f"{name} {scores[name]:.2f} ({low:.2f} to {high:.2f})" for name, (low, high) in ends.items())
     values = {name: value.item() for name, value in found["consistency"].items()}
     errors = " and ".join(
         f"from the {word} {values[f'{source}_error']:.2f} (always the mean {values[f'{source}_mean_error']:.2f})"
@@ -189,9 +225,16 @@ def alternative(found: Mapping[str, Mapping[str, Tensor]], clip: Mapping[str, An
     )
     return (
         f"One clip, “{' '.join(clip['words'])}”. Its true score is {clip['score']:.1f}. Predictions on a line from -3 "
-        f"to 3: {said}. Below, bars for the error of the rebuilt voice: {errors}. At the bottom a map: which steps of "
-        "A' each word attends to."
+        f"to 3, with {LEVEL:.0%} intervals: {said}. Below, bars for the error of the rebuilt voice: {errors}. At the "
+        "bottom a map: which steps of A' each word attends to."
     )
+
+
+def coverage(model: Network, test: Split, widths: Mapping[str, float]) -> dict[str, float]:
+    """Measure the share of the test clips whose true score lies in the interval, by subset of the modalities."""
+    found = evaluate_subsets(model, test, "inferred") if model.any_subset else {model.observed: evaluate(model, test)}
+    errors = {"_".join(subset): np.abs(x.predictions - test.targets) for subset, x in found.items()}
+    return {subset: round(float((errors[subset] <= width).mean()), 4) for subset, width in widths.items()}
 
 
 def write(path: Path, content: Any) -> None:
@@ -208,17 +251,21 @@ def main() -> None:
     dataset = load_dataset(config)
     test = dataset["test"]
     with tempfile.TemporaryDirectory() as folder:
-        models = train(dataset, PARAMETERS, Path(folder))
+        runs = train(dataset, PARAMETERS, Path(folder))
+        validated = load_validated(Path(folder) / "any" / "model.pt")
+    models = {name: run.model for name, run in runs.items()}
     made = modules(models, dataset)
     STATIC.mkdir(parents=True, exist_ok=True)
-    for name, module in made.items():
-        export(
-            module,
-            {**dataset.dims, "language_rebuilt": config.dim, "vision_rebuilt": config.dim},
-            STATIC / f"{name}.onnx",
-        )
+    widths = {**dataset.dims, "language_rebuilt": config.dim, "vision_rebuilt": config.dim}
+    for name in made.keys() - {"any"}:
+        export(made[name], widths, STATIC / f"{name}.onnx")
+    export_any(models["any"], TrainConfig(**PARAMETERS, variant="any"), STATIC / "any.onnx", validated)
 
-    common = shared(models["full"], dataset["train"])
+    half_widths = {
+        name: {subset: round(found[LEVELS.index(LEVEL)], 4) for subset, found in run.half_widths.items()}
+        for name, run in runs.items()
+    }
+    common = shared(models["full"], dataset["train"]) | {"half_widths": half_widths}
     clips = [record(test, index) for index in chosen(test)]
     write(STATIC / "clips.json", common | {"clips": clips})
     reference = []
@@ -232,9 +279,10 @@ def main() -> None:
 
     found = explore(made, clips[0], common, settings()[0])
     with matplotlib.rc_context({"svg.hashsalt": "explorer"}):
-        picture(found, clips[0]).savefig(PICTURE, bbox_inches="tight", metadata={"Date": None})
+        picture(found, clips[0], half_widths).savefig(PICTURE, bbox_inches="tight", metadata={"Date": None})
     mae = {name: evaluate(model, test).metrics["mae"] for name, model in models.items()}
     mae["full, silenced"] = evaluate(models["full"], test, "mean").metrics["mae"]
+    mae["any, voice missing"] = evaluate(models["any"], test, "inferred").metrics["mae"]
     mae["median"] = float(np.abs(np.median(dataset["train"].targets) - test.targets).mean())
     about = {
         "versions": {"ktnet-lite": ktnet_lite.__version__, "torch": torch.__version__},
@@ -242,7 +290,8 @@ def main() -> None:
         "data": {"checksum": dataset.checksum, "clips": {name: len(dataset[name]) for name in dataset}},
         "weights": {name: sum(p.numel() for p in model.parameters()) for name, model in models.items()},
         "mae": {name: round(value, 4) for name, value in mae.items()},
-        "picture": alternative(found, clips[0]),
+        "coverage": {name: coverage(model, test, half_widths[name]) for name, model in models.items()},
+        "picture": alternative(found, clips[0], half_widths),
     }
     (STATIC / "models.json").write_text(
         json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"

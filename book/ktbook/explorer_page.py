@@ -1,4 +1,4 @@
-"""What the explorer's page says about its models: their table, a static figure, the size of their files."""
+"""What the explorer's page says about its models: tables, a static figure, the size of their files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from ktnet_lite.text import markdown
 STATIC = ROOT / "book" / "static"
 LOADED = ("vendor/onnxruntime/*.mjs", "vendor/onnxruntime/*.gz", "explorer/*.onnx", "explorer/clips.json")
 HEARS = {"full": "words, face, voice", "language_vision": "words, face", "ours": "words, face; the voice in training"}
+SHORT = {"language": "words", "vision": "face", "audio": "voice"}
+HEARS |= {"any": "words, face, voice, or what is left of them"}
 
 
 def models() -> dict[str, Any]:
     """Read what ``book/explorer/make.py`` wrote about the models."""
     return json.loads((STATIC / "explorer" / "models.json").read_text(encoding="utf-8"))
+
+
+def half_widths() -> dict[str, dict[str, float]]:
+    """Read the half-widths of the intervals, by model and subset of the modalities."""
+    return json.loads((STATIC / "explorer" / "clips.json").read_text(encoding="utf-8"))["half_widths"]
 
 
 def megabytes() -> float:
@@ -30,6 +37,7 @@ def table(about: Mapping[str, Any]) -> str:
     rows = [("model", "what it gets", "weights", "MAE on the test clips")]
     rows += [(f"`{name}`", HEARS[name], f"{weights[name]:,}", f"{mae[name]:.2f}") for name in weights]
     rows.insert(2, ("`full`, voice silenced", "words, face", "the same", f"{mae['full, silenced']:.2f}"))
+    rows.append(("`any`, voice missing", "words, face", "the same", f"{mae['any, voice missing']:.2f}"))
     rows.append(("always the median", "nothing", "1", f"{mae['median']:.2f}"))
     run, clips, versions = about["parameters"], about["data"]["clips"], about["versions"]
     training = (
@@ -39,6 +47,16 @@ def table(about: Mapping[str, Any]) -> str:
         f"with ktnet-lite {versions['ktnet-lite']} and PyTorch {versions['torch']}."
     )
     return f"{markdown(rows)}\n\n{training}\n"
+
+
+def intervals(about: Mapping[str, Any]) -> str:
+    """Write a table of the intervals: how far they reach, and how many of the test clips they cover."""
+    rows = [("model", "there", "half-width", "covers, of the test clips")]
+    for name, widths in half_widths().items():
+        for subset, width in widths.items():
+            there = ", ".join(SHORT[modality] for modality in subset.split("_"))
+            rows.append((f"`{name}`", there, f"{width:.2f}", f"{about['coverage'][name][subset]:.0%}"))
+    return f"{markdown(rows)}\n"
 
 
 def picture(about: Mapping[str, Any]) -> str:
@@ -52,10 +70,13 @@ def make(app: Any, config: Any) -> None:
     """Write table and figure, and give the pages their numbers."""
     about = models()
     write("explorer_models.md", table(about))
+    write("explorer_intervals.md", intervals(about))
     write("explorer_picture.md", picture(about))
-    numbers = {name: about["mae"][name] for name in ("full", "language_vision", "ours")}
-    numbers["silenced"] = about["mae"]["full, silenced"]
+    numbers = {name: about["mae"][name] for name in ("full", "language_vision", "ours", "any")}
+    numbers |= {"silenced": about["mae"]["full, silenced"], "voice_missing": about["mae"]["any, voice missing"]}
     substitutions = {f"explorer_{name}": f"{value:.2f}" for name, value in numbers.items()}
+    covered = sorted(share for found in about["coverage"].values() for share in found.values())
+    substitutions |= {"explorer_least": f"{covered[0]:.0%}", "explorer_most": f"{covered[-1]:.0%}"}
     config.myst_substitutions |= substitutions | {"explorer_megabytes": f"{megabytes():.1f}"}
 
 

@@ -6,7 +6,8 @@
 const HERE = new URL(".", import.meta.url);
 const RUNTIME = new URL("../vendor/onnxruntime/", HERE);
 const STREAMS = ["language", "vision", "audio"];
-const MODELS = ["full", "language_vision", "ours"];
+const MODELS = ["full", "language_vision", "ours", "any"];
+const RANGE = [-3, 3]; // of scores
 const NAMES = { language: "words", vision: "face", audio: "voice" };
 const FIRST_MAP = "ours/audio_to_language";
 
@@ -15,7 +16,7 @@ const form = root.querySelector("form");
 const [start, still, status, svg] = ["button", ".still", "[role=status]", "svg"].map((what) => root.querySelector(what));
 
 let ort; // the runtime
-let data; // clips.json: mean, scale and noise of each stream, and the clips
+let data; // clips.json: mean, scale and noise of each stream, half-widths of the intervals, and the clips
 const sessions = {};
 
 /** A file of the site; an error that names it when it does not come. */
@@ -54,16 +55,34 @@ function disturbed(clip, { dropped, noise }) {
   return Object.fromEntries(entries);
 }
 
-/** Outputs of one file by name, from what it asks for among the given tensors. */
-function run(name, given) {
-  return sessions[name].run(Object.fromEntries(sessions[name].inputNames.map((input) => [input, given[input]])));
+/** What `any` takes, as every file of `ktnet-lite export`: for a dropped stream, one step with a false mask. */
+function masked(streams, dropped) {
+  const entries = STREAMS.flatMap((name) => {
+    const there = !dropped.includes(name);
+    const values = there ? streams[name] : tensor([data.mean[name]]);
+    const steps = values.dims[1];
+    return [
+      [name, values],
+      [`${name}_mask`, new ort.Tensor("bool", new Uint8Array(steps).fill(there), [1, steps])],
+    ];
+  });
+  return Object.fromEntries(entries);
+}
+
+/** Outputs of one file by name, from the inputs that it asks for among the given tensors; and how long it took. */
+async function run(name, given) {
+  const asked = Object.fromEntries(sessions[name].inputNames.map((input) => [input, given[input]]));
+  const began = performance.now();
+  const outputs = await sessions[name].run(asked);
+  return { ...outputs, milliseconds: performance.now() - began };
 }
 
 /** What the page shows: the outputs of all files. Eq. (1) is about the voice, whether or not `full` hears it. */
 async function explore(clip, setting) {
+  const { dropped } = setting;
   const streams = disturbed(clip, setting);
   const found = {};
-  for (const name of MODELS) found[name] = await run(name, streams);
+  for (const name of MODELS) found[name] = await run(name, name === "any" ? masked(streams, dropped) : streams);
   const { audio } = disturbed(clip, { ...setting, dropped: [] });
   found.consistency = await run("consistency", { ...found.ours, audio });
   return found;
@@ -89,15 +108,32 @@ function fill(row, value, text = rounded(value)) {
   number.textContent = text;
 }
 
-function showScores(found, truth) {
+/**
+ * The interval around a score, from low to high. Its width depends on which of the streams that the model reads are
+ * there. On a subset that was not validated the interval is the whole scale.
+ */
+function interval(name, score, dropped) {
+  const subset = STREAMS.filter((stream) => sessions[name].inputNames.includes(stream) && !dropped.includes(stream));
+  const half = data.half_widths[name][subset.join("_")] ?? RANGE[1] - RANGE[0];
+  return [score - half, score + half].map((end) => Math.min(RANGE[1], Math.max(RANGE[0], end)));
+}
+
+function showScores(found, { clip, dropped }) {
   for (const name of MODELS) {
     const row = root.querySelector(`[data-model=${name}]`);
     const score = found[name].score.data[0];
-    place(row, ".mark", truth, -3.5, 3.5);
+    const [low, high] = interval(name, score, dropped);
+    const band = row.querySelector(".band");
+    band.style.setProperty("--low", percent(low, -3.5, 3.5));
+    band.style.setProperty("--high", percent(high, -3.5, 3.5));
+    place(row, ".mark", clip.score, -3.5, 3.5);
     place(row, ".dot", score, -3.5, 3.5);
     fill(row, score);
+    row.querySelector(".ends").textContent = `${rounded(low)} to ${rounded(high)}`;
+    const time = Math.round(found[name].milliseconds);
+    row.querySelector(".time").textContent = time < 1 ? "< 1 ms" : `${time} ms`;
   }
-  fill(root.querySelector(".truth"), truth);
+  fill(root.querySelector(".truth"), clip.score);
 }
 
 function showErrors(found) {
@@ -172,12 +208,16 @@ function showMap(found, { clip, dropped }) {
 }
 
 /** One sentence for those who hear the page. */
-function say(found, truth) {
-  const scores = MODELS.map((name) => `${name} ${rounded(found[name].score.data[0])}`).join(", ");
+function say(found, { clip, dropped }) {
+  const scores = MODELS.map((name) => {
+    const score = found[name].score.data[0];
+    const [low, high] = interval(name, score, dropped).map(rounded);
+    return `${name} ${rounded(score)}, between ${low} and ${high}`;
+  }).join("; ");
   const errors = ["language", "vision"].map((name) => {
     return `from the ${NAMES[name]} ${rounded(found.consistency[`${name}_error`].data[0])}`;
   });
-  status.textContent = `Scores: ${scores}; true score ${rounded(truth)}. Error of the rebuilt voice: ${errors.join(", ")}.`;
+  status.textContent = `Scores: ${scores}; true score ${rounded(clip.score)}. Error of the rebuilt voice: ${errors.join(", ")}.`;
 }
 
 let wanted = false;
@@ -194,10 +234,10 @@ async function update() {
     const setting = chosen();
     for (const name of STREAMS) root.querySelector(`[data-shown=${name}]`).textContent = rounded(setting.noise[name]);
     const found = await explore(setting.clip, setting);
-    showScores(found, setting.clip.score);
+    showScores(found, setting);
     showErrors(found);
     showMap(found, setting);
-    say(found, setting.clip.score);
+    say(found, setting);
   }
   form.setAttribute("aria-busy", "false");
   running = false;
@@ -224,6 +264,7 @@ start.addEventListener("click", async () => {
   try {
     await load();
     offer();
+    await update(); // the first run is slow, because the browser is still compiling
     await update();
   } catch (error) {
     status.textContent = `The models could not be loaded (${error.message}). The picture stays.`;
