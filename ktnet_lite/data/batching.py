@@ -97,7 +97,9 @@ class Padded(NamedTuple):
         if self.mask is None:
             return self.values.mean(1)
         weights = self.mask.to(self.values.dtype)
-        return torch.einsum("btd,bt->bd", self.values, weights / weights.sum(1, keepdim=True).clamp(min=1))
+        steps = weights.sum(1, keepdim=True)
+        steps = steps if self.times is None else steps.clamp(min=1)  # 0 of a stream that has not begun
+        return torch.einsum("btd,bt->bd", self.values, weights / steps)
 
     def last(self) -> Tensor:
         """Take the last valid step, shape (B, D), as MulT pools, but never a padding step."""
@@ -110,7 +112,7 @@ class Padded(NamedTuple):
         steps = torch.arange(mask.shape[1], device=mask.device)
         index = (last * steps).argmax(1)  # (B,)
         taken = self.values[torch.arange(index.shape[0], device=index.device), index]
-        return taken.where(mask.any(1, keepdim=True), 0.0)  # as the mean of no steps
+        return taken if self.times is None else taken.where(mask.any(1, keepdim=True), 0.0)
 
 
 def joined(streams: Sequence[Padded]) -> Padded:

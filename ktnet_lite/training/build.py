@@ -260,7 +260,7 @@ def load_teacher(config: TrainConfig, dataset: Dataset) -> Network:
     distils = config.variant == "any"  # from scores, so that the parts of the teacher may differ
     shared = () if distils else ("dim", "heads", "layers", "kernel", "causal")
     mismatch = [name for name in shared if getattr(trained, name) != getattr(config, name)]
-    fits = isinstance(model, AnyKTNet) if distils else isinstance(model, KTNet) and "audio" in model.inputs
+    fits = trained.model == "ktnet" and (trained.variant == "any") == distils and "audio" in model.inputs
     if not fits or mismatch:
         what = f"is a '{trained.system}' model, not ktnet {'any' if distils else 'with audio'}"
         if fits:
