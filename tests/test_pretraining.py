@@ -282,7 +282,7 @@ def test_without_a_voice_training_never_reads_audio(data, tmp_path):
 
 
 def test_descriptors_need_no_teacher(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_teacher", None)
+    monkeypatch.setattr(training, "load_teacher", None)
     fit(TrainConfig(**OURS | {"epochs": 1}), data, tmp_path, progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "model.pt"]
 
