@@ -16,7 +16,9 @@ from ktnet_lite.deploy import live
 from ktnet_lite.deploy.live import Drop
 from ktnet_lite.deploy.stream import Listener, Steps
 from ktnet_lite.model.losses import OUTPUTS
-from ktnet_lite.training.build import save_model
+from ktnet_lite.names import EMOTIONS
+from ktnet_lite.training.build import build_model, save_model
+from ktnet_lite.training.dataset import load_dataset
 from ktnet_lite.training.evaluation import predict
 from small import DIMS, UNALIGNED, make_model, make_split, shaken
 
@@ -136,3 +138,20 @@ def test_the_benchmark_times_both_ways():
     assert done.exit_code == 0, done.output
     rows = [line.split()[:2] for line in done.output.splitlines()[1:]]
     assert rows == [["pairs", "goes"], ["pairs", "begins"], ["bottleneck", "goes"], ["bottleneck", "begins"]]
+
+
+def test_emotions_have_a_probability_each(tmp_path):
+    config = TrainConfig(variant="any", task="emotion", clips=24, dim=8, heads=2, causal=True)
+    dataset = load_dataset(config)
+    torch.manual_seed(0)
+    model = build_model(config, "emotion", dataset.dims)
+    model.fit_statistics(dataset["train"])
+    save_model(tmp_path / "model.pt", model, config, dataset.header, dataset.dims)
+    whole, one = (
+        CliRunner().invoke(main, ["live", str(tmp_path / "model.pt"), "synthetic", *options])
+        for options in ([], ["--clip", "test_1"])
+    )
+    assert whole.exit_code == one.exit_code == 0, whole.output + one.output
+    assert whole.output.splitlines()[0].split() == ["HEARD", "F1_MEAN", "ACCURACY_MEAN"]
+    assert one.output.splitlines()[0].split()[1:5] == [name.upper() for name in EMOTIONS]
+    assert all(0 <= float(x) <= 1 for x in one.output.splitlines()[1].split()[1:5])

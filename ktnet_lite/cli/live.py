@@ -138,7 +138,7 @@ def _evaluate(model: Network, clips: Split) -> None:
 
     emotions = model.loss == "emotion"
     scores = beginnings(model, clips, SHARES)
-    chosen = ("f1_mean", "acc_mean") if emotions else ("mae", "corr")
+    chosen = ("f1_mean", "accuracy_mean") if emotions else ("mae", "corr")
     rows: list[tuple[str, ...]] = [("HEARD", *(name.upper() for name in chosen))]
     for share, predicted in zip(SHARES, scores, strict=True):
         measured = (
