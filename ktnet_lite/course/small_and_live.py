@@ -16,6 +16,7 @@ from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 from ktnet_lite.training.build import build_model
 
 DIMS: dict[Modality, int] = {"language": 300, "vision": 35, "audio": 74}  # features a step, of MOSI in MulT's files
+HEIGHTS = (5, -12, 16)  # of a name beside its point, in points
 LINES = ("-", "--", ":", "-.")
 
 
@@ -45,11 +46,16 @@ def frontier(points: Mapping[str, tuple[float, Sequence[float]]]) -> Figure:
         if not any(a <= x and b <= y and (a, b) != (x, y) for a, b in means.values())
     ]
     panel.step(*zip(*best, strict=True), where="post", color=GREY, linewidth=1, linestyle="--")
-    for name, (_, errors) in points.items():
-        x, y = means[name]
+    spread = max(y for _, y in means.values()) - min(y for _, y in means.values())
+    named: list[tuple[float, float, int]] = []
+    for name, (x, y) in sorted(means.items(), key=lambda item: item[1]):
+        errors = points[name][1]
+        near = {height for a, b, height in named if x < 3 * a and abs(y - b) < spread / 12}  # names must not meet
+        height = next((height for height in HEIGHTS if height not in near), HEIGHTS[0])
+        named.append((x, y, height))
         colour = COLOURS["reconstructed"] if (x, y) in best else GREY
         panel.errorbar(x, y, [[y - min(errors)], [max(errors) - y]], fmt="o", color=colour, markersize=5, linewidth=1.5)
-        panel.annotate(name, (x, y), xytext=(6, 5), textcoords="offset points", fontsize=8.5, color=GREY)
+        panel.annotate(name, (x, y), xytext=(6, height), textcoords="offset points", fontsize=8.5, color=GREY)
     panel.set(xlabel="million operations a clip (50, 500, 375 steps)", ylabel="MAE on the test set", xscale="log")
     low, high = panel.get_xlim()
     panel.set_xlim(low, high * 1.8)  # room for the last name
