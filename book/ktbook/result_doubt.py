@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ktbook.result_text import command
+from ktbook.result_text import command, mean
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.names import LEVELS
 from ktnet_lite.reporting.subsets import letters
@@ -46,7 +46,7 @@ def calibration(runs: dict[str, list[Result]]) -> str:
                 source, _, target = name.partition("_to_")
                 if target in ("", "audio"):
                     values = [run.calibration[name] for run in found]
-                    cells = [_mean([x[key] for x in values]) if key in values[0] else "-" for key in headings]
+                    cells = [mean([x[key] for x in values]) if key in values[0] else "-" for key in headings]
                     lines.append((row, f"from {source}", *cells, str(len(found))))
         if lines:
             written.append(markdown([("model", "audio", *headings.values(), "seeds"), *lines]))
@@ -64,7 +64,7 @@ def intervals(runs: dict[str, list[Result]]) -> str:
         for subset, each in covered.items():
             shares, half_widths = zip(*each, strict=True)
             spread = f"{min(shares):.3f} to {max(shares):.3f}"
-            lines.append((row, letters(subset), _mean(shares), spread, _mean(half_widths), str(len(each))))
+            lines.append((row, letters(subset), mean(shares), spread, mean(half_widths), str(len(each))))
     headings = "model", "clips with", f"covered at {LEVEL:.0%}", "seeds from, to", "half-width", "seeds"
     return markdown([headings, *lines]) if lines else ""
 
@@ -76,7 +76,3 @@ def coverage(run: Result) -> Iterator[tuple[str, float, float]]:
         predicted = scores.get(subset, run.scores)
         half_width = half_widths[LEVELS.index(LEVEL)]
         yield subset, float((np.abs(predicted - run.targets) <= half_width).mean()), half_width
-
-
-def _mean(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.3f}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 
 from ktbook.result_figures import png
-from ktbook.result_text import command, figure
+from ktbook.result_text import command, figure, mean
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.course import small_and_live
 from ktnet_lite.reporting.tables import Table
@@ -39,7 +40,7 @@ def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
             )
             parts.append(figure(name, alternative, CAPTION))
             lines = [
-                (row, f"{x / 1e6:.0f}", f"{runs[row][0].model_parameters:,}", f"{np.mean(y):.3f}", str(len(y)))
+                (row, f"{x / 1e6:.0f}", f"{runs[row][0].model_parameters:,}", mean(y), str(len(y)))
                 for row, (x, y) in sorted(points.items(), key=lambda item: item[1][0])
             ]
             parts.append(markdown([("model", "million operations", "parameters", "MAE, all subsets", "seeds"), *lines]))
@@ -53,5 +54,4 @@ def _mae(run) -> float:
 
 @cache
 def _cost(config: TrainConfig) -> int:
-    grid = config.grid and load_dataset(TrainConfig(**{**config.as_dict(), "grid": 0}))
-    return small_and_live.cost(config, grid or None)
+    return small_and_live.cost(config, load_dataset(dataclasses.replace(config, grid=0)) if config.grid else None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import TESTED
 from ktnet_lite.reporting.tables import Table
@@ -26,6 +28,11 @@ def unbroken(text: str) -> str:
 def short(metric: str) -> str:
     """Name a metric without its convention."""
     return METRICS[metric].label.split(" (")[0]
+
+
+def mean(values: Sequence[float]) -> str:
+    """Write the mean of some numbers, such as those of several seeds."""
+    return f"{np.mean(values):.3f}"
 
 
 def command(grid: str, data: str = "synthetic") -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
+from ktbook.result_text import mean
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.reporting.tables import Table
 from ktnet_lite.text import markdown
@@ -37,7 +36,7 @@ def fidelity(runs: dict[str, list[Result]]) -> str:
     lines = [("model", "voice from", *FIDELITY.values(), "seeds")]
     for row, found in runs.items():
         for source in found[0].fidelity:
-            cells = [_mean([getattr(run.fidelity[source], key) for run in found]) for key in FIDELITY]
+            cells = [mean([getattr(run.fidelity[source], key) for run in found]) for key in FIDELITY]
             lines.append((row, NAMES.get(source, source), *cells, str(len(found))))
     return markdown(lines)
 
@@ -50,10 +49,6 @@ def decoding(runs: dict[str, list[Result]]) -> str:
         for row, found in runs.items():
             for source in found[0].fidelity:
                 read = [run.fidelity[source].decoding[word] for run in found]
-                cells = [_mean([getattr(each, key) for each in read]) for key in DECODED]
+                cells = [mean([getattr(each, key) for each in read]) for key in DECODED]
                 lines.append((word, row, NAMES.get(source, source), *cells))
     return markdown(lines)
-
-
-def _mean(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.3f}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -31,7 +30,7 @@ def cost(config: TrainConfig, dataset: Dataset | None = None) -> int:
         for name, count in STEPS.items():
             share = after.streams[name].lengths.mean() / before.streams[name].lengths.mean()
             steps[name] = max(1, round(count * share))
-    model = build_model(replace(config, device="cpu"), "sentiment", DIMS).eval().requires_grad_(False)
+    model = build_model(config, "sentiment", DIMS).eval().requires_grad_(False)
     (clip,) = random_clips(model, steps, model.observed, 1, 0)
     return operations(model, clip)
 

@@ -59,6 +59,9 @@ class Listener:
         self.model = model
         self.encoders = {name: _Encoder(cast(ModalityEncoder, model.encoders[name])) for name in model.observed}
         self.features: dict[Modality, Padded] = {}  # f_m (1, S, d) so far
+        project = next(iter(self.encoders.values())).encoder.embedding.project
+        none = project.weight.new_zeros(1, 0, project.out_features)
+        self.nothing = Padded(none, times=none[..., 0].double())  # no step
         self.now = -np.inf
         self._follow()
 
@@ -78,11 +81,8 @@ class Listener:
             if len(times) and not (self.now < times.min() and times.max() <= now):
                 raise ValueError(f"{name}: a step ended at {times.min()} to {times.max()}, not in ({self.now}, {now}]")
             if len(times):
-                raw = (
-                    torch.as_tensor(values, dtype=torch.float32)[None],
-                    torch.as_tensor(times, dtype=torch.float64)[None],
-                )
-                new[name] = self.encoders[name](Padded(raw[0], times=raw[1]))
+                steps = torch.as_tensor(values, dtype=torch.float32)[None]
+                new[name] = self.encoders[name](Padded(steps, times=torch.as_tensor(times, dtype=torch.float64)[None]))
         first = new.keys() - self.features.keys()
         for name, padded in new.items():
             self.features[name] = joined([self.features[name], padded]) if name in self.features else padded
@@ -112,20 +112,11 @@ class Listener:
         self.fused = _Latents(model.fusion) if isinstance(model.fusion, BottleneckFusion) else _Pairs(model.fusion)
 
     def _logits(self, new: Mapping[Modality, Padded]) -> Tensor:
-        nothing = _nothing(self.model.fusion.head.out.weight, self._width())
-        whole = {name: new.get(name, nothing) for name in self.model.fusion.streams}
-        whole |= {name: rebuilt(new, nothing) for name, rebuilt in self.rebuilt.items()}
+        whole = {name: new.get(name, self.nothing) for name in self.model.fusion.streams}
+        whole |= {name: rebuilt(new, self.nothing) for name, rebuilt in self.rebuilt.items()}
         whole |= self.tokens
         self.tokens = {}
         return self.fused(whole)
-
-    def _width(self) -> int:
-        return next(iter(self.encoders.values())).encoder.embedding.project.out_features
-
-
-def _nothing(like: Tensor, dim: int) -> Padded:
-    """No step, (1, 0, d)."""
-    return Padded(like.new_zeros(1, 0, dim), times=like.new_zeros(1, 0, dtype=torch.float64))
 
 
 class _Continued:
