@@ -123,6 +123,9 @@ def test_a_chapter_has_all_its_parts(path):
     hidden = [cell for cell in cells_of(path, "code") if HIDDEN in cell.metadata.get("tags", [])]
     titles = re.findall(r"# @title Solution (\d)", "\n".join(cell.source for cell in hidden))
     assert titles == exercises, "each exercise has a hidden solution, in order"
+    code = "\n".join(cell.source for cell in cells_of(path, "code"))
+    checks = re.findall(r'^check\("\d+\.(\d)"', code, re.MULTILINE)
+    assert checks == exercises, "each exercise has a stub that ends in a check, in order"
     for cell in hidden:
         assert cell.metadata.get("jupyter", {}).get("source_hidden") and cell.metadata.get("cellView") == "form"
 
