@@ -66,20 +66,21 @@ def curves(rates: Sequence[float], lines: Mapping[str, Sequence[float]]) -> Figu
 
 def rebuilt(r2: np.ndarray, names: Sequence[Modality] = MODALITIES) -> Figure:
     """Draw R2 of every reconstruction, (sources, targets); the diagonal is left empty."""
-    drawn, (axes,) = figure(1, height=2.8)
+    drawn, (axes,) = figure(1, height=2.4)
     sns.heatmap(
         r2,
         mask=np.eye(len(names), dtype=bool),
         annot=True,
         fmt=".2f",
+        annot_kws={"size": 9},
         cmap="viridis",
         vmin=min(0.0, float(np.nanmin(r2))),
-        square=True,
+        cbar=False,  # each cell has its number
         ax=axes,
         xticklabels=names,
         yticklabels=names,
-        cbar_kws={"label": "R²"},
     )
-    axes.set(xlabel="rebuilt", ylabel="from")
+    axes.set(xlabel="rebuilt", ylabel="from", title="R² of the reconstruction")
+    axes.tick_params(axis="y", rotation=0)
     axes.grid(False)
     return drawn

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from ktnet_lite.config import TrainConfig
@@ -65,15 +66,14 @@ def sight(times: Mapping[str, np.ndarray], target: str, source: str) -> Figure:
     """Draw which steps of a source have ended when each step of a target ends; times in shares of the clip."""
     drawn, (left, right) = figure(2, height=3)
     seen = times[source][None] <= times[target][:, None]  # (T, S)
-    left.pcolormesh(np.arange(seen.shape[1] + 1), np.arange(seen.shape[0] + 1), seen, cmap="Greys", vmin=0, vmax=1.6)
-    left.set(xlabel=f"step of {source}", ylabel=f"step of {target}", title="by time")
     by_index = np.arange(seen.shape[1])[None] <= np.arange(seen.shape[0])[:, None]
-    right.pcolormesh(
-        np.arange(seen.shape[1] + 1), np.arange(seen.shape[0] + 1), by_index, cmap="Greys", vmin=0, vmax=1.6
-    )
-    right.set(xlabel=f"step of {source}", title="by index (wrong)")
-    for panel in (left, right):
+    colours = ListedColormap(["none", COLOURS["missing"]])
+    for panel, title, cells in ((left, "by time", seen), (right, "by index (wrong)", by_index)):
+        panel.pcolormesh(np.arange(seen.shape[1] + 1), np.arange(seen.shape[0] + 1), cells, cmap=colours)
+        panel.set(xlabel=f"step of {source}", title=title)
+        panel.grid(False)
         panel.invert_yaxis()
+    left.set_ylabel(f"step of {target}")
     return drawn
 
 
