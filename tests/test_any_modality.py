@@ -322,7 +322,7 @@ def test_sharing_keeps_one_transformer_per_source():
 
 
 def test_it_refuses_what_it_cannot_do():
-    with pytest.raises(ConfigError, match="'any' needs two modalities or more; the data has language"):
+    with pytest.raises(ConfigError, match="'any' needs two modalities or more, but this data has only language"):
         AnyKTNet({"language": 5}, OUTPUTS["l1"])
     with pytest.raises(ConfigError, match="'any' exists for ktnet only"):
         TrainConfig(model="mult", variant="any")

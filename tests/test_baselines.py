@@ -263,7 +263,7 @@ def test_two_modalities_are_enough(name, dims):
 @pytest.mark.parametrize(
     ("name", "dims", "message"),
     [
-        ("mctn", {"language": 5}, "translates between two modalities or more, but this data has only language"),
+        ("mctn", {"language": 5}, "mctn needs two modalities or more, but this data has only language"),
         ("raven", {"language": 5}, "raven shifts words by vision or audio, but this data has only"),
         ("raven", {"vision": 4, "audio": 3}, "raven shifts words by vision or audio, but this data has only"),
         ("ctc_mctn", {"vision": 4, "audio": 3}, "CTC aligns to words, but this data has only vision, audio"),

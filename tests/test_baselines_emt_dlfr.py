@@ -12,16 +12,12 @@ import torch
 from ktnet_lite.baselines.emt_dlfr import EMTDLFR, LAYERS, EMTDLFROutput, View
 from ktnet_lite.data.batching import Batches, Padded
 from ktnet_lite.data.schema import Split, Stream
-from ktnet_lite.errors import ConfigError
 from ktnet_lite.model import losses
 from ktnet_lite.model.losses import OUTPUTS, Objective
 from ktnet_lite.names import subsets
-from ktnet_lite.robustness import harness
-from ktnet_lite.robustness.conditions import Condition, Masks
-from ktnet_lite.training.evaluation import evaluate_subsets
 from numpy_ktnet import Weights, attention, layer_norm, linear, part, positions, softmax, weights_of
 from small import ALIGNED, DIMS, UNALIGNED, extended, make_batch, make_split, no_half_precision_lstm, shaken
-from test_baselines_mmin import LENGTHS, MANY, NAMES, SUBSETS, batch_of, clips_of, lacking, poisoned
+from some_missing import LENGTHS, MANY, NAMES, SUBSETS, batch_of, clips_of, lacking, poisoned
 
 DIM = 8
 
@@ -178,19 +174,6 @@ def test_every_subset_in_one_batch_against_numpy(names, outputs, dim, lengths):
             np.testing.assert_allclose(output.complete.vectors[name][i].detach(), vector, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-def test_what_is_missing_is_never_read_in_no_form_not_even_its_length(lengths):
-    """Bitwise, for every subset alone and in a batch of all: NaN in place of the values, masks and other lengths."""
-    model, split = make(), clips_of(lengths, len(SUBSETS))
-    batch = batch_of(split)
-    for subset in SUBSETS:
-        expected = model.answer(batch_of(split.without(*set(NAMES) - set(subset)))).logits
-        assert expected.isfinite().all()
-        assert torch.equal(model(poisoned(batch, [subset] * len(split))).logits, expected), subset
-    expected = model.answer(batch_of(lacking(split, SUBSETS))).logits
-    assert torch.equal(model(poisoned(batch, SUBSETS)).logits, expected)
-
-
 def test_missing_steps_are_skipped_and_the_others_keep_their_time():
     """NumPy reads only what is left; NaN in the holes, zeros in them and more padding are the same, bitwise."""
     model, split = make(), clips_of({name: [6, 4, 7] for name in NAMES}, 3)
@@ -208,14 +191,6 @@ def test_missing_steps_are_skipped_and_the_others_keep_their_time():
         np.testing.assert_allclose(expected[i].detach(), emt(x, kept, w)[0], rtol=0, atol=1e-5)
 
 
-def test_a_clip_is_predicted_alone_as_in_a_mixed_batch():
-    model, split = make(), lacking(clips_of(UNALIGNED, len(SUBSETS)), SUBSETS)
-    together = model.answer(batch_of(split)).logits
-    for i in range(len(split)):
-        alone = model.answer(batch_of(split.select([i]))).logits[0]
-        torch.testing.assert_close(alone, together[i], rtol=0, atol=1e-5)
-
-
 def test_a_clip_that_has_nothing_gets_the_same_finite_prediction_in_any_batch():
     model, split = make(), make_split(UNALIGNED)
     mixed = model.answer(batch_of(lacking(split, [(), ("language",), (), ("audio",)]))).logits
@@ -223,20 +198,6 @@ def test_a_clip_that_has_nothing_gets_the_same_finite_prediction_in_any_batch():
     assert mixed.isfinite().all() and torch.equal(mixed[0], mixed[2])
     torch.testing.assert_close(nothing, mixed[:1].expand(4, -1), rtol=0, atol=1e-5)
     assert model.train().answer(batch_of(lacking(split, [()] * 4))).logits.isfinite().all()
-
-
-def test_evaluation_and_the_harness_of_missing_modalities_agree():
-    model, split = make(outputs=(1,)), make_split(UNALIGNED)
-    assert model.fills == ("inferred",)
-    for subset, evaluation in evaluate_subsets(model, split, "inferred").items():
-        kept = Masks(split).kept(Condition(subset))
-        expected = harness.predict(model, split, kept, "inferred")
-        np.testing.assert_allclose(evaluation.predictions, expected, rtol=0, atol=1e-5)
-
-
-def test_it_needs_two_modalities():
-    with pytest.raises(ConfigError, match="emt_dlfr needs two modalities or more, but this data has only language"):
-        EMTDLFR({"language": 5}, (1,), dim=4, dropout=0.0)
 
 
 # Training

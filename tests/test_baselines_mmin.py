@@ -9,54 +9,21 @@ import pytest
 import torch
 
 from ktnet_lite.baselines.mmin import BLOCKS, MMIN, MMINOutput
-from ktnet_lite.data.batching import Batches, Padded, collate
+from ktnet_lite.data.batching import Batches, Padded
 from ktnet_lite.data.schema import Split, Stream
-from ktnet_lite.errors import ConfigError
 from ktnet_lite.model import losses
 from ktnet_lite.model.losses import OUTPUTS, Objective
 from ktnet_lite.names import subsets
-from ktnet_lite.robustness import harness
-from ktnet_lite.robustness.conditions import Condition, Masks
-from ktnet_lite.training.evaluation import evaluate_subsets
 from numpy_ktnet import Weights, linear, part, weights_of
-from small import ALIGNED, DIMS, UNALIGNED, extended, make_batch, make_split, no_half_precision_lstm, shaken
+from small import ALIGNED, DIMS, UNALIGNED, make_batch, make_split, no_half_precision_lstm, shaken
+from some_missing import LENGTHS, MANY, NAMES, SUBSETS, batch_of, clips_of, lacking, poisoned
 
-NAMES = tuple(DIMS)
 DIM = 5
-SUBSETS = subsets(NAMES)
-LENGTHS = {"aligned": ALIGNED, "unaligned": UNALIGNED}
-MANY = {name: [5, 3, 6, 4, 5] * 8 for name in NAMES}
 
 
 def make(names=NAMES, outputs=(7,), dim=DIM) -> MMIN:
     torch.manual_seed(0)
     return shaken(MMIN({name: DIMS[name] for name in names}, outputs, dim=dim, dropout=0.0)).eval()
-
-
-def clips_of(lengths, count: int, task: str = "sentiment") -> Split:
-    return make_split({name: list(itertools.islice(itertools.cycle(n), count)) for name, n in lengths.items()}, task)
-
-
-def lacking(split: Split, choice) -> Split:
-    """The same clips, each with its own subset of the modalities."""
-    streams = {}
-    for name, stream in split.streams.items():
-        clips = [stream.clip(i) if name in subset else np.zeros((0, stream.dim)) for i, subset in enumerate(choice)]
-        streams[name] = Stream.from_clips(clips)
-    return dataclasses.replace(split, streams=streams)
-
-
-def batch_of(split: Split):
-    return collate(split, range(len(split)), tuple(split.streams))
-
-
-def poisoned(batch, choice, steps: int = 33) -> dict[str, Padded]:
-    """The streams of a batch with NaN, at more steps than there were, wherever a clip has no valid step."""
-    streams = {}
-    for name, padded in batch.streams.items():
-        has = torch.tensor([name in subset for subset in choice])
-        streams[name] = extended(Padded(padded.values, padded.full_mask() & has[:, None]), steps, torch.nan)
-    return streams
 
 
 def always(model: MMIN, kept) -> MMIN:
@@ -150,19 +117,6 @@ def test_every_subset_in_one_batch_against_numpy(names, outputs, lengths):
     assert torch.equal(output.kept, output.present)
 
 
-@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-def test_what_is_missing_is_never_read_in_no_form_not_even_its_length(lengths):
-    """Bitwise, for every subset alone and in a batch of all: NaN in place of the values, masks and other lengths."""
-    model, split = make(), clips_of(lengths, len(SUBSETS))
-    batch = batch_of(split)
-    for subset in SUBSETS:
-        expected = model.answer(batch_of(split.without(*set(NAMES) - set(subset)))).logits
-        assert expected.isfinite().all()
-        assert torch.equal(model(poisoned(batch, [subset] * len(split))).logits, expected), subset
-    expected = model.answer(batch_of(lacking(split, SUBSETS))).logits
-    assert torch.equal(model(poisoned(batch, SUBSETS)).logits, expected)
-
-
 def test_missing_steps_are_skipped_as_if_the_clip_had_never_had_them():
     model, split = make(), make_split({name: [6, 4] for name in NAMES})
     rng, streams, rest = np.random.default_rng(1), {}, {}
@@ -175,14 +129,6 @@ def test_missing_steps_are_skipped_as_if_the_clip_had_never_had_them():
     torch.testing.assert_close(model(streams).logits, expected, rtol=0, atol=1e-6)
 
 
-def test_a_clip_is_predicted_alone_as_in_a_mixed_batch():
-    model, split = make(), lacking(clips_of(UNALIGNED, len(SUBSETS)), SUBSETS)
-    together = model.answer(batch_of(split)).logits
-    for i in range(len(split)):
-        alone = model.answer(batch_of(split.select([i]))).logits[0]
-        torch.testing.assert_close(alone, together[i], rtol=0, atol=1e-6)
-
-
 def test_a_clip_that_has_nothing_gets_the_same_finite_prediction_in_any_batch():
     model, split = make(), make_split(UNALIGNED)
     mixed = model.answer(batch_of(lacking(split, [(), ("language",), (), ("audio",)]))).logits
@@ -191,20 +137,6 @@ def test_a_clip_that_has_nothing_gets_the_same_finite_prediction_in_any_batch():
     torch.testing.assert_close(nothing, mixed[:1].expand(4, -1), rtol=0, atol=1e-6)
     expected, _ = mmin({}, weights_of(model))
     np.testing.assert_allclose(nothing[0].detach(), expected, rtol=0, atol=1e-5)
-
-
-def test_evaluation_and_the_harness_of_missing_modalities_agree():
-    model, split = make(outputs=(1,)), make_split(UNALIGNED)
-    assert model.fills == ("inferred",)
-    for subset, evaluation in evaluate_subsets(model, split, "inferred").items():
-        kept = Masks(split).kept(Condition(subset))
-        expected = harness.predict(model, split, kept, "inferred")
-        np.testing.assert_allclose(evaluation.predictions, expected, rtol=0, atol=1e-6)
-
-
-def test_it_needs_two_modalities():
-    with pytest.raises(ConfigError, match="mmin needs two modalities or more, but this data has only language"):
-        MMIN({"language": 5}, (1,), dim=4, dropout=0.0)
 
 
 # Training

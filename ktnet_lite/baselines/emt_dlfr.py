@@ -47,12 +47,11 @@ from torch.nn import functional as F
 
 from ktnet_lite.baselines.blocks import Baseline, Recurrent
 from ktnet_lite.data.batching import Batch, Padded
-from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.any_modality import drawn, placed, places, taken
 from ktnet_lite.model.fast import Dropout
 from ktnet_lite.model.layers import Attention, Positions, TransformerLayer
 from ktnet_lite.model.losses import sharded_mean, task_loss
-from ktnet_lite.model.network import Head
+from ktnet_lite.model.network import Head, check_two
 from ktnet_lite.names import Modality
 
 LAYERS = 3
@@ -145,8 +144,7 @@ class EMTDLFR(Baseline):
 
     def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], *, dim: int, dropout: float):
         super().__init__(dims, outputs)
-        if len(dims) < 2:
-            raise ConfigError(f"emt_dlfr needs two modalities or more, but this data has only {', '.join(dims)}")
+        check_two("emt_dlfr", dims)
         width = len(dims) * dim
         self.weights = {"restoration": 1.0, "attraction": 1.0}  # lambda_r and lambda_a
         self.encoders = nn.ModuleDict({name: Encoder(features, dim) for name, features in dims.items()})

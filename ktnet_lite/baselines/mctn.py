@@ -37,8 +37,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ktnet_lite.baselines.blocks import Baseline, Recurrent, squared_error
 from ktnet_lite.data.batching import Batch, Padded
-from ktnet_lite.errors import ConfigError
-from ktnet_lite.model.network import Head
+from ktnet_lite.model.network import Head, check_two
 from ktnet_lite.names import Modality
 
 
@@ -96,10 +95,7 @@ class MCTN(Baseline):
 
     def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], *, dim: int, dropout: float):
         super().__init__(dims, outputs)
-        if len(dims) < 2:
-            raise ConfigError(
-                f"mctn translates between two modalities or more, but this data has only {', '.join(dims)}"
-            )
+        check_two("mctn", dims)
         self.source, *self.targets = dims
         self.observed = (self.source,)
         self.weights = {"translation": 0.1, "cycle": 0.1, "second_translation": 0.1}  # the lambdas

@@ -41,9 +41,8 @@ from torch import Tensor, nn
 
 from ktnet_lite.baselines.blocks import Baseline, Recurrent, mlp, squared_error
 from ktnet_lite.data.batching import Batch, Padded
-from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.any_modality import at_hand, drawn, placed, places, taken
-from ktnet_lite.model.network import Head
+from ktnet_lite.model.network import Head, check_two
 from ktnet_lite.names import Modality
 
 BLOCKS = 5  # B, autoencoders of a cascade
@@ -119,8 +118,7 @@ class MMIN(Baseline):
 
     def __init__(self, dims: Mapping[Modality, int], outputs: tuple[int, ...], *, dim: int, dropout: float):
         super().__init__(dims, outputs)
-        if len(dims) < 2:
-            raise ConfigError(f"mmin needs two modalities or more, but this data has only {', '.join(dims)}")
+        check_two("mmin", dims)
         self.dim = dim
         self.weights = {"imagination": 4.0, "cycle": 2.0}  # lambda_1 and lambda_2
         self.encoders = nn.ModuleDict({name: Encoder(features, dim) for name, features in dims.items()})

@@ -122,7 +122,7 @@ def _play(model: Network, streams: dict[Any, Steps], hop: float, end: float, uni
         click.echo("  ".join([*cells, "+".join(moment.heard) or "nothing"]))
     ms = np.array([moment.milliseconds for moment in moments])
     changes = int(flips(np.stack([moment.scores for moment in moments]), threshold).sum())
-    how = "goes on" if getattr(model, "causal", False) else "begins again"
+    how = "goes on" if model.causal else "begins again"
     click.echo(f"\n{count(len(ms), 'hop')} of {hop:g} {unit}; the model {how} at each")
     click.echo(f"p50 {np.percentile(ms, 50):.2f} ms, p95 {np.percentile(ms, 95):.2f} ms; sides changed: {changes}")
     if unit == "s":
@@ -134,17 +134,15 @@ def _evaluate(model: Network, clips: Split) -> None:
     import numpy as np
 
     from ktnet_lite.deploy.live import beginnings, flips
-    from ktnet_lite.measures.metrics import emotion_metrics, sentiment_metrics
+    from ktnet_lite.measures.metrics import measured
 
     emotions = model.loss == "emotion"
     scores = beginnings(model, clips, SHARES)
     chosen = ("f1_mean", "accuracy_mean") if emotions else ("mae", "corr")
     rows: list[tuple[str, ...]] = [("HEARD", *(name.upper() for name in chosen))]
     for share, predicted in zip(SHARES, scores, strict=True):
-        measured = (
-            emotion_metrics(predicted > 0.5, clips.targets) if emotions else sentiment_metrics(predicted, clips.targets)
-        )
-        known = [measured.values[name] for name in chosen]
+        values = measured(predicted, clips.targets).values
+        known = [values[name] for name in chosen]
         rows.append((f"{share:.0%}", *("-" if x is None else f"{x:.3f}" for x in known)))
     click.echo(table(rows))
     changes = flips(scores, 0.5 if emotions else 0.0)

@@ -81,6 +81,11 @@ class Padded(NamedTuple):
         timed = self.timed()
         return timed._replace(mask=timed.full_mask() & (cast(Tensor, timed.times) <= moment[:, None]))
 
+    def attendable(self) -> Padded:
+        """Make the first step valid in the clips that have no valid step, since attention needs a key."""
+        mask = self.full_mask()
+        return self._replace(mask=mask | (first(mask) & ~mask.any(1, keepdim=True)))
+
     def map(self, function: Callable[[Tensor], Tensor]) -> Padded:
         """Apply a function to each tensor."""
         rest = (None if part is None else function(part) for part in self[1:])
@@ -113,6 +118,11 @@ class Padded(NamedTuple):
         index = (last * steps).argmax(1)  # (B,)
         taken = self.values[torch.arange(index.shape[0], device=index.device), index]
         return taken if self.times is None else taken.where(mask.any(1, keepdim=True), 0.0)
+
+
+def first(mask: Tensor) -> Tensor:
+    """Mark the first of T steps, (B, T) -> (T,)."""
+    return torch.arange(mask.shape[1], device=mask.device) == 0
 
 
 def joined(streams: Sequence[Padded]) -> Padded:
@@ -174,12 +184,9 @@ class Batch(NamedTuple):
         streams, present = {}, {}
         for name, padded in self.streams.items():
             heard = padded.until(moment)
-            silent = ~heard.present  # one step of zeros
-            mask = heard.full_mask() | (
-                silent[:, None] & (torch.arange(heard.values.shape[1], device=silent.device) == 0)
-            )
-            streams[name] = heard._replace(values=heard.values.masked_fill(silent[:, None, None], 0.0), mask=mask)
-            present[name] = self.present[name] & ~silent
+            begun = heard.present
+            streams[name] = heard._replace(values=heard.values.where(begun[:, None, None], 0.0)).attendable()
+            present[name] = self.present[name] & begun
         return self._replace(streams=streams, present=present)
 
     def to(self, device: torch.device | str) -> Batch:

@@ -12,9 +12,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ktnet_lite.data.batching import Padded, joined
+from ktnet_lite.data.batching import Padded, first, joined
 from ktnet_lite.model.any_modality import AnyKTNet
-from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.layers import Positions, sinusoidal_positions
 from ktnet_lite.model.losses import predictions
 from ktnet_lite.model.network import Network
@@ -61,20 +60,10 @@ class Predictor(nn.Module):
         if isinstance(self.model, AnyKTNet):
             logits = self.model.fusion(completed(self.model, streams))
         else:
-            causal = isinstance(self.model, KTNet) and self.model.causal  # a stream without a step is then empty
-            logits = self.model(streams if causal else {name: attendable(x) for name, x in streams.items()}).logits
+            if not self.model.causal:  # there, a stream without a step is empty
+                streams = {name: padded.attendable() for name, padded in streams.items()}
+            logits = self.model(streams).logits
         return predictions(logits, self.model.loss)
-
-
-def first(mask: Tensor) -> Tensor:
-    """Mark the first of T steps, (B, T) -> (T,)."""
-    return torch.arange(mask.shape[1], device=mask.device) == 0
-
-
-def attendable(padded: Padded) -> Padded:
-    """Make the first step valid in the clips (B, T, d) that have no valid step, since attention needs a key."""
-    mask = padded.full_mask()
-    return padded._replace(mask=mask | (first(mask) & ~mask.any(1, keepdim=True)))
 
 
 def trimmed(padded: Padded, clips: Tensor | None = None) -> Padded:
@@ -97,7 +86,7 @@ def completed(model: AnyKTNet, streams: Mapping[Modality, Padded]) -> dict[Modal
     some clip of the batch needs; a clip alone costs no more than there.
     """
     features = {
-        name: model.encoders[name](attendable(padded))._replace(mask=padded.mask) for name, padded in streams.items()
+        name: model.encoders[name](padded.attendable())._replace(mask=padded.mask) for name, padded in streams.items()
     }
     present = {name: padded.full_mask().any(1) for name, padded in streams.items()}  # (B,) each
     rebuilt = torch.stack(list(present.values())).any(0) & (model.missing != "token")  # (B,): rebuild what is missing
@@ -114,13 +103,10 @@ def completed(model: AnyKTNet, streams: Mapping[Modality, Padded]) -> dict[Modal
 def combined(model: AnyKTNet, name: Modality, sources: Mapping[Modality, Padded], clips: Tensor) -> Padded:
     """Rebuild a modality in the clips (B,) that lack it, Eq. (1) and (2), from sources (B, T_m, d): (B, T', d)."""
     parts = {
-        source: model.transfer[f"{source}_to_{name}"](attendable(padded))._replace(mask=padded.mask)
+        source: model.transfer[f"{source}_to_{name}"](padded.attendable())._replace(mask=padded.mask)
         for source, padded in sources.items()
     }
     one, padded = next(iter(parts.items()))
     mask = padded.full_mask()
     parts[one] = padded._replace(mask=mask | (first(mask) & ~clips[:, None]))  # a key for the other clips
-    rebuilt = model.combine[name](parts)
-    if model.missing == "both":
-        rebuilt = rebuilt._replace(values=rebuilt.values + model.tokens[name])
-    return trimmed(rebuilt, clips)
+    return trimmed(model.combined(name, parts), clips)

@@ -16,6 +16,8 @@ from ktnet_lite.data.batching import Batch, Batches, Padded
 from ktnet_lite.data.fits import to_read
 from ktnet_lite.data.schema import Split
 from ktnet_lite.deploy.stream import Listener, Steps
+from ktnet_lite.model.any_modality import AnyKTNet
+from ktnet_lite.model.ktnet import KTNet
 from ktnet_lite.model.losses import predictions
 from ktnet_lite.model.network import Network
 from ktnet_lite.names import EMOTIONS, Modality
@@ -70,7 +72,9 @@ class Restarted:
 
 def listener(model: Network) -> Hears:
     """Return what hears one clip for a model: it goes on if the model is causal, and begins again otherwise."""
-    return Listener(model) if getattr(model, "causal", False) else Restarted(model)  # type: ignore[arg-type]
+    if isinstance(model, (KTNet, AnyKTNet)) and model.causal:
+        return Listener(model)
+    return Restarted(model)
 
 
 def steps_of(split: Split, clip: int, modalities: Sequence[Modality]) -> dict[Modality, Steps]:

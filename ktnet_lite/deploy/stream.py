@@ -50,7 +50,7 @@ class Listener:
     """
 
     def __init__(self, model: KTNet | AnyKTNet):
-        if not getattr(model, "causal", False):
+        if not model.causal:
             raise ConfigError(
                 "this model looks ahead, so it can only start again on a longer clip; train with --causal"
             )
@@ -102,18 +102,19 @@ class Listener:
                 sources = [source for source in model.observed if source in self.features]
                 if name not in sources and sources and model.missing != "token":
                     transfer = {source: cast(Transfer, model.transfer[f"{source}_to_{name}"]) for source in sources}
-                    added = model.tokens[name] if model.missing == "both" else None
-                    self.rebuilt[name] = _Rebuilt(transfer, cast(Combine, model.combine[name]), added)
+                    self.rebuilt[name] = _Rebuilt(transfer, cast(Combine, model.combine[name]))
                 elif name not in sources:
                     self.tokens[name] = model.token(name, 1)
         elif model.reconstructs:
             transfer = {source: cast(Transfer, model.transfer[source]) for source in model.observed}
-            self.rebuilt["audio"] = _Rebuilt(transfer, model.combine, None)
+            self.rebuilt["audio"] = _Rebuilt(transfer, model.combine)
         self.fused = _Latents(model.fusion) if isinstance(model.fusion, BottleneckFusion) else _Pairs(model.fusion)
 
     def _logits(self, new: Mapping[Modality, Padded]) -> Tensor:
         whole = {name: new.get(name, self.nothing) for name in self.model.fusion.streams}
         whole |= {name: rebuilt(new, self.nothing) for name, rebuilt in self.rebuilt.items()}
+        if isinstance(self.model, AnyKTNet):
+            whole |= {name: self.model.finished(name, whole[name]) for name in self.rebuilt}
         whole |= self.tokens
         self.tokens = {}
         return self.fused(whole)
@@ -167,9 +168,9 @@ class _Encoder:
 class _Rebuilt:
     """Eq. (1) and (2) for one modality, going on where they stopped."""
 
-    def __init__(self, transfer: Mapping[Modality, Transfer], combine: Combine, added: Tensor | None):
+    def __init__(self, transfer: Mapping[Modality, Transfer], combine: Combine):
         self.transfer = {source: (_Continued(part.transformer), part.out) for source, part in transfer.items()}
-        self.combine, self.transformer, self.added = combine, _Continued(combine.transformer), added
+        self.combine, self.transformer = combine, _Continued(combine.transformer)
 
     def __call__(self, new: Mapping[Modality, Padded], nothing: Padded) -> Padded:
         """Map new features of the sources (1, n_m, d) to new steps of A', (1, sum of n_m, d)."""
@@ -177,8 +178,7 @@ class _Rebuilt:
         for source, (transformer, out) in self.transfer.items():
             transferred = transformer(new.get(source, nothing))
             parts[source] = transferred._replace(values=out(transferred.values))
-        combined = self.transformer(self.combine.marked(parts))
-        return combined if self.added is None else combined._replace(values=combined.values + self.added)
+        return self.transformer(self.combine.marked(parts))
 
 
 class _Pairs:

@@ -134,6 +134,13 @@ def sentiment_metrics(scores: np.ndarray, targets: np.ndarray, classes: np.ndarr
     return Metrics({name: value if value is None else float(value) for name, value in values.items()}, undefined)
 
 
+def measured(predicted: np.ndarray, targets: np.ndarray, classes: np.ndarray | None = None) -> Metrics:
+    """Compute the metrics of scores, (N,), or of the probability of each emotion, (N, 4)."""
+    if targets.ndim == 2:
+        return emotion_metrics(predicted > 0.5, targets)
+    return sentiment_metrics(predicted, targets, classes)
+
+
 def acc2_median(scores: np.ndarray, targets: np.ndarray, median: float) -> float | None:
     """Compute Acc2 at the median of the training labels: above it against below, without the clips that lie on it.
 

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ktnet_lite.data.batching import Batch, Padded
-from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.encoder import ModalityEncoder, Standardise
 from ktnet_lite.model.fusion import fusion_of
 from ktnet_lite.model.losses import Rebuilt, consistency_loss
-from ktnet_lite.model.network import Network
+from ktnet_lite.model.network import Network, check_two
 from ktnet_lite.model.transfer import Combine, Transfer
 from ktnet_lite.names import (
     MODALITIES,
@@ -73,17 +72,16 @@ def merged(*streams: Padded) -> Padded:
     steps = max(stream.values.shape[1] for stream in streams)
     values = streams[0].values.new_zeros(len(streams[0].values), steps, streams[0].values.shape[2])
     mask = torch.zeros(values.shape[:2], dtype=torch.bool, device=values.device)
-    bias = times = None  # where a stream has none it is 0
+    rest: dict[str, Tensor] = {}  # bias and times, if any stream has them; they are 0 in those that have none
     for stream in streams:
         missing = steps - stream.values.shape[1]
         valid = F.pad(stream.full_mask(), (0, missing))
         values = torch.where(valid.unsqueeze(-1), F.pad(stream.values, (0, 0, 0, missing)), values)
         mask = mask | valid
-        if stream.bias is not None:
-            bias = torch.where(valid, F.pad(stream.bias, (0, missing)), 0.0 if bias is None else bias)
-        if stream.times is not None:
-            times = torch.where(valid, F.pad(stream.times, (0, missing)), 0.0 if times is None else times)
-    return Padded(values, mask, bias, times)
+        for name, part in (("bias", stream.bias), ("times", stream.times)):
+            if part is not None:
+                rest[name] = torch.where(valid, F.pad(part, (0, missing)), rest.get(name, 0.0))
+    return Padded(values, mask, **rest)
 
 
 def drawn(present: Tensor, complete: float, nothing: float = 0.0) -> Tensor:
@@ -178,8 +176,7 @@ class AnyKTNet(Network):
     ):
         super().__init__()
         self.observed: tuple[Modality, ...] = tuple(name for name in MODALITIES if name in dims)
-        if len(self.observed) < 2:
-            raise ConfigError(f"variant 'any' needs two modalities or more; the data has {', '.join(dims)}")
+        check_two("variant 'any'", self.observed)
         self.outputs, self.consistency, self.missing = outputs, consistency, missing
         self.whole, self.others, self.silence, self.dim, self.causal = complete, others, silence, dim, causal
         size = dim, heads, layers, dropout
@@ -247,25 +244,37 @@ class AnyKTNet(Network):
                     pair = f"{source}_to_{name}"
                     reconstructed[pair] = placed(self.transfer[pair](taken(features[source], clips)), clips, len(keep))
             if len(clips := places(rebuilt & ~keep)):
-                parts.append(placed(self._combined(name, clips, reconstructed), clips, len(keep)))
+                pairs = {source: reconstructed.get(f"{source}_to_{name}") for source in self._sources(name)}
+                said = {source: taken(pair, clips) for source, pair in pairs.items() if pair is not None}
+                parts.append(placed(self.combined(name, said), clips, len(keep)))
             if len(clips := places(~rebuilt & ~keep)):
                 parts.append(placed(self.token(name, len(clips)), clips, len(keep)))
             whole[name] = parts[0] if len(parts) == 1 else merged(*parts)
         return whole, reconstructed
 
+    def reconstruct(
+        self, streams: Mapping[Modality, Padded], name: Modality = "audio"
+    ) -> tuple[dict[Modality, Padded], dict[Modality, Padded]]:
+        """Return f_m (B, T_m, d) of all other modalities, which every clip has, and what each says of one, Eq. (1)."""
+        features: dict[Modality, Padded] = {
+            source: self.encoders[source](streams[source]) for source in self._sources(name)
+        }
+        return features, {source: self.transfer[f"{source}_to_{name}"](padded) for source, padded in features.items()}
+
+    def combined(self, name: Modality, reconstructed: Mapping[Modality, Padded]) -> Padded:
+        """Join what the sources say of a modality, each (B, T_m, d), as the fusion reads it: (B, sum of T_m, d)."""
+        return self.finished(name, self.combine[name](reconstructed))
+
+    def finished(self, name: Modality, combined: Padded) -> Padded:
+        """Add the token to the steps of A', Eq. (2), if ``missing`` is "both"."""
+        if self.missing != "both":
+            return combined
+        return combined._replace(values=combined.values + self.tokens[name])
+
     def token(self, name: Modality, clips: int) -> Padded:
         """Return what stands for a modality of which nothing can be rebuilt: one step, there from the beginning."""
         token = self.tokens[name].expand(clips, 1, -1)  # (clips, 1, d)
         return Padded(token, times=torch.zeros_like(token[..., 0]) if self.causal else None)
-
-    def _combined(self, name: Modality, clips: Tensor, reconstructed: Mapping[str, Padded]) -> Padded:
-        """Join the reconstructions of a modality, Eq. (2), for the clips (n,) that lack it: (n, sum of T_m, d)."""
-        pairs = {source: f"{source}_to_{name}" for source in self._sources(name)}
-        parts = {source: taken(reconstructed[pair], clips) for source, pair in pairs.items() if pair in reconstructed}
-        combined = self.combine[name](parts)
-        if self.missing == "reconstruction":
-            return combined
-        return combined._replace(values=combined.values + self.tokens[name])
 
     def auxiliary(self, output: AnyOutput, batch: Batch) -> dict[str, Tensor]:
         """Return l_c of Eq. (1) for each ordered pair, over the clips from which the second modality was dropped."""

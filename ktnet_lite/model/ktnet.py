@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from ktnet_lite.data.batching import Batch, Padded
+from ktnet_lite.data.batching import Padded
 from ktnet_lite.errors import ConfigError
 from ktnet_lite.model.encoder import ModalityEncoder, Standardise
 from ktnet_lite.model.fusion import fusion_of
@@ -119,9 +119,6 @@ class KTNet(Network):
     @property
     def inputs(self) -> dict[Modality, Standardise]:
         return {name: cast(ModalityEncoder, self.encoders[name]).embedding.standardise for name in self.observed}
-
-    def answer(self, batch: Batch) -> KTNetOutput:
-        return self({name: batch.given(name) for name in self.observed}) if self.causal else self(batch.streams)
 
     def forward(self, streams: Mapping[Modality, Padded]) -> KTNetOutput:
         """Map observed streams, each (B, T_m, D_m), to logits, ``(B, *outputs)``; other modalities are never read."""

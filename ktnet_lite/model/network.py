@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -30,6 +30,12 @@ class Head(nn.Module):
 
     def forward(self, joint: Tensor) -> Tensor:
         return self.out(joint + self.residual(joint)).unflatten(-1, self.outputs)
+
+
+def check_two(system: str, modalities: Iterable[Modality]) -> None:
+    """Raise a ConfigError unless there are two modalities or more."""
+    if len(known := list(modalities)) < 2:
+        raise ConfigError(f"{system} needs two modalities or more, but this data has only {', '.join(known)}")
 
 
 class Output(NamedTuple):
@@ -60,6 +66,8 @@ class Network(nn.Module):
         Whether all streams must share one time line.
     any_subset : bool
         Whether each clip may lack any of the observed modalities.
+    causal : bool
+        Whether no step sees what ends after it, so that a score can go on while a clip runs.
     closed_form : bool
         Whether :meth:`solve` sets the weights, in place of training epochs.
     recipes : dict of str
@@ -73,6 +81,7 @@ class Network(nn.Module):
     reconstructs = False
     aligned_only = False
     any_subset = False
+    causal = False
     closed_form = False
     recipes: Mapping[Modality, str] = MappingProxyType({})
 
@@ -111,9 +120,10 @@ class Network(nn.Module):
     def answer(self, batch: Batch) -> Any:
         """Return the output for a batch.
 
-        A modality that a clip lacks is one step of zeros, and has no valid step for systems that take any subset.
+        A modality that a clip lacks is one step of zeros, and has no valid step for systems that are causal or take any
+        subset.
         """
-        if not self.any_subset:
+        if not (self.any_subset or self.causal):
             return self(batch.streams)
         return self({name: batch.given(name) for name in self.observed if name in batch.streams})
 

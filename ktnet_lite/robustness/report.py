@@ -16,7 +16,7 @@ from scipy.integrate import trapezoid
 from ktnet_lite import __version__, text
 from ktnet_lite.data.schema import Dataset, Split
 from ktnet_lite.files import write
-from ktnet_lite.measures.metrics import METRICS, emotion_metrics, sentiment_metrics
+from ktnet_lite.measures.metrics import METRICS, measured
 from ktnet_lite.measures.statistics import PER_CLIP, TESTED, paired_difference
 from ktnet_lite.names import Modality, Task
 from ktnet_lite.reporting.compare import Comparison, corrected
@@ -59,13 +59,8 @@ class Trial(NamedTuple):
 
 def metrics(trial: Trial, label: str) -> dict[str, dict[str, float | None]]:
     """Compute a system's metrics in every condition."""
-    targets, task = trial.clips.targets, trial.dataset.header.task
-    found = {}
-    for condition in in_order(trial.masks):
-        scores = trial.systems[label][condition]
-        measured = emotion_metrics(scores > 0.5, targets) if task == "emotion" else sentiment_metrics(scores, targets)
-        found[condition] = measured.values
-    return found
+    scores, targets = trial.systems[label], trial.clips.targets
+    return {condition: measured(scores[condition], targets).values for condition in in_order(trial.masks)}
 
 
 def curves(trial: Trial, found: Mapping[str, Mapping[str, float | None]], metric: str) -> dict[str, dict[float, float]]:

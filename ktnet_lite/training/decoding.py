@@ -165,22 +165,9 @@ def _complete(objective: Objective, dataset: Dataset, name: str) -> Split:
     return split.select(clips)
 
 
-def _reconstruct(
-    model: KTNet | AnyKTNet, streams: Mapping[Modality, Padded]
-) -> tuple[dict[Modality, Padded], dict[Modality, Padded]]:
-    """Return f_m of words and face, (B, T_m, d), and what each says of the voice."""
-    if isinstance(model, KTNet):
-        return model.reconstruct(streams)
-    features: dict[Modality, Padded] = {n: model.encoders[n](streams[n]) for n in model.observed if n != "audio"}
-    return features, {name: model.transfer[f"{name}_to_audio"](padded) for name, padded in features.items()}
-
-
 def _combine(model: KTNet | AnyKTNet, reconstructed: Mapping[Modality, Padded]) -> Padded:
     """Return A' of Eq. (2), as the fusion reads it."""
-    if isinstance(model, KTNet):
-        return model.combine(reconstructed)
-    combined = model.combine["audio"](reconstructed)
-    return combined._replace(values=combined.values + model.tokens["audio"]) if model.missing == "both" else combined
+    return model.combine(reconstructed) if isinstance(model, KTNet) else model.combined("audio", reconstructed)
 
 
 def _rebuilt(objective: Objective, batch: Batch) -> dict[str, list[Rebuilt]]:
@@ -190,7 +177,7 @@ def _rebuilt(objective: Objective, batch: Batch) -> dict[str, list[Rebuilt]]:
         name: rebuilt for name, rebuilt in objective.rebuilt(batch).items() if "_to_" not in name or "_to_audio" in name
     }
     found = {name.removesuffix("_to_audio"): [rebuilt] for name, rebuilt in audio.items()}
-    reconstructed = _reconstruct(model, batch.streams)[1]
+    reconstructed = model.reconstruct(batch.streams)[1]
     combined, start, parts = _combine(model, reconstructed), 0, []
     for source, padded in reconstructed.items():
         line = slice(start, start + padded.values.shape[1])
@@ -210,8 +197,8 @@ def _use(objective: Objective, split: Split, other: np.ndarray) -> dict[str, flo
     model, grows = cast("KTNet | AnyKTNet", objective.model), {}
     device, sources = next(model.parameters()).device, [name for name in model.observed if name != "audio"]
     for batch in Batches(split, 64, sources, device):
-        features, own = _reconstruct(model, batch.streams)
-        others = _reconstruct(model, collate(split, other[batch.indices.numpy()], sources).to(device).streams)[1]
+        features, own = model.reconstruct(batch.streams)
+        others = model.reconstruct(collate(split, other[batch.indices.numpy()], sources).to(device).streams)[1]
         theirs: dict[Modality, Padded] = {}
         for name, padded in others.items():
             line = own[name].lengths, own[name].values.shape[1]

@@ -173,12 +173,8 @@ def imagined(
     scores = np.empty((draws, len(split)))
     for batch in Batches(split, 64, sources):
         features = {name: hears.encoders[name](batch.streams[name]) for name in sources}
-        if isinstance(model, AnyKTNet):
-            rebuilt: dict[Modality, Padded] = {s: model.transfer[f"{s}_to_audio"](features[s]) for s in sources}
-        else:
-            rebuilt = model.reconstruct(batch.streams)[1]
         line = features[sources[0]]
-        mean, deviation = _joint(rebuilt, line)
+        mean, deviation = _joint(model.reconstruct(batch.streams)[1], line)
         for draw in range(draws):
             noise = torch.randn(len(mean), 1, mean.shape[-1], generator=generator)
             logits = hears.fusion({**features, "audio": line._replace(values=mean + deviation * noise)})

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ktnet_lite.data.batching import Batches, Padded
 from ktnet_lite.data.fits import to_read
 from ktnet_lite.data.schema import Split
-from ktnet_lite.measures.metrics import emotion_metrics, sentiment_metrics
+from ktnet_lite.measures.metrics import measured
 from ktnet_lite.model import losses
 from ktnet_lite.model.losses import Objective
 from ktnet_lite.model.network import Network
@@ -80,11 +80,8 @@ def evaluate(
     """
     logits = _logits(model, split, fill, batch_size, precision, missing)
     predicted = losses.predictions(logits, model.loss).numpy()
-    if model.loss == "emotion":
-        metrics = emotion_metrics(predicted > 0.5, split.targets)
-    else:
-        classes = logits.argmax(-1).numpy() - 3 if model.loss == "cross_entropy" else None
-        metrics = sentiment_metrics(predicted, split.targets, classes)
+    classes = logits.argmax(-1).numpy() - 3 if model.loss == "cross_entropy" else None
+    metrics = measured(predicted, split.targets, classes)
     return Evaluation(predicted, logits.numpy(), dict(metrics.values), dict(metrics.undefined))
 
 

@@ -113,11 +113,11 @@ def fit(
         labelled, heard = training_clips(config, dataset["train"])
         seen = dataclasses.replace(dataset, splits={**dataset.splits, "train": heard})
         objective = build_objective(config, seen, teacher).to(device)
-        loop = _Loop(config, dataset, (labelled, heard), objective, device, (rank, world))
-        if folder is not None and resume and (folder / "last.pt").exists():
-            loop.restore(folder / "last.pt")
         with training_advice(config), tracker(config, folder, log, rank) as each:
-            loop.run(folder, progress, each)
+            loop = _Loop(config, dataset, (labelled, heard), objective, device, (rank, world), each)
+            if folder is not None and resume and (folder / "last.pt").exists():
+                loop.restore(folder / "last.pt")
+            loop.run(folder, progress)
         model = objective.model
         model.load_state_dict(loop.best["model"])
         half_widths = validated_half_widths(model, dataset["valid"], config.batch_size, config.precision)
@@ -142,7 +142,9 @@ class _Loop:
         objective: Objective,
         device,
         place: tuple[int, int],
+        log: Callback,
     ):
+        self.log = log
         self.config, self.dataset, self.objective, self.device = config, dataset, objective, device
         self.rank, world = place
         labelled, heard = clips
@@ -165,11 +167,10 @@ class _Loop:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
 
-    def run(self, folder: Path | None, progress: bool, log: Callback) -> None:
-        self.log = log
+    def run(self, folder: Path | None, progress: bool) -> None:
         for stage, done in (("pretraining", self.pretraining), ("training", self.history)):
             for epoch, entry in enumerate(done):
-                log(stage, epoch, entry)
+                self.log(stage, epoch, entry)
         if self.objective.model.closed_form:
             return self.solve()
         pretrain = self.config.pretrain if self.objective.model.reconstructs else 0
