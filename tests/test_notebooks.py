@@ -87,7 +87,8 @@ def test_every_picture_has_text_for_those_who_cannot_see_it(path):
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert pictures
     for picture in pictures:
-        assert len(picture.metadata.get("image/png", {}).get("alt", "")) > 20
+        text = picture.metadata.get("image/png", {}).get("alt", "")  # in the book, the caption
+        assert len(text) > 20 and text[0].isupper() and text[-1] == "." and len(text.split()) < 45
     drawn = re.findall(r"!\[(.*?)\]\(", prose_of(path))
     assert all(drawn)
 

@@ -43,4 +43,4 @@ def command(grid: str, data: str = "synthetic") -> str:
 def figure(name: str, alternative: str, caption: str) -> str:
     """Write the directive for a figure of the results."""
     path = f"/book/generated/results/{name}"
-    return f":::{{figure}} {path}\n:alt: {alternative}\n:class: on-white\n:width: 100%\n\n{caption}\n:::"
+    return f":::{{figure}} {path}\n:alt: {alternative}\n:class: drawn\n:width: 100%\n\n{caption}\n:::"

@@ -161,7 +161,7 @@ def draw(laid_out: pd.DataFrame, systems: list[str]) -> Figure | None:
     if not shown:
         return None
     drawn, (axes,) = figure(1, height=3.8)
-    palette = [COLOURS[name] for name in ("reconstructed", "language", "missing", "audio", "vision", "valid")]
+    palette = [COLOURS[name] for name in ("any", "valid", "missing", "missing", "vision", "audio")]
     part = laid_out[laid_out["system"].isin(shown)]
     sns.pointplot(
         part.assign(subset=part["subset"].map(_heading)),
@@ -172,6 +172,7 @@ def draw(laid_out: pd.DataFrame, systems: list[str]) -> Figure | None:
         order=[_heading(subset) for subset in known],
         palette=palette[: len(shown)],
         dodge=0.5,  # type: ignore[arg-type]
+        markers=["o", "D", "s", "^", "v", "P"][: len(shown)],
         linestyle="none",
         errorbar=("pi", 100),
         markersize=5,
