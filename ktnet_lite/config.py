@@ -279,11 +279,6 @@ class TrainConfig:
         return System(self.model, self.variant)
 
     @property
-    def hears(self) -> bool:
-        """Whether the model gets the voice at test; MCTN and its relative translate words alone."""
-        return "audio" in VARIANTS[self.variant] and self.model not in ("mctn", "ctc_mctn")
-
-    @property
     def taught(self) -> bool:
         """Whether this run learns from another model."""
         learns = self.treatment in ("teacher", "view") or self.voice == "none"

@@ -13,6 +13,7 @@ from ktnet_lite.data.catalogue.entries import ENTRIES
 from ktnet_lite.experiments.grids import Grid
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.metrics import METRICS
+from ktnet_lite.names import VARIANTS
 from ktnet_lite.reporting import verdicts
 from ktnet_lite.reporting.compare import Comparison
 from ktnet_lite.reporting.tables import Place, Table
@@ -72,9 +73,14 @@ def _how_to_get(name: str, table: Table) -> str:
 def by_voice(table: Table, column: str) -> tuple[list[str], list[str]]:
     """List the rows of a column that compete, and those that stand apart since they alone get the voice at test."""
     cells = [cell for cell in table.grid.cells(table.data) if cell.column == column]
-    hearing = [cell.row for cell in cells if cell.configs([0])[0].hears]
+    hearing = [cell.row for cell in cells if _hears(cell.configs([0])[0])]
     deaf = [cell.row for cell in cells if cell.row not in hearing]
     return (deaf, hearing) if deaf else (hearing, [])
+
+
+def _hears(config: TrainConfig) -> bool:
+    """Whether a model gets the voice at test; MCTN and its relative translate words alone."""
+    return "audio" in VARIANTS[config.variant] and config.model not in ("mctn", "ctc_mctn")
 
 
 def best(numbers: Mapping[str, Mapping[str, float]], rows: Sequence[str]) -> set[Place]:
