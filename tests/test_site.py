@@ -94,6 +94,11 @@ def test_what_the_first_page_names_is_there(site):
     assert [name for name in named if not (site / name).is_file()] == []
 
 
+def test_no_directive_is_left_as_it_was_written(site):
+    left = {path for path in pages(site) if re.search(r"(```|~~~|:::)\{\w+\}", (site / path).read_text("utf-8"))}
+    assert not left
+
+
 def test_every_page_loads_without_an_error_from_this_site_alone(phone):
     assert {path: state["wrong"] for path, state in phone.items() if state["wrong"]} == {}
     assert len(phone) > 30

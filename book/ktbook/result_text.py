@@ -43,7 +43,7 @@ def command(grid: str, data: str = "synthetic") -> str:
 
 def table(caption: str, content: str) -> str:
     """Write the directive for a table in Markdown with a caption, a single line."""
-    return f"```{{table}} {caption}\n{content}\n```"
+    return f"~~~{{table}} {caption}\n{content}\n~~~"  # tildes: a caption may have backticks
 
 
 def seeds(counts: Iterable[int]) -> str:
