@@ -401,7 +401,7 @@ def test_the_valid_split_chooses_once_all_readings_have_been_run(tmp_path):
 
 def test_a_card_tells_what_was_trained_and_links_each_seed(paths):
     card = result_runs.cards(frame.load(paths), ADDRESS)
-    (settings,) = re.findall("settings of all: (.*)", card)
+    (settings,) = re.findall("shared settings: (.*)", card)
     paper = ["batch_size 24", "heads 8", "kernel 1", "layers 3", "patience 0", "task_loss cross_entropy"]
     assert sorted(settings.split(", ")) == sorted(["aligned True", "epochs 12", *paper])
     assert "clips: 600 train, 300 valid, 300 test" in card
@@ -424,7 +424,7 @@ def test_a_setting_is_of_all_even_where_a_system_has_no_use_for_it(tmp_path):
     for config in configs:
         result(config, 0.5).save(tmp_path / f"{config.system}.result.json")
     card = result_runs.cards(frame.load(sorted(tmp_path.iterdir())), ADDRESS)
-    assert "settings of all: epochs 12\n" in card
+    assert "shared settings: epochs 12\n" in card
     assert [line.split("|")[2].strip() for line in card.splitlines() if line.startswith("| ")][1:] == ["", ""]
 
 

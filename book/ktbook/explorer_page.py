@@ -13,7 +13,7 @@ STATIC = ROOT / "book" / "static"
 LOADED = ("vendor/onnxruntime/*.mjs", "vendor/onnxruntime/*.gz", "explorer/*.onnx", "explorer/clips.json")
 HEARS = {"full": "words, face, voice", "language_vision": "words, face", "ours": "words, face; the voice in training"}
 SHORT = {"language": "words", "vision": "face", "audio": "voice"}
-HEARS |= {"any": "words, face, voice, or what is left of them"}
+HEARS |= {"any": "words, face, voice, or any subset of them"}
 
 
 def models() -> dict[str, Any]:
@@ -34,7 +34,7 @@ def megabytes() -> float:
 def table(about: Mapping[str, Any]) -> str:
     """Write a table of the models with their errors, and how they were trained."""
     mae, weights = about["mae"], about["weights"]
-    rows = [("model", "what it gets", "weights", "MAE on the test clips")]
+    rows = [("model", "input", "weights", "MAE on the test clips")]
     rows += [(f"`{name}`", HEARS[name], f"{weights[name]:,}", f"{mae[name]:.2f}") for name in weights]
     rows.insert(2, ("`full`, voice silenced", "words, face", "the same", f"{mae['full, silenced']:.2f}"))
     rows.append(("`any`, voice missing", "words, face", "the same", f"{mae['any, voice missing']:.2f}"))
@@ -43,7 +43,7 @@ def table(about: Mapping[str, Any]) -> str:
     training = (
         f"Trained on {clips['train']:,} synthetic clips (redundancy {run['redundancy']}, noise {run['audio_noise']}) "
         f"for {run['epochs']} epochs; tested on {clips['test']:,} others. Width {run['dim']}, {run['heads']} heads, "
-        f"{run['layers']} layer in each set of blocks, where the paper has three; L1 loss; seed {run['seed']}. Made "
+        f"{run['layers']} layer in each set of blocks (the paper has three), L1 loss, seed {run['seed']}. Trained "
         f"with ktnet-lite {versions['ktnet-lite']} and PyTorch {versions['torch']}."
     )
     return f"{markdown(rows)}\n\n{training}\n"
@@ -51,7 +51,7 @@ def table(about: Mapping[str, Any]) -> str:
 
 def intervals(about: Mapping[str, Any]) -> str:
     """Write a table of the intervals: how far they reach, and how many of the test clips they cover."""
-    rows = [("model", "there", "half-width", "covers, of the test clips")]
+    rows = [("model", "streams", "half-width", "coverage of the test clips")]
     for name, widths in half_widths().items():
         for subset, width in widths.items():
             there = ", ".join(SHORT[modality] for modality in subset.split("_"))
@@ -61,7 +61,7 @@ def intervals(about: Mapping[str, Any]) -> str:
 
 def picture(about: Mapping[str, Any]) -> str:
     """Write the figure of the page's first state, shown until the models are started."""
-    caption = "What the models say of the first clip: scores, the error of the rebuilt voice, an attention map."
+    caption = "Predictions for the first clip: scores, the error of the reconstructed voice, and an attention map."
     options = f":alt: {about['picture']}\n:class: drawn\n:width: 720px"
     return f":::{{figure}} images/explorer.svg\n{options}\n\n{caption}\n:::\n"
 

@@ -17,11 +17,11 @@ from ktnet_lite.text import duration, markdown, size
 from ktnet_lite.training.shipped import FOLDER, checksums
 
 ALL = "_".join(MODALITIES)
-FILLED = {"inferred": "rebuilt", "zero": "zeros", "mean": "training means"}
+FILLED = {"inferred": "reconstructed", "zero": "zeros", "mean": "training means"}
 
 
 class About(NamedTuple):
-    """What no result file says of a model."""
+    """What no result file contains about a model."""
 
     what: str
     use: str
@@ -29,12 +29,12 @@ class About(NamedTuple):
 
 ABOUT = {
     "ktnet-any-synthetic": About(
-        "One model for clips that lack any of their modalities. It rebuilds what is missing, with a variance.",
+        "One model for clips that lack any of their modalities. It reconstructs what is missing, with a variance.",
         "Following chapters 10 and 12 with a trained model; trying `predict`, `robust`, `live`, `bench` and `export`.",
     ),
     "ktnet-any-bottleneck-synthetic": About(
-        "The same, but a few latent vectors read each stream, in place of attention between all pairs of streams.",
-        "Comparing cost and error of both kinds of fusion, as chapter 13 does.",
+        "The same, but a few latent vectors read each stream, instead of attention between all pairs of streams.",
+        "Comparing cost and error of the two kinds of fusion, as in chapter 13.",
     ),
     "ktnet-ours-synthetic": About(
         "The paper's model. It predicts from language and vision; audio is used in training only.",
@@ -42,7 +42,7 @@ ABOUT = {
     ),
     "ktnet-full-synthetic": About(
         "A model that observes language, vision and audio, and expects all three.",
-        "A baseline for missing modalities; a teacher of `ours`, by `--teacher ktnet-full-synthetic --dim 16`.",
+        "A baseline for missing modalities; a teacher of `ours`, with `--teacher ktnet-full-synthetic --dim 16`.",
     ),
 }
 HAZUMI = TrainConfig(
@@ -88,14 +88,14 @@ def card(name: str, about: About, run: Result) -> str:
     ]
     if table := result_doubt.calibration({name: [run]}, f"`{run.dataset.name}`, test set, one seed"):
         parts += [
-            "**Calibration** of the audio that is rebuilt, as on the page about [doubt](results/doubt.md):",
+            "**Calibration** of the reconstructed audio, as on the page about [doubt](results/doubt.md):",
             table,
         ]
     loading = f'```python\nmodel, config = kt.load_model("{name}")\n```'
     never = "clips of people: it was never trained or tested on any" if shipped else "deciding anything about a person"
     parts += [
         f"**Intended use.** {about.use}",
-        f"**Not for** {never}. See [what none of them may be used for](models-not-for).",
+        f"**Not for** {never}. See also [what none of them may be used for](models-not-for).",
         "**Loading**",
         loading if shipped else "The run leaves a `model.pt`; `kt.load_model` takes its path.",
     ]
@@ -114,7 +114,7 @@ def facts(name: str, run: Result) -> Iterator[tuple[str, str]]:
     if (path := FOLDER / f"{name}.pt").is_file():
         yield "weights", f"{size(path.stat().st_size)}, BSD 3-Clause, SHA-256 `{checksums()[path.name][:12]}`"
     else:
-        yield "weights", "not given: the terms of the data do not clearly allow it"
+        yield "weights", "not given, because the terms of the data do not clearly allow it"
     epoch = f"epoch {run.best_epoch + 1} of {len(run.curves)}, chosen on the validation set"
     yield "training", f"{epoch}; seed {run.seed}; {duration(run.seconds)} on {run.hardware}"
     yield "versions", f"ktnet-lite {run.package}, torch {run.libraries['torch']}"
@@ -140,7 +140,7 @@ def intervals(run: Result) -> str:
     level = f"{result_doubt.LEVEL:.0%}"
     rows = [(letters(subset), f"{share:.3f}", f"{width:.3f}") for subset, share, width in result_doubt.coverage(run)]
     table = markdown([("clips with", f"covered at {level}", "half-width"), *rows])
-    return f"**Intervals**, from the errors on the validation set, counted on the test set:\n\n{table}" if rows else ""
+    return f"**Intervals**, from the errors on the validation set; coverage on the test set:\n\n{table}" if rows else ""
 
 
 def _numbers(metrics: dict[str, float | None]) -> tuple[str, ...]:

@@ -87,13 +87,13 @@ def evidence(tables: Tables) -> str:
             lines = (f"- {place}: {', '.join(numbers)}" for place, numbers in by_place.items())
             parts.append(f"“{claim.ours}” minus “{claim.other}” in its tables:\n\n" + "\n".join(lines))
         else:
-            parts.append("It has no number for this.")
+            parts.append("The paper gives no number for this.")
         if claim.close:
             margins = {short(metric): margin(claim, metric) for metric in ("mae", "acc2_nonzero", "accuracy_mean")}
-            allowed = enumerated(f"{value:.3f} of {name}" for name, value in margins.items())
+            allowed = enumerated(f"{value:.3f} in {name}" for name, value in margins.items())
             parts.append(
-                f"Close is what the paper itself calls so: it is behind by up to {allowed}. Ours is *close* where our "
-                "whole interval is no further behind, and *not close* where the whole interval is."
+                f"The paper itself calls a result close that is behind by up to {allowed}. Ours is *close* if no part "
+                "of our interval is further behind, *not close* if all of it is, and otherwise *undecided*."
             )
         rows = [("data", "metric", "difference [95%]", "p", "seeds", "verdict")]
         for finding in findings(claim, tables):
@@ -121,7 +121,7 @@ def summary(tables: Tables) -> str:
     good, bad, neither = ({*group} for group in (FOR, AGAINST, NEITHER))
     counts = {
         ("holds", "hold", "wherever tested"): sum(bool(x) and x <= good for x in verdicts),
-        ("holds", "hold", "by some metric or on some data and not on others"): sum(
+        ("holds", "hold", "for some metrics or data but not for others"): sum(
             bool(x & good) and not x <= good for x in verdicts
         ),
         ("is", "are", "contradicted somewhere and confirmed nowhere"): sum(
@@ -254,7 +254,7 @@ def by_mae(table: Table) -> str:
         caption = f"{setting}, test set: first minus second in MAE, paired; below zero the first is better."
         parts.append(captioned(caption, markdown(rows)))
     if any(x.difference.runs == 1 for x in found.values()):
-        parts.append("The interval of a single seed covers the choice of test clips only, not the choice of the seed.")
+        parts.append("The interval of a single seed covers only the choice of test clips, not the choice of the seed.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -324,7 +324,7 @@ def landing(tables: Tables) -> str:
     if not baselines:
         return NOTHING + "\n"
     known = (baselines.get(column, {}).get("training median", {}).get(metric) for column, metric in places)
-    lines.append(("no model: the training median", *("not run" if x is None else f"{x:.3f}" for x in known)))
+    lines.append(("no model (the training median)", *("not run" if x is None else f"{x:.3f}" for x in known)))
     claim = CLAIMS[0]._replace(grids=("table_1",))
     tested = {(x.comparison.column, x.comparison.metric): x for x in findings(claim, {"table_1": [table]})}
     cells = (tested.get(place) for place in places)

@@ -70,7 +70,7 @@ def intervals(runs: dict[str, list[Result]], place: str) -> str:
             shares, half_widths = zip(*each, strict=True)
             spread = f"{min(shares):.3f} to {max(shares):.3f}"
             lines.append((row, letters(subset), mean(shares), spread, mean(half_widths), str(len(each))))
-    headings = "model", "clips with", f"covered at {LEVEL:.0%}", "seeds from, to", "half-width", "seeds"
+    headings = "model", "clips with", f"covered at {LEVEL:.0%}", "range over seeds", "half-width", "seeds"
     caption = f"{place}: clips whose truth is inside the interval; near {LEVEL:.0%} is right, narrow is better."
     return captioned(caption, markdown([headings, *lines])) if lines else ""
 

@@ -23,9 +23,9 @@ from ktnet_lite.reporting.plots import colour_of
 from ktnet_lite.reporting.tables import Table
 
 CENTRAL_CAPTION = """\
-MAE on the test set, lower is better: mean over seeds and 95% interval. Grey: controls, and a linear model. The first
-two were trained with all three streams and get zeros, or the mean of the training clips, in place of the voice. Dotted:
-the median of the training labels, for every clip. Each panel has a scale of its own."""
+MAE on the test set, lower is better: mean over seeds and 95% interval. Grey: controls and a linear model. The first
+two were trained with all three streams and get zeros, or the mean of the training clips, instead of the voice. Dotted:
+always predicting the median of the training labels. Each panel has its own scale."""
 EPOCHS_CAPTION = """\
 Error on the validation set after each epoch: mean over seeds, with its 95% interval as a band. A run keeps the weights
 of its best epoch."""
@@ -34,16 +34,16 @@ Difference of MAE over redundancy and noise; below zero ours is better. Hatched 
 detected."""
 LABELS_CAPTION = """\
 MAE on the test set against the number of labelled clips, lower is better: mean over seeds; the band reaches from the
-best to the worst seed. Broken lines in the colour of a method are its controls."""
+best to the worst seed. Broken lines in a method's colour are its controls."""
 CEILING_CAPTION = """\
-Dashed horizontal lines: no model can do better with these streams; where words and face determine the voice, both lines
-coincide."""
+Dashed horizontal lines: the lowest possible error with these streams. Where words and face determine the voice, both
+lines coincide."""
 PAYS_CAPTION = """\
 Difference of MAE over redundancy and labelled clips; below zero the transfer pays. Hatched and in brackets: no
 difference detected."""
 FOREST_CAPTION = """\
 What our runs show about each claim, with 95% intervals. Right of zero, the claim's first system is better. A grey bar
-marks how far behind still counts as close."""
+is the margin that still counts as close."""
 FULL = System("ktnet", "full")
 CENTRAL = ("Full modality", "Ours", "Language and vision", "Language only", "linear")
 ORDER = FULL, *claims.SILENCED, *(System("ktnet", name) for name in ("language", "language_vision", "ours"))

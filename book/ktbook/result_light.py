@@ -18,8 +18,8 @@ from ktnet_lite.text import file_name, markdown
 from ktnet_lite.training.dataset import load_dataset
 
 CAPTION = """\
-MAE on the test set, the mean over the subsets of the modalities, against the operations of one complete clip: mean over
-seeds, bars from the best to the worst seed. The line joins the models that no other beats in both."""
+MAE on the test set, averaged over the subsets of the modalities, against the operations for one complete clip: mean
+over seeds, bars from the best to the worst seed. The line joins the models that no other model beats in both."""
 
 
 def page(tables: Sequence[Table]) -> dict[str, str | bytes]:

@@ -72,14 +72,14 @@ def _card(name: str, checksum: str, files: list[File], address: str) -> str:
     clips = ", ".join(f"{count} {split}" for split, count in results[0].dataset.clips.items())
     memory = [result.peak_memory for result in results if result.peak_memory]
     facts = {
-        "clips": clips or "not told",
+        "clips": clips or "unknown",
         "checksum": f"`{checksum[:12]}`",
-        "settings of all": _listed(shared) or "the defaults",
+        "shared settings": _listed(shared) or "the defaults",
         "machine": "; ".join(sorted({str(result.hardware) for result in results})),
         "versions": "; ".join(sorted({_versions(result) for result in results})),
-        "trainings": f"{len(files)}, {duration(sum(result.seconds for result in results))} in all",
+        "runs": f"{len(files)}, {duration(sum(result.seconds for result in results))} in total",
     }
-    rows = [("system", "settings beyond these", "weights", "median time", "seeds")]
+    rows = [("system", "other settings", "parameters", "median time", "seeds")]
     for group in grouped:
         own = {key: value for key, value in group.settings.items() if key not in shared}
         own_runs = [result for _, result in group.runs]

@@ -22,7 +22,7 @@ def files() -> list[Path]:
 
 def page(paths: Iterable[Path]) -> str:
     """Write for each search the validation metric of the first and of the best settings, and what differs."""
-    lines = [("system", "data", "trials", "settings that stood", "best trial", "the best trial has")]
+    lines = [("system", "data", "trials", "first trial", "best trial", "settings of the best trial")]
     for path in paths:
         found = json.loads(path.read_text(encoding="utf-8"))
         name, gain = f"valid_{found['metric']}", METRICS[found["metric"]].gain

@@ -18,8 +18,8 @@ from ktnet_lite.text import file_name, markdown
 
 BESIDE = [subsets.SPECIALISTS["ktnet"], subsets.SPECIALISTS["linear"], "Full modality, means"]
 CAPTION = """\
-MAE on the test set by what a clip has: mean over seeds, bars from the best to the worst seed. The specialists are one
-model for each subset; the others are one model for all."""
+MAE on the test set by available modalities: mean over seeds, bars from the best to the worst seed. Specialists are one
+model for each subset; the others are one model for all subsets."""
 
 
 def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
@@ -35,7 +35,7 @@ def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
                 parts.append(f"Not run yet: {command(table.grid.name, table.data)}.")
                 continue
             parts.append(
-                f"On the validation set, the any model with the lowest error is “{best}”. It is compared below."
+                f"Of the any models, “{best}” has the lowest error on the validation set. The comparisons below use it."
             )
             shown = [best, *BESIDE]
             if drawn := subsets.draw(laid_out, shown):

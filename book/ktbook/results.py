@@ -72,7 +72,7 @@ def numbers(tables: result_text.Tables, results: pd.DataFrame) -> dict[str, str]
         "results_base": result_claims.weak_base(tables),
         "results_boldest": result_claims.boldest(tables),
         "results_collapse": result_choices.collapse(next(x for x in tables["treatments"] if x.data == "synthetic")),
-        "cost_gpu": "Times on a GPU stand above." if timed else "**On a GPU nothing has been timed.**",
+        "cost_gpu": "GPU times are in the table above." if timed else "**No run has been timed on a GPU.**",
         "cost_assumptions": result_runs.assumptions(),
     }
 

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 WITH_VOICE = "with the voice at test"
 RULES = f"""\
-Each number is the mean over seeds with its 95% bootstrap interval. If the paper has a number on the same data, it
-follows ours as (paper, ours minus paper, verdict): *level* if it lies in our interval, else *better* or *worse*. If we
-have none, it stands alone. The best number of each metric is bold. Where some rows get the voice at test and others do
-not, those with the voice stand apart and are not compared with the rest. Comparisons are paired on seeds and clips; p
-is corrected for their number (Benjamini & Hochberg). A difference counts as detected if p is below {verdicts.SURE:g}.
-It then has the *{verdicts.SAME}* or the *{verdicts.OPPOSITE}*; without a sign of the paper, the first row is
-*{verdicts.BETTER}* or *{verdicts.WORSE}*. Otherwise the verdict is *{verdicts.UNDETECTED}*, which does not mean that
-there is none."""
+- Each number is the mean over seeds with its 95% bootstrap interval.
+- If the paper has a number on the same data, it follows as (paper, ours minus paper, verdict). Ours is *level* if the
+  paper's number lies in our interval, otherwise *better* or *worse*. Without a number of ours, it stands alone.
+- The best number of each metric is bold. Where some rows get the voice at test and others do not, those with the voice
+  stand apart and are not compared with the rest.
+- Comparisons are paired on seeds and clips; p is corrected for their number (Benjamini & Hochberg).
+- A difference is detected if p is below {verdicts.SURE:g}. It then has the *{verdicts.SAME}* or the
+  *{verdicts.OPPOSITE}*. Where the paper has no sign, the first row is *{verdicts.BETTER}* or *{verdicts.WORSE}*.
+- Otherwise the verdict is *{verdicts.UNDETECTED}*, which does not mean that there is no difference."""
 
 
 def page(tables: Sequence[Table]) -> str:
