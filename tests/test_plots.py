@@ -8,6 +8,7 @@ import torch
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from ktnet_lite.course.missing_audio import colour_of_label
 from ktnet_lite.data import synthetic
 from ktnet_lite.measures.statistics import Interval
 from ktnet_lite.model.ktnet import KTNet
@@ -142,5 +143,5 @@ def test_a_system_has_its_own_colour_and_a_control_is_grey():
     named = {"full": "audio", "vision": "vision", "language": "language", "language_vision": "language", "any": "any"}
     named |= {"ours": "reconstructed", "full with its voice": "audio"}
     named |= dict.fromkeys(("ours, lambda = 0", "full, audio = mean", "linear"), "missing")
-    assert {label: plots.colour_of_label(label) for label in named} == named
+    assert {label: colour_of_label(label) for label in named} == named
     assert plots.colour_of(System("ktnet", "any")) == "any" != plots.colour_of(System("ktnet", "ours"))

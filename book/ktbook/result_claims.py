@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from ktbook.claims import BOLDEST, CLAIMS, CONTROLS, Claim, Finding, findings, margin, printed
@@ -17,7 +18,7 @@ from ktnet_lite.parameters import PRESETS
 from ktnet_lite.reporting import learning, paper
 from ktnet_lite.reporting import markdown as pages
 from ktnet_lite.reporting.compare import Comparison, corrected, paired
-from ktnet_lite.reporting.tables import Place, Table
+from ktnet_lite.reporting.tables import Table
 from ktnet_lite.reporting.verdicts import AGAINST, CONTRADICTED, FOR, HOLDS, NEITHER, UNDETECTED
 from ktnet_lite.text import count, enumerated, markdown
 
@@ -271,31 +272,16 @@ def by_labels(table: Table) -> str:
             for row, values in found.items()
         }
         _, hearing = pages.by_voice(table, names[0])
-        best = _best(means, [row for row in found if row not in hearing])
+        best = pages.best(means, [row for row in found if row not in hearing], itemgetter(1))
         for row, values in found.items():
             cells = (
-                _bold(f"{x.interval}, {x.interval.runs}", (row, (name, "mae")) in best) if x else "not run"
+                pages.bold(f"{x.interval}, {x.interval.runs}", (row, (name, "mae")) in best) if x else "not run"
                 for name, x in zip(names, values, strict=True)
             )
             rows.append((row, *cells))
         caption = f"{setting}: MAE on the test set, lower is better: mean over seeds, 95% interval, number of seeds."
         parts.append(captioned(f"{caption} The best without the voice is bold.", markdown(rows)))
     return "\n\n".join(parts) + "\n"
-
-
-def _bold(text: str, best: bool) -> str:
-    """Put the number at the beginning of a text in bold."""
-    number, space, rest = text.partition(" ")
-    return f"**{number}**{space}{rest}" if best else text
-
-
-def _best(numbers: Mapping[str, Mapping[Place, float]], rows: Sequence[str]) -> set[tuple[str, Place]]:
-    """Find the best rows of each place, a column and a metric."""
-    found = set()
-    for place in {place for row in rows for place in numbers[row]}:
-        of_metric = {row: {place[1]: numbers[row][place]} for row in rows if place in numbers[row]}
-        found |= {(row, place) for row, _ in pages.best(of_metric, rows)}
-    return found
 
 
 def landing(tables: Tables) -> str:
@@ -311,12 +297,13 @@ def landing(tables: Tables) -> str:
         }
         for row in (*rows, "Full modality")
     }
-    best = _best({row: {place: x.mean for place, x in values.items()} for row, values in found.items()}, rows)
+    means = {row: {place: x.mean for place, x in values.items()} for row, values in found.items()}
+    best = pages.best(means, rows, itemgetter(1))
 
     def line(row: str) -> tuple[str, ...]:
         known = (found[row].get(place) for place in places)
         return row, *(
-            _bold(str(x), (row, place) in best) if x else "not run" for place, x in zip(places, known, strict=True)
+            pages.bold(str(x), (row, place) in best) if x else "not run" for place, x in zip(places, known, strict=True)
         )
 
     lines += map(line, rows)
@@ -335,9 +322,9 @@ def landing(tables: Tables) -> str:
     theirs_by_row = {
         row: {(column, metric): original.values[row, column][metric] for column, metric in places} for row in found
     }
-    best_of_paper = _best(theirs_by_row, rows)
+    best_of_paper = pages.best(theirs_by_row, rows, itemgetter(1))
     printed = [
-        (row, *(_bold(f"{x:.3f}", (row, place) in best_of_paper) for place, x in values.items()))
+        (row, *(pages.bold(f"{x:.3f}", (row, place) in best_of_paper) for place, x in values.items()))
         for row, values in theirs_by_row.items()
     ]
     printed.insert(-1, (f"*{pages.WITH_VOICE}*", *[""] * len(places)))

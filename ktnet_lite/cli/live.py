@@ -141,8 +141,7 @@ def _evaluate(model: Network, clips: Split) -> None:
     chosen = ("f1_mean", "accuracy_mean") if emotions else ("mae", "corr")
     rows: list[tuple[str, ...]] = [("HEARD", *(name.upper() for name in chosen))]
     for share, predicted in zip(SHARES, scores, strict=True):
-        values = measured(predicted, clips.targets).values
-        known = [values[name] for name in chosen]
+        known = map(measured(predicted, clips.targets).values.get, chosen)
         rows.append((f"{share:.0%}", *("-" if x is None else f"{x:.3f}" for x in known)))
     click.echo(table(rows))
     changes = flips(scores, 0.5 if emotions else 0.0)

@@ -9,9 +9,16 @@ from matplotlib.figure import Figure
 
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import Interval, mean_interval
-from ktnet_lite.reporting.plots import COLOURS, GREY, colour_of_label, figure, interval_row, legend
+from ktnet_lite.names import VARIANTS, System
+from ktnet_lite.reporting.plots import COLOURS, GREY, colour_of, figure, interval_row, legend
 
 SHADES = ("missing", "reconstructed", "vision", "language", "audio")  # colours of the lines in a panel, in order
+
+
+def colour_of_label(label: str) -> str:
+    """The key of ``COLOURS`` for a system named as in "ours"; grey for a control or fill, as in "ours, lambda = 0"."""
+    name = label.split(" ")[0]
+    return colour_of(System("ktnet", name)) if name in VARIANTS else "missing"
 
 
 def published(percent: Mapping[str, Mapping[str, float]], error: Mapping[str, Mapping[str, float]]) -> Figure:

@@ -9,10 +9,11 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ktnet_lite.course.missing_audio import colour_of_label
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.measures.statistics import Interval
 from ktnet_lite.names import MODALITIES
-from ktnet_lite.reporting.plots import COLOURS, GREY, colour_of_label, figure, interval_row
+from ktnet_lite.reporting.plots import COLOURS, GREY, figure, interval_row
 
 ABSENT = to_rgba(COLOURS["missing"], 0.25)
 

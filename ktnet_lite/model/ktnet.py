@@ -104,17 +104,9 @@ class KTNet(Network):
             self.transfer = nn.ModuleDict({name: Transfer(*size, transfer) for name in self.observed})
             self.combine = Combine(self.observed, *size, concat, transfer, doubt)  # delta
             streams = (*self.observed, "audio")
-        self.fusion = fusion_of(
-            fusion,
-            [name for name in MODALITIES if name in streams],
-            outputs,
-            dim=dim,
-            heads=heads,
-            layers=layers,
-            dropout=dropout,
-            targets=targets,
-            pooling=pooling,
-        )
+        fused = [name for name in MODALITIES if name in streams]
+        options = {"dim": dim, "heads": heads, "layers": layers, "dropout": dropout}
+        self.fusion = fusion_of(fusion, fused, outputs, targets=targets, pooling=pooling, **options)
 
     @property
     def inputs(self) -> dict[Modality, Standardise]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.catalogue.entries import ENTRIES
@@ -72,30 +72,37 @@ def _how_to_get(name: str, table: Table) -> str:
 
 
 def by_voice(table: Table, column: str) -> tuple[list[str], list[str]]:
-    """List the rows of a column that compete, and those that stand apart since they alone get the voice at test."""
+    """List the rows of a column that compete, and those that stand apart since they alone get the voice at test.
+
+    MCTN and its relative translate words alone.
+    """
     cells = [cell for cell in table.grid.cells(table.data) if cell.column == column]
-    hearing = [cell.row for cell in cells if _hears(cell.configs([0])[0])]
-    deaf = [cell.row for cell in cells if cell.row not in hearing]
+    systems = {cell.row: cell.configs([0])[0].system for cell in cells}
+    hearing = [row for row, x in systems.items() if "audio" in VARIANTS[x.variant] and "mctn" not in x.model]
+    deaf = [row for row in systems if row not in hearing]
     return (deaf, hearing) if deaf else (hearing, [])
 
 
-def _hears(config: TrainConfig) -> bool:
-    """Whether a model gets the voice at test; MCTN and its relative translate words alone."""
-    return "audio" in VARIANTS[config.variant] and config.model not in ("mctn", "ctc_mctn")
+def best(
+    numbers: Mapping[str, Mapping[Any, float]], rows: Iterable[str], metric: Callable[[Any], str] = str
+) -> set[tuple[str, Any]]:
+    """Find which of some rows are the best in each column, ``{row: {column: number}}``: pairs of row and column.
 
-
-def best(numbers: Mapping[str, Mapping[str, float]], rows: Sequence[str]) -> set[Place]:
-    """Find the best rows of each metric, ``{row: {metric: number}}``, among some rows: pairs of row and metric.
-
-    Numbers that are written alike are equal; a row without any rival is not the best.
+    ``metric`` names the metric of a column. Numbers that are written alike are equal; one without a rival is not best.
     """
+    shown = {row: {column: round(x, 3) for column, x in numbers.get(row, {}).items()} for row in rows}
     found = set()
-    for metric in {name for row in rows for name in numbers.get(row, {})}:
-        known = {row: round(numbers[row][metric], 3) for row in rows if metric in numbers.get(row, {})}
-        if len(known) > 1:
-            top = METRICS[metric].best(known.values())
-            found |= {(row, metric) for row, number in known.items() if number == top}
+    for column in {column for row in shown.values() for column in row}:
+        known = {row: columns[column] for row, columns in shown.items() if column in columns}
+        top = METRICS[metric(column)].best(known.values())
+        found |= {(row, column) for row, number in known.items() if number == top and len(known) > 1}
     return found
+
+
+def bold(text: str, best: bool) -> str:
+    """Put the number that a text begins with in bold."""
+    number, space, rest = text.partition(" ")
+    return f"**{number}**{space}{rest}" if best else text
 
 
 def laid_out(
@@ -126,7 +133,7 @@ def values(table: Table, column: str) -> str:
     return laid_out(rows, apart, [*(METRICS[name].label for name in metrics), "runs"], cells)
 
 
-def _cell(table: Table, place: Place, metric: str, bold: bool = False) -> str:
+def _cell(table: Table, place: Place, metric: str, best: bool) -> str:
     if name := table.missing.get(place):
         missing = f"needs {name}" if name in ENTRIES and not ENTRIES[name].public else "not run"
         number = table.printed.get(place, {}).get(metric)
@@ -134,10 +141,7 @@ def _cell(table: Table, place: Place, metric: str, bold: bool = False) -> str:
     value = table.values[place].get(metric)
     if value is None:
         return "undefined"
-    shown = str(value.interval)
-    if bold:
-        mean, *rest = shown.split(" ", 1)
-        shown = " ".join([f"**{mean}**", *rest])
+    shown = bold(str(value.interval), best)
     if value.paper is None:
         return shown
     return f"{shown} ({value.paper:.3f}, {value.difference:+.3f}, *{value.verdict(metric)}*)"

@@ -28,7 +28,7 @@ from ktnet_lite.files import replacing, write
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import Difference, Interval
 from ktnet_lite.model.network import Network
-from ktnet_lite.names import EMOTIONS, VARIANTS, System
+from ktnet_lite.names import EMOTIONS, System
 from ktnet_lite.reporting.letters import Drawing, literal
 
 COLOURS = {
@@ -261,12 +261,6 @@ def colour_of(system: System) -> str:
         return "missing"
     own = {"ours": "reconstructed", "any": "any", "full": "audio", "audio": "audio", "vision": "vision"}
     return own.get(system.variant, "language")
-
-
-def colour_of_label(label: str) -> str:
-    """The key of ``COLOURS`` for a system named as in "ours"; grey for a control or fill, as in "ours, lambda = 0"."""
-    name = label.split(" ")[0]
-    return colour_of(System("ktnet", name)) if name in VARIANTS else "missing"
 
 
 def _confusion(axes: Axes, targets: np.ndarray, predicted: np.ndarray, labels: list[int]) -> None:

@@ -14,17 +14,13 @@ from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import PER_CLIP, paired_difference
 from ktnet_lite.names import MODALITIES, VARIANTS, subsets
 from ktnet_lite.reporting.compare import Comparison, corrected
-from ktnet_lite.reporting.markdown import is_control
+from ktnet_lite.reporting.markdown import best, bold, is_control
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure
 from ktnet_lite.reporting.tables import Table
 from ktnet_lite.text import markdown, plain
 
 SPECIALISTS = {"ktnet": "KTNet, one for each subset", "linear": "Ridge, one for each subset"}
-OF_SYSTEM = {
-    SPECIALISTS["ktnet"]: "vision",
-    SPECIALISTS["linear"]: "missing",
-    "Full modality, means": "missing",
-}  # colours
+OF_SYSTEM = {SPECIALISTS["ktnet"]: "vision", SPECIALISTS["linear"]: "missing", "Full modality, means": "missing"}
 MARKERS = {SPECIALISTS["linear"]: "s", "Full modality, means": "D"}
 FILLED = {"zero": "zeros", "mean": "means"}
 MEAN = "mean"  # over the subsets
@@ -86,18 +82,13 @@ def values(laid_out: pd.DataFrame, metric: str = "mae") -> str:
     for system, here in laid_out.groupby("system", sort=False):
         means = here.groupby("subset")[metric].mean().reindex(known)
         rows[str(system)] = [*means, float(np.mean(means.to_numpy()))]
-    best = [
-        METRICS[metric].best(round(x, 3) for x in column if not np.isnan(x))
-        for column in zip(*rows.values(), strict=True)
-    ]
+    known_of = {system: {i: x for i, x in enumerate(row) if not np.isnan(x)} for system, row in rows.items()}
+    marked = best(known_of, rows, lambda _: metric)
     lines: list[tuple[str, ...]] = [
         (f"{METRICS[metric].label} {METRICS[metric].arrow}", *map(letters, known), MEAN, "seeds")
     ]
     for system, row in rows.items():
-        cells = (
-            "-" if np.isnan(x) else f"**{x:.3f}**" if round(x, 3) == y else f"{x:.3f}"
-            for x, y in zip(row, best, strict=True)
-        )
+        cells = ("-" if np.isnan(x) else bold(f"{x:.3f}", (system, i) in marked) for i, x in enumerate(row))
         seeds = laid_out[laid_out["system"] == system]["seed"].nunique()
         lines.append((plain(system), *cells, str(seeds)))
     return markdown(lines)

@@ -152,9 +152,8 @@ class _Loop:
             labelled, heard = (other_voices(split, config.seed) for split in clips)
         options = config.batch_size, objective.modalities, device, config.seed, place
         self.labelled, self.heard = Batches(labelled, *options), Batches(heard, *options)
-        trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-        self.trained = trained
-        self.optimizer = torch.optim.Adam(trained, lr=config.learning_rate, fused=device.type != "mps")
+        self.trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(self.trained, lr=config.learning_rate, fused=device.type != "mps")
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16" and device.type == "cuda")
         self.step_module: Any = objective
         if config.compile:
