@@ -31,6 +31,7 @@ from ktnet_lite.experiments import grids
 from ktnet_lite.experiments.result import Filled, Result, load, published
 from ktnet_lite.measures.statistics import Difference, Interval
 from ktnet_lite.reporting import frame
+from ktnet_lite.reporting import markdown as pages
 from ktnet_lite.reporting import reproduce as reproduction
 from ktnet_lite.reporting.compare import Comparison
 from ktnet_lite.reporting.tables import Table
@@ -234,12 +235,12 @@ def test_a_control_of_ours_is_found_among_all_results_by_what_was_changed(made_t
 def test_the_landing_table_keeps_the_papers_data_apart_and_tests_the_claim(made_tables):
     told = result_claims.landing(made_tables)
     ours, papers = told.split(":::{dropdown}")
-    head, row = ours.splitlines()[0], next(x for x in ours.splitlines() if x.startswith("| Ours"))
+    head, row = ours.splitlines()[1], next(x for x in ours.splitlines() if x.startswith("| Ours"))
     assert "MAE, word aligned" in head and "MAE, unaligned" in head
     table = made_tables["table_1"][1]
-    assert str(table.values["Ours", "word aligned"]["mae"].interval) in row and "not run" in row
+    assert str(table.values["Ours", "word aligned"]["mae"].interval) in row.replace("**", "") and "not run" in row
     assert "0.823" in papers and "CMU-MOSI" in papers and "0.823" not in ours
-    assert "the mean of 2 runs" in told
+    assert "mean of 2 seeds" in told
     (mae, *_) = (x for x in claims.findings(BETTER, made_tables))
     last = next(x for x in ours.splitlines() if x.startswith("| **Ours minus language and vision**"))
     assert f"{mae.comparison.difference}: *holds*" in last
@@ -268,7 +269,7 @@ def test_a_page_has_the_papers_numbers_alone_where_there_are_none_of_ours(made_t
     assert "| Ours " in mosi and "0.858" in mosi and "needs mosi (" not in mosi
     assert "ktnet-lite data fetch mosi --from FOLDER" in mosi
     synthetic = page[page.index("## On synthetic") : page.index("## On mosi-utterance")]
-    assert str(made_tables["table_1"][1].values["Ours", "word aligned"]["mae"].interval) in synthetic
+    assert str(made_tables["table_1"][1].values["Ours", "word aligned"]["mae"].interval) in synthetic.replace("**", "")
     assert "0.858" not in synthetic, "the paper's number is on other data"
     assert synthetic.count(":::{tab-item}") == 3 and synthetic.count("::::{tab-set}") == 1
 
@@ -352,10 +353,10 @@ def test_the_map_shows_where_transfer_pays_and_leaves_gaps(curves, empty):
 def test_the_tables_of_the_curves_have_a_part_for_each_redundancy(curves, empty):
     errors, differences = result_claims.by_labels(curves), result_claims.by_mae(curves)
     for text in (errors, differences):
-        assert [x for x in text.splitlines() if x.startswith("**")] == ["**redundancy 0.7**", "**redundancy 1**"]
+        assert re.findall(r"\{table\} (redundancy [\d.]+)", text) == ["redundancy 0.7", "redundancy 1"]
     assert "100 clips" in errors and "not run" in errors and "Not run yet" in result_claims.by_labels(*empty["curves"])
     value = curves.values["Ours", "redundancy 1, 100 clips"]["mae"].interval
-    assert f"{value}, 2" in errors
+    assert f"{value}, 2" in errors.replace("**", "")
     (x, *_) = (x for x in curves.comparisons if (x.column, x.metric) == ("redundancy 1, 100 clips", "mae"))
     assert f"{x.difference}, 2 seeds: better" in differences and "single seed" not in differences
     assert "Not run yet: `ktnet-lite reproduce curves" in result_claims.by_mae(*empty["curves"])
@@ -437,7 +438,7 @@ def test_an_estimate_is_bound_by_the_slower_of_arithmetic_and_step():
     cost = result_runs.Cost("MOSI", 100, {"small": 1e9, "large": 1e12})
     assert cost.seconds("small") == pytest.approx(100 * result_runs.STEP)
     assert cost.seconds("large") == pytest.approx(100 * 1e12 / result_runs.SPEED)
-    row = result_runs.counted([cost]).splitlines()[3].split("|")
+    row = result_runs.counted([cost]).splitlines()[4].split("|")
     assert [cell.strip() for cell in row[4:6]] == ["1e+03", "0.1"]
 
 
@@ -457,6 +458,29 @@ def without_results():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(result_runs, "costs", lambda: [result_runs.Cost("MOSI", 1, {"ours": 1e9})])
         return extension.files(frame.load([]), ADDRESS)
+
+
+def test_every_table_of_a_result_page_has_a_caption(made_tables, curves):
+    written = [result_tables.grid_page(group, []) for group in made_tables.values()]
+    written += [each(made_tables) for each in (result_claims.evidence, result_claims.claims, result_claims.landing)]
+    written += [result_claims.base(made_tables), result_claims.by_labels(curves), result_claims.by_mae(curves)]
+    for text in written:
+        captions = re.findall(r"^(.*)\n.*\n\|[-|]+\|$", text, re.MULTILINE)
+        assert all(re.match(r"```\{table\} .*(lower|higher|zero)", line) for line in captions), captions
+    shown = "{table} `synthetic`, word aligned, test set: mean over 2 seeds and 95% interval; MAE: lower is better"
+    assert shown in "".join(written)
+
+
+def test_rows_that_hear_the_voice_stand_apart_and_the_best_of_the_others_is_bold(made_tables):
+    table = made_tables["table_1"][1]
+    lines = pages.values(table, "word aligned").splitlines()
+    place = {line.split("|")[1].strip(): i for i, line in enumerate(lines)}
+    rule = place[f"*{pages.WITH_VOICE}*"]
+    assert max(place["Ours"], place["MCTN"], place["Vision only"]) < rule < min(place["Full modality"], place["linear"])
+    assert not any("**" in line for line in lines[rule:])
+    found = {row: values["mae"] for (row, name), values in table.values.items() if name == "word aligned" and values}
+    deaf = {row: value.interval.mean for row, value in found.items() if place[row] < rule}
+    assert f"**{min(deaf.values()):.3f}** " in lines[place[min(deaf, key=deaf.get)]]
 
 
 def test_without_results_every_page_is_there_and_says_so(without_results):
@@ -566,7 +590,7 @@ def test_the_tables_of_doubt_show_calibration_and_how_often_intervals_cover(tmp_
     (row,) = (line for line in pages["doubt-intervals.md"].splitlines() if line.startswith("| Any, gaussian"))
     cells = [part.strip() for part in row.strip("|").split("|")]
     assert cells[1:4] == ["V", "0.700", "0.600 to 0.800"] and cells[-1] == "2"
-    assert pages["doubt-intervals.md"].count("Not run yet: `ktnet-lite reproduce doubt") == 2
+    assert pages["doubt-intervals.md"].count("not run yet: `ktnet-lite reproduce doubt") == 2
 
 
 # In acoustic words
@@ -588,7 +612,11 @@ def test_the_tables_of_acoustic_words_leave_out_runs_without_them(tmp_path):
     rows = [[part.strip() for part in line.strip("|").split("|")] for line in page.splitlines() if "Ours" in line]
     assert rows[:2] == [["Ours", name, "0.750", "-0.200", "0.050", "2"] for name in ("language", "A'")]
     assert rows[2] == ["pitch [Hz]", "Ours", "language", "0.900", "0.150", "-0.300", "0.400"]
-    assert "**hazumi, all clips**" in page and "lambda 0" not in page and "1000 clips" not in page
+    assert (
+        "{table} `hazumi`, all clips, test set, mean over 2 seeds" in page
+        and "lambda 0" not in page
+        and "1000 clips" not in page
+    )
     assert result_words.page(reproduction.build(grids.load("hazumi"), frame.load([]), 5)) == {
         "words.md": "No run has been measured yet.\n"
     }
@@ -610,7 +638,7 @@ def test_the_page_of_light_models_shows_error_against_cost(tmp_path):
     pages = result_light.page(reproduction.build(grids.load("light"), frame.load(paths), 5))
     assert pages["light-synthetic-unaligned.png"].startswith(b"\x89PNG")
     rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
+        [cell.strip() for cell in line.replace("**", "").strip("|").split("|")]
         for line in pages["light-cost.md"].splitlines()
         if line.startswith(("| Any", "| Bottleneck"))
     ]

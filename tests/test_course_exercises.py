@@ -42,6 +42,38 @@ def limit(redundancy, trained):
     return math.sqrt(1 - redundancy + 2 * trained**2)
 
 
+ERRORS = np.random.default_rng(0).exponential(size=400)
+
+
+def gaps(values):
+    return ~values.any(-1).any(1)
+
+
+def display(scores, threshold):
+    shown = np.sign(scores)
+    for i in range(1, len(shown)):
+        shown[i] = np.where(abs(scores[i]) > threshold, np.sign(scores[i]), shown[i - 1])
+    return shown
+
+
+def blank(scores, threshold):
+    return np.where(abs(scores) > threshold, np.sign(scores), 0)
+
+
+def forgetful(scores, threshold):
+    """Near zero, the sign of the score before."""
+    before = np.concatenate([scores[:1], scores[:-1]])
+    return np.sign(np.where(abs(scores) > threshold, scores, before))
+
+
+def leaping(scores, threshold):
+    """The sign after the last large step."""
+    shown = np.sign(scores)
+    for i in range(1, len(shown)):
+        shown[i] = np.where(abs(scores[i] - scores[i - 1]) > threshold, np.sign(scores[i]), shown[i - 1])
+    return shown
+
+
 RIGHT = {
     "1.1": changed(5, 0.1),
     "1.2": pair(58, 22, 2, 18),
@@ -50,11 +82,17 @@ RIGHT = {
     "5.2": smoothed,
     "5.5": 0.693,
     "6.2": (0.25, 6),
+    "6.3": ERRORS.std() / math.sqrt(120),
     "7.1": limit,
     "7.2": [59, 142, 475, None],
+    "7.3": 3.04,
     "8.1": [20, 10, 5],
     "8.2": (-0.5, 2),
+    "9.3": gaps,
+    "10.2": (1, 0.4),
+    "11.4": 350,
     "13.2": 0.667,
+    "13.3": display,
 }
 WRONG = {  # a misconception, and a word of its hint
     "1.1": [
@@ -82,12 +120,26 @@ WRONG = {  # a misconception, and a word of its hint
     ],
     "5.5": [(2, "logarithm"), (0, "minimise")],
     "6.2": [((0.125, 6), "one-sided"), ((0.5, 6), "outcomes"), ((0.25, 5), "2**5"), ((0.25, 9), "in a row")],
+    "6.3": [
+        (ERRORS.std(), "one clip"),
+        (ERRORS.std() / math.sqrt(400), "Which clips"),
+        (ERRORS.std() / 120, "root"),
+        (ERRORS.var() / 120, "variance"),
+        (9.0, "Divide"),
+    ],
     "7.1": [
         (lambda r, n: limit(r, n) ** 2, "root"),
         (lambda r, n: math.sqrt(1 - r + n**2), "both"),
         (lambda r, n: 9.0, "yours"),
     ],
     "7.2": [([58, 141, 474, None], "Off by one"), ([59, 142, 475, 9], "pay"), ([1, 2, 3, None], "Compare")],
+    "7.3": [
+        (2.18, "mean laughter"),
+        (4.27, "every training clip"),
+        (0.5, "no laughter"),
+        (9.25, "square"),
+        (1.0, "n_0^2"),
+    ],
     "8.1": [([30, 12, 60 / 11], "base"), ([1, 2, 3], "shared")],
     "8.2": [
         ((-0.3, 2), "alone"),
@@ -96,9 +148,34 @@ WRONG = {  # a misconception, and a word of its hint
         ((-0.5, 4), "four means"),
         ((-0.5, 1), "How many"),
     ],
+    "9.3": [
+        (lambda x: ~gaps(x), "where there is a voice"),
+        (lambda x: (~x.any(-1)).any(1), "Padding"),
+        (lambda x: ~x[:, 0].any(-1), "first step"),
+        (lambda x: x.sum((1, 2)) == 0, "add up"),
+        (lambda x: ~x[..., 0].any(1), "one feature"),
+        (lambda x: ~x.any(-1), "shape"),
+        (lambda x: torch.zeros(len(x)), "not seen"),
+    ],
+    "10.2": [
+        ((0.4, 1), "other way round"),
+        ((0.4, 0.4), "no weight"),
+        ((1, 1), "gets its weight"),
+        ((1, 0.6), "lost"),
+        ((4, 4), "add up to 1"),
+    ],
+    "11.4": [(70, "root of five"), (25, "how many times"), (31, "Solve"), (32, "Solve"), (14, "width")],
     "13.2": [(0.333, "ends"), (0.5, "Three steps")],
+    "13.3": [
+        (lambda x, _: np.sign(x), "at once"),
+        (blank, "nothing"),
+        (forgetful, "shown"),
+        (leaping, "large step"),
+        (lambda x, _: np.ones_like(x), "the signs are"),
+        (lambda x, _: x[0], "shape"),
+    ],
 }
-GIVEN = {"1.1": {"y": Y, "s": S}}
+GIVEN = {"1.1": {"y": Y, "s": S}, "6.3": {"errors": ERRORS, "clips": 120}}
 
 
 def stubs() -> dict[str, str]:
@@ -145,6 +222,15 @@ def test_the_right_answer_passes_and_each_misconception_gets_its_hint(number):
         assert word in hint(number, answer, **given), word
     for nonsense in ("x", [], 7, lambda: 0, {}):
         assert hint(number, nonsense, **given)
+
+
+@pytest.mark.parametrize("number", [*OPTIONS, *CHECKS])
+def test_the_untouched_stub_runs_and_says_what_to_do(number, capsys):
+    names = {"check": check, "y": Y, "s": S, "dataset": {"valid": range(120)}, "errors": {"ours": [ERRORS]}}
+    exec(stubs()[number], names)
+    said = capsys.readouterr().out
+    todo = ("Choose one of", "Put your answer in place", "Write the function first", "Change one number")
+    assert said.startswith(tuple(f"Exercise {number}: {start}" for start in todo)), said
 
 
 def test_a_stub_as_it_is_says_what_to_do(capsys):

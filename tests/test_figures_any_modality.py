@@ -5,6 +5,7 @@ import pytest
 
 from ktnet_lite.course import any_modality
 from ktnet_lite.names import MODALITIES
+from ktnet_lite.reporting.plots import COLOURS
 
 SUBSETS = ["language + vision", "language", "vision"]
 
@@ -22,7 +23,8 @@ def test_errors_by_subset_are_points_in_the_colour_of_the_system():
     (axes,) = any_modality.by_subset(errors, {"training median": 1.2}).axes
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert list(lines["any"].get_xdata()) == [0.4, 0.6, 0.8]
-    assert lines["any"].get_color() == any_modality.SYSTEMS["any"] != lines["token"].get_color()
+    assert lines["any"].get_color() == lines["token"].get_color() == COLOURS["any"]
+    assert lines["any"].get_marker() != lines["token"].get_marker()
     assert [text.get_text() for text in axes.get_yticklabels()] == SUBSETS
     assert "training median" in [text.get_text() for text in axes.texts]
 

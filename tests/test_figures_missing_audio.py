@@ -71,10 +71,3 @@ def test_power_draws_each_curve():
     drawn = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
     assert drawn["1 seed"] == [0.05, 0.2] and drawn["5 seeds"] == [0.05, 0.6]
     assert [0.5, 0.5] in [list(line.get_xdata()) for line in axes.lines]
-
-
-def test_colours_distinguish_missing_and_reconstructed_audio():
-    named = {"full": "audio", "vision": "vision", "language": "language", "language_vision": "language"}
-    named |= {"ours": "reconstructed", "ours, lambda = 0": "reconstructed", "full, audio = mean": "missing"}
-    for system, shade in named.items():
-        assert missing_audio._colour(system) == shade, system

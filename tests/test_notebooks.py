@@ -87,7 +87,8 @@ def test_every_picture_has_text_for_those_who_cannot_see_it(path):
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert pictures
     for picture in pictures:
-        assert len(picture.metadata.get("image/png", {}).get("alt", "")) > 20
+        text = picture.metadata.get("image/png", {}).get("alt", "")  # in the book, the caption
+        assert len(text) > 20 and text[0].isupper() and text[-1] == "." and len(text.split()) < 45
     drawn = re.findall(r"!\[(.*?)\]\(", prose_of(path))
     assert all(drawn)
 
@@ -123,6 +124,9 @@ def test_a_chapter_has_all_its_parts(path):
     hidden = [cell for cell in cells_of(path, "code") if HIDDEN in cell.metadata.get("tags", [])]
     titles = re.findall(r"# @title Solution (\d)", "\n".join(cell.source for cell in hidden))
     assert titles == exercises, "each exercise has a hidden solution, in order"
+    code = "\n".join(cell.source for cell in cells_of(path, "code"))
+    checks = re.findall(r'^check\("\d+\.(\d)"', code, re.MULTILINE)
+    assert checks == exercises, "each exercise has a stub that ends in a check, in order"
     for cell in hidden:
         assert cell.metadata.get("jupyter", {}).get("source_hidden") and cell.metadata.get("cellView") == "form"
 

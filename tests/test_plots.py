@@ -11,6 +11,7 @@ from PIL import Image
 from ktnet_lite.data import synthetic
 from ktnet_lite.measures.statistics import Interval
 from ktnet_lite.model.ktnet import KTNet
+from ktnet_lite.names import System
 from ktnet_lite.reporting import plots
 from small import UNALIGNED, make_model, make_split
 
@@ -135,3 +136,11 @@ def test_figures_are_transparent_with_grey_that_reads_on_black_and_white(tmp_pat
     channel = to_rgb(plots.GREY)[0]
     luminance = ((channel + 0.055) / 1.055) ** 2.4
     assert 1.05 / (luminance + 0.05) > 4.5 and (luminance + 0.05) / 0.05 > 4  # contrast with white and with black
+
+
+def test_a_system_has_its_own_colour_and_a_control_is_grey():
+    named = {"full": "audio", "vision": "vision", "language": "language", "language_vision": "language", "any": "any"}
+    named |= {"ours": "reconstructed", "full with its voice": "audio"}
+    named |= dict.fromkeys(("ours, lambda = 0", "full, audio = mean", "linear"), "missing")
+    assert {label: plots.colour_of_label(label) for label in named} == named
+    assert plots.colour_of(System("ktnet", "any")) == "any" != plots.colour_of(System("ktnet", "ours"))

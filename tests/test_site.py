@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from matplotlib.colors import to_rgb
 
 from chromium import serve
+from ktnet_lite.reporting.plots import GREY
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
@@ -90,6 +92,11 @@ def test_what_the_first_page_names_is_there(site):
     named = re.findall('(?:href|url)="?([^"]+)"', told)
     assert len(named) == 3 and f"<title>{CONFIG['title']}</title>" in told
     assert [name for name in named if not (site / name).is_file()] == []
+
+
+def test_no_directive_is_left_as_it_was_written(site):
+    left = {path for path in pages(site) if re.search(r"(```|~~~|:::)\{\w+\}", (site / path).read_text("utf-8"))}
+    assert not left
 
 
 def test_every_page_loads_without_an_error_from_this_site_alone(phone):
@@ -182,16 +189,32 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pictures_of_a_notebook_keep_their_white_ground(scheme, browser, address):
+def test_letters_of_figures_can_be_read_on_the_ground_of_the_page(scheme, browser, address):
     with browser.new_context(color_scheme=scheme) as context:
         page = context.new_page()
         page.goto(f"{address}/notebooks/03_knowledge_transfer.html")
-        style = page.locator(".cell_output img").first.evaluate(
+        style, own = page.locator(".cell_output img").first.evaluate(
             "image => [getComputedStyle(image).filter, getComputedStyle(image).backgroundColor]"
         )
+        assert own == "rgba(0, 0, 0, 0)"
+        grey = to_rgb(GREY)[0]
         if scheme == "dark":
-            assert style[0] == "none" and luminance(style[1]) > 0.9
+            contrast, brightness = map(float, re.fullmatch(r"contrast\((.+)\) brightness\((.+)\)", style).groups())
+            grey, white = (brightness * (contrast * (x - 0.5) + 0.5) for x in (grey, 1.0))
+            assert white == pytest.approx(1, abs=0.005), "nothing is cut off, and white stays white"
         text = page.locator("article p").first.evaluate("text => getComputedStyle(text).color")
         ground = page.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
-        light, dark = sorted((luminance(text), luminance(ground)), reverse=True)
-        assert (light + 0.05) / (dark + 0.05) > 7
+        for colour, least in ((text, 7), (f"rgb({grey * 255}, {grey * 255}, {grey * 255})", 4.5)):
+            light, dark = sorted((luminance(colour), luminance(ground)), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) > least
+
+
+def test_on_a_phone_a_figure_scrolls_and_its_caption_stays(browser, address):
+    with browser.new_context(viewport=PHONE) as context:
+        page = context.new_page()
+        for path in ("notebooks/03_knowledge_transfer.html", "book/results.html"):
+            page.goto(f"{address}/{path}")
+            box = page.locator("figure .scrolls").first
+            assert box.evaluate("box => box.scrollWidth > box.clientWidth + 100")
+            caption = page.locator("figure:has(.scrolls) figcaption").first.bounding_box()
+            assert caption["x"] >= 0 and caption["x"] + caption["width"] <= PHONE["width"]

@@ -3,11 +3,13 @@
 import msgspec
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from ktbook import result_subsets
 from ktnet_lite.experiments import grids
 from ktnet_lite.experiments.result import Filled
 from ktnet_lite.reporting import frame, subsets, tables
+from ktnet_lite.reporting.plots import COLOURS
 from made import make_result
 
 ERRORS = {"Language only": 0.8, "Vision only": 1.2, "Audio only": 0.7, "Language and vision": 0.6}
@@ -130,3 +132,14 @@ def test_the_figure_has_a_row_for_each_subset(laid_out):
     (axes,) = drawn.axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [s.replace("_", " + ") for s in subsets.SUBSETS]
     assert subsets.draw(laid_out, ["nothing"]) is None
+
+
+def test_a_system_has_its_colour_wherever_it_stands(laid_out):
+    systems = list(dict.fromkeys(laid_out["system"]))
+    for shown in (systems, systems[::-1]):
+        (axes,) = subsets.draw(laid_out, shown).axes
+        handles, names = axes.get_legend_handles_labels()
+        expected = {name: COLOURS[subsets.OF_SYSTEM.get(name, "any")] for name in shown}
+        assert {
+            name: to_hex(handle.get_color()).upper() for name, handle in zip(names, handles, strict=True)
+        } == expected

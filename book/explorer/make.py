@@ -176,7 +176,7 @@ def picture(
 ) -> matplotlib.figure.Figure:
     """Draw the page's first state: scores, errors of the reconstructions and one attention map, of one clip."""
     drawn, (scores, errors, attention) = figure(1, rows=3, height=7.2)
-    colours = {"full": "audio", "language_vision": "language", "ours": "reconstructed", "any": "valid"}
+    colours = {"full": "audio", "language_vision": "language", "ours": "reconstructed", "any": "any"}
     beside = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "color": GREY}
     scores.axvline(clip["score"], color=GREY, linestyle=":")
     scores.set_title(

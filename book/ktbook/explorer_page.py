@@ -62,7 +62,7 @@ def intervals(about: Mapping[str, Any]) -> str:
 def picture(about: Mapping[str, Any]) -> str:
     """Write the figure of the page's first state, shown until the models are started."""
     caption = "Predictions for the first clip: scores, the error of the reconstructed voice, and an attention map."
-    options = f":alt: {about['picture']}\n:class: on-white\n:width: 720px"
+    options = f":alt: {about['picture']}\n:class: drawn\n:width: 720px"
     return f":::{{figure}} images/explorer.svg\n{options}\n\n{caption}\n:::\n"
 
 

@@ -86,7 +86,7 @@ def card(name: str, about: About, run: Result) -> str:
         errors(run),
         intervals(run),
     ]
-    if table := result_doubt.calibration({name: [run]}):
+    if table := result_doubt.calibration({name: [run]}, f"`{run.dataset.name}`, test set, one seed"):
         parts += [
             "**Calibration** of the reconstructed audio, as on the page about [doubt](results/doubt.md):",
             table,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ktbook.result_text import CHIEF, command
+from ktbook.result_text import table as captioned
 from ktnet_lite.measures.statistics import Difference
 from ktnet_lite.reporting.compare import Comparison
 from ktnet_lite.reporting.tables import Table
@@ -92,7 +93,8 @@ def measured(choice: Choice, tables: Sequence[Table]) -> str:
         text += f" The validation set would choose {names}."
     if missing:
         text += f" Not measured yet: {', '.join(missing)}."
-    return "\n\n".join([*([markdown(rows)] if len(rows) > 1 else []), text]) + "\n"
+    caption = f"Test set: each reading minus “{choice.default}” in MAE, paired; below zero it is better."
+    return "\n\n".join([*([captioned(caption, markdown(rows))] if len(rows) > 1 else []), text]) + "\n"
 
 
 def collapse(table: Table) -> str:

@@ -9,16 +9,20 @@ from typing import NamedTuple
 
 from ktbook.claims import BOLDEST, CLAIMS, CONTROLS, Claim, Finding, findings, margin, printed
 from ktbook.result_text import CHIEF, NOTHING, Tables, command, short
+from ktbook.result_text import table as captioned
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.parameters import PRESETS
 from ktnet_lite.reporting import learning, paper
+from ktnet_lite.reporting import markdown as pages
 from ktnet_lite.reporting.compare import Comparison, corrected, paired
-from ktnet_lite.reporting.tables import Table
+from ktnet_lite.reporting.tables import Place, Table
 from ktnet_lite.reporting.verdicts import AGAINST, CONTRADICTED, FOR, HOLDS, NEITHER, UNDETECTED
 from ktnet_lite.text import count, enumerated, markdown
 
+WAYS = "MAE: lower is better, Acc2: higher."
+APART = "The best without the voice is bold."
 COLOURS = dict.fromkeys(FOR, "success") | dict.fromkeys(AGAINST, "danger") | dict.fromkeys(NEITHER, "muted-line")
 
 
@@ -64,7 +68,8 @@ def claims(tables: Tables) -> str:
             for place in settings
         ]
         rows.append((claim.text, _paper_ranges(claim) or "none", *(cell or "not run" for cell in cells)))
-    return markdown(rows) + "\n"
+    caption = "Each claim on the test sets: first row minus second, mean over seeds. MAE: lower is better, Acc: higher."
+    return captioned(caption, markdown(rows)) + "\n"
 
 
 def evidence(tables: Tables) -> str:
@@ -95,7 +100,9 @@ def evidence(tables: Tables) -> str:
             x = finding.comparison
             cells = METRICS[x.metric].label, str(x.difference), f"{x.p:.3f}", str(x.difference.runs)
             rows.append((setting(finding), *cells, finding.verdict))
-        parts += [markdown(rows) if len(rows) > 1 else f"Not run yet: {command(claim.grids[0])}.", ":::"]
+        caption = "First row minus second on the test set, paired. MAE: lower is better, the others: higher."
+        laid_out = captioned(caption, markdown(rows))
+        parts += [laid_out if len(rows) > 1 else f"Not run yet: {command(claim.grids[0])}.", ":::"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -165,7 +172,8 @@ def controls(by_data: Mapping[str, Sequence[Comparison]]) -> str:
         if without:
             missing.append(f"“{name}” on {enumerated(without)}")
     note = f"\n\nNot run yet: {'; '.join(missing)}." if missing else ""
-    return markdown(lines) + note + "\n"
+    caption = "Ours minus each control on the test set, paired on seeds and clips. MAE: lower is better, Acc2: higher."
+    return captioned(caption, markdown(lines)) + note + "\n"
 
 
 def _is_of_paper(run: Result) -> bool:
@@ -206,7 +214,8 @@ def base(tables: Tables) -> str:
         numbers = f"{x.full:.3f}", f"{x.linear:.3f}", str(x.comparison.difference)
         seeds = str(x.comparison.difference.runs)
         rows.append((x.settings, x.data, x.comparison.column, *numbers, x.comparison.verdict, seeds))
-    return (markdown(rows) if len(rows) > 1 else NOTHING) + "\n"
+    caption = "MAE of full modality and of the linear model on the test set, mean over seeds; lower is better."
+    return (captioned(caption, markdown(rows)) if len(rows) > 1 else NOTHING) + "\n"
 
 
 def weak_base(tables: Tables) -> str:
@@ -242,7 +251,8 @@ def by_mae(table: Table) -> str:
         for ours, other in table.grid.compare:
             cells = (found.get((ours, other, name)) for name in names)
             rows.append((f"{ours} - {other}", *(_seeded(x) if x else "not run" for x in cells)))
-        parts += [*([f"**{setting}**"] if len(names) > 1 else []), markdown(rows)]
+        caption = f"{setting}, test set: first minus second in MAE, paired; below zero the first is better."
+        parts.append(captioned(caption, markdown(rows)))
     if any(x.difference.runs == 1 for x in found.values()):
         parts.append("The interval of a single seed covers only the choice of test clips, not the choice of the seed.")
     return "\n\n".join(parts) + "\n"
@@ -255,24 +265,61 @@ def by_labels(table: Table) -> str:
     parts = []
     for setting, names, headings in _curves(table):
         rows = [("MAE [95%]", *headings)]
-        for row in table.grid.rows:
-            values = (table.values.get((row, name), {}).get("mae") for name in names)
-            rows.append((row, *(f"{x.interval}, {x.interval.runs}" if x else "not run" for x in values)))
-        parts += [f"**{setting}**", markdown(rows)]
-    note = "The last number in each cell is the number of seeds."
-    return "\n\n".join([*parts, note]) + "\n"
+        found = {row: [table.values.get((row, name), {}).get("mae") for name in names] for row in table.grid.rows}
+        means = {
+            row: {(name, "mae"): x.interval.mean for name, x in zip(names, values, strict=True) if x}
+            for row, values in found.items()
+        }
+        _, hearing = pages.by_voice(table, names[0])
+        best = _best(means, [row for row in found if row not in hearing])
+        for row, values in found.items():
+            cells = (
+                _bold(f"{x.interval}, {x.interval.runs}", (row, (name, "mae")) in best) if x else "not run"
+                for name, x in zip(names, values, strict=True)
+            )
+            rows.append((row, *cells))
+        caption = f"{setting}: MAE on the test set, lower is better: mean over seeds, 95% interval, number of seeds."
+        parts.append(captioned(f"{caption} The best without the voice is bold.", markdown(rows)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _bold(text: str, best: bool) -> str:
+    """Put the number at the beginning of a text in bold."""
+    number, space, rest = text.partition(" ")
+    return f"**{number}**{space}{rest}" if best else text
+
+
+def _best(numbers: Mapping[str, Mapping[Place, float]], rows: Sequence[str]) -> set[tuple[str, Place]]:
+    """Find the best rows of each place, a column and a metric."""
+    found = set()
+    for place in {place for row in rows for place in numbers[row]}:
+        of_metric = {row: {place[1]: numbers[row][place]} for row in rows if place in numbers[row]}
+        found |= {(row, place) for row, _ in pages.best(of_metric, rows)}
+    return found
 
 
 def landing(tables: Tables) -> str:
     """Write the central rows on synthetic clips with the paired difference, and the paper's on other data."""
-    metrics, rows = ("mae", "acc2_nonzero"), ("Full modality", "Ours", "Language and vision", "Language only")
+    metrics, rows = ("mae", "acc2_nonzero"), ("Ours", "Language and vision", "Language only")
     table = next(table for table in tables["table_1"] if table.data == "synthetic")
     places = [(column, metric) for metric in metrics for column in table.columns]
     heading = ("", *(f"{short(metric)}, {column}" for column, metric in places))
     lines: list[tuple[str, ...]] = [heading]
-    for row in rows:
-        values = (table.values.get((row, column), {}).get(metric) for column, metric in places)
-        lines.append((row, *("not run" if value is None else str(value.interval) for value in values)))
+    found = {
+        row: {
+            place: value.interval for place in places if (value := table.values.get((row, place[0]), {}).get(place[1]))
+        }
+        for row in (*rows, "Full modality")
+    }
+    best = _best({row: {place: x.mean for place, x in values.items()} for row, values in found.items()}, rows)
+
+    def line(row: str) -> tuple[str, ...]:
+        known = (found[row].get(place) for place in places)
+        return row, *(
+            _bold(str(x), (row, place) in best) if x else "not run" for place, x in zip(places, known, strict=True)
+        )
+
+    lines += map(line, rows)
     baselines = {column: run.baselines for column in table.columns for run in table.results(column=column)}
     if not baselines:
         return NOTHING + "\n"
@@ -283,15 +330,27 @@ def landing(tables: Tables) -> str:
     cells = (tested.get(place) for place in places)
     numbers = (f"{x.comparison.difference}: *{x.verdict}*" if x else "not run" for x in cells)
     lines.append(("**Ours minus language and vision**", *numbers))
+    lines += [(f"*{pages.WITH_VOICE}*", *[""] * len(places)), line("Full modality")]
     original = paper.table("I")
-    printed = [(row, *(f"{original.values[row, column][metric]:.3f}" for column, metric in places)) for row in rows]
+    theirs_by_row = {
+        row: {(column, metric): original.values[row, column][metric] for column, metric in places} for row in found
+    }
+    best_of_paper = _best(theirs_by_row, rows)
+    printed = [
+        (row, *(_bold(f"{x:.3f}", (row, place) in best_of_paper) for place, x in values.items()))
+        for row, values in theirs_by_row.items()
+    ]
+    printed.insert(-1, (f"*{pages.WITH_VOICE}*", *[""] * len(places)))
     trained = max(len(table.results(*place)) for place in table.needs)
+    caption = f"Synthetic clips, test set: mean of {trained} seeds, 95% interval. {WAYS} {APART}"
     note = (
-        f"Synthetic clips: the mean of {trained} runs and its 95% interval. The last row tests the paper's claim. It "
-        "is paired on runs and clips, so its interval is narrower than the two rows suggest."
+        "“Ours minus language and vision” tests the paper's claim: it is paired on runs and clips, so its interval is "
+        "narrower than those of the two rows suggest."
     )
-    theirs = f":::{{dropdown}} The paper's numbers on {original.data}: other data, so compare only the order of rows"
-    return "\n\n".join((markdown(lines), note, theirs, markdown([heading, *printed]), ":::")) + "\n"
+    theirs = f":::{{dropdown}} The paper, on {original.data}: other data, so compare the order of the rows only"
+    theirs_caption = f"{original.data}: the paper's numbers. {WAYS} {APART}"
+    shown = captioned(caption, markdown(lines)), captioned(theirs_caption, markdown([heading, *printed]))
+    return "\n\n".join((shown[0], note, theirs, shown[1], ":::")) + "\n"
 
 
 def central(tables: Tables) -> str:

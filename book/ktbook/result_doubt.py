@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ktbook.result_text import command, mean
+from ktbook.result_text import table as captioned
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.names import LEVELS
 from ktnet_lite.reporting.subsets import letters
@@ -15,6 +16,8 @@ from ktnet_lite.text import markdown
 
 LEVEL = 0.8
 SCORES = {"crps": "CRPS", "crps_constant": "of a constant", "coverage_80": "within 80%"}
+SCORES_CAPTION = "CRPS of the reconstructions, lower is better; and how much falls within 80%, near 0.8 is right."
+AGREEMENT_CAPTION = "stated beside actual variance. Correlations: higher is better; slopes and ratio: near 1."
 AGREEMENT = {
     "error_correlation": "errors: correlation",
     "error_slope": "slope",
@@ -31,15 +34,16 @@ def page(tables: Sequence[Table]) -> dict[str, str]:
         for column in table.columns:
             runs = {row: found for row in table.grid.columns[column] if (found := table.results(row, column))}
             not_run = f"Not run yet: {command(table.grid.name, table.data)}."
-            for name, written in (("calibration", calibration(runs)), ("intervals", intervals(runs))):
-                parts[name] += [f"**{table.data}, {column}**", written or not_run]
+            place = f"`{table.data}`, {column}, test set, mean over seeds"
+            for name, written in (("calibration", calibration(runs, place)), ("intervals", intervals(runs, place))):
+                parts[name].append(written or f"{table.data}, {column}: {not_run[0].lower()}{not_run[1:]}")
     return {f"doubt-{name}.md": "\n\n".join(written) + "\n" for name, written in parts.items()}
 
 
-def calibration(runs: dict[str, list[Result]]) -> str:
+def calibration(runs: dict[str, list[Result]], place: str) -> str:
     """Write how far the variance of each reconstruction of audio is true, as two tables; empty without any."""
     written = []
-    for headings in (SCORES, AGREEMENT):
+    for headings, about in ((SCORES, SCORES_CAPTION), (AGREEMENT, AGREEMENT_CAPTION)):
         lines = []
         for row, found in runs.items():
             for name in found[0].calibration:
@@ -49,11 +53,12 @@ def calibration(runs: dict[str, list[Result]]) -> str:
                     cells = [mean([x[key] for x in values]) if key in values[0] else "-" for key in headings]
                     lines.append((row, f"from {source}", *cells, str(len(found))))
         if lines:
-            written.append(markdown([("model", "audio", *headings.values(), "seeds"), *lines]))
+            rows = [("model", "audio", *headings.values(), "seeds"), *lines]
+            written.append(captioned(f"{place}: {about}", markdown(rows)))
     return "\n\n".join(written)
 
 
-def intervals(runs: dict[str, list[Result]]) -> str:
+def intervals(runs: dict[str, list[Result]], place: str) -> str:
     """Write how often the intervals of the scores cover the truth on the test set; empty without any."""
     lines = []
     for row, found in runs.items():
@@ -66,7 +71,8 @@ def intervals(runs: dict[str, list[Result]]) -> str:
             spread = f"{min(shares):.3f} to {max(shares):.3f}"
             lines.append((row, letters(subset), mean(shares), spread, mean(half_widths), str(len(each))))
     headings = "model", "clips with", f"covered at {LEVEL:.0%}", "range over seeds", "half-width", "seeds"
-    return markdown([headings, *lines]) if lines else ""
+    caption = f"{place}: clips whose truth is inside the interval; near {LEVEL:.0%} is right, narrow is better."
+    return captioned(caption, markdown([headings, *lines])) if lines else ""
 
 
 def coverage(run: Result) -> Iterator[tuple[str, float, float]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ktbook.result_figures import png
 from ktbook.result_text import command, figure, mean
+from ktbook.result_text import table as captioned
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.course import small_and_live
 from ktnet_lite.reporting.tables import Table
@@ -43,7 +44,11 @@ def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
                 (row, f"{x / 1e6:.0f}", f"{runs[row][0].model_parameters:,}", mean(y), str(len(y)))
                 for row, (x, y) in sorted(points.items(), key=lambda item: item[1][0])
             ]
-            parts.append(markdown([("model", "million operations", "parameters", "MAE, all subsets", "seeds"), *lines]))
+            least = min((line[3] for line in lines), key=float)
+            lines = [(*line[:3], f"**{line[3]}**" if line[3] == least else line[3], line[4]) for line in lines]
+            caption = f"`{table.data}`, {column}, the cheapest first: MAE on the test set, mean over subsets and seeds"
+            rows = [("model", "million operations", "parameters", "MAE, all subsets", "seeds"), *lines]
+            parts.append(captioned(f"{caption}; lower is better, the best is bold.", markdown(rows)))
     return content | {"light-cost.md": "\n\n".join(parts) + "\n"}
 
 

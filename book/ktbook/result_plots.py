@@ -136,5 +136,6 @@ def epochs(runs: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], label: s
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylabel(label)
     handles, labels = axes[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=9, labelcolor=GREY)
+    options = {"fontsize": 9, "labelcolor": GREY, "frameon": False}
+    drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels), **options)
     return drawn

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ktbook import generated
+from ktbook.result_text import table as captioned
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.doctor import PUBLISHED
 from ktnet_lite.experiments.result import Result
@@ -94,7 +95,8 @@ def _card(name: str, checksum: str, files: list[File], address: str) -> str:
     if memory:
         facts["peak memory"] = f"{size(min(memory))} to {size(max(memory))}"
     listed = "\n".join(f"- {what}: {value}" for what, value in facts.items())
-    return f"## {name}, {checksum[:6]}\n\n{listed}\n\n{markdown(rows)}"
+    caption = f"{name}: systems, number of weights, median training time, and the result file of each seed."
+    return f"## {name}, {checksum[:6]}\n\n{listed}\n\n{captioned(caption, markdown(rows))}"
 
 
 def _seconds(runs: Iterable[float]) -> str:
@@ -133,7 +135,7 @@ def times(results: pd.DataFrame) -> str:
         for system in systems:
             cells = (places.get((system, column)) for column in columns)
             rows.append((system, *("-" if x is None else _seconds(x) for x in cells)))
-        parts += [f"On one {machine}:", markdown(rows)]
+        parts.append(captioned(f"On one {machine}: median training time over all runs.", markdown(rows)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -185,4 +187,5 @@ def counted(costs: Sequence[Cost]) -> str:
             run = f"{flops * cost.steps / 1e15:.2g}"
             estimate = f"{cost.seconds(variant) / 60:.2g} min"
             rows.append((cost.data, f"{cost.steps:,}", variant, f"{flops / 1e9:.3g}", run, estimate))
-    return markdown(rows) + "\n"
+    caption = "Counted cost of a run of 40 epochs with the paper's settings, and its estimated time on a GPU."
+    return captioned(caption, markdown(rows)) + "\n"

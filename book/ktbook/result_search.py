@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ktbook import generated
+from ktbook.result_text import table as captioned
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.text import count, markdown
 
@@ -40,7 +41,8 @@ def page(paths: Iterable[Path]) -> str:
         )
     if len(lines) == 1:
         return "Not run yet: `ktnet-lite search`.\n"
-    return markdown(lines) + "\n"
+    caption = "Each search: MAE on the validation set; lower is better."
+    return captioned(caption, markdown(lines)) + "\n"
 
 
 def _number(value: Any) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 
 from ktbook.result_figures import png
 from ktbook.result_text import command, figure
+from ktbook.result_text import table as captioned
+from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import Interval, mean_interval
 from ktnet_lite.names import MODALITIES
 from ktnet_lite.reporting import subsets
@@ -41,9 +43,16 @@ def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
                 content[name] = png(drawn)
                 parts.append(figure(name, subsets.in_words(laid_out, shown), CAPTION))
             compared = subsets.comparisons(laid_out, best)
-            parts += [subsets.values(laid_out), subsets.values(laid_out, "corr"), subsets.differences(compared)]
-            parts += [":::{dropdown} Every interval", subsets.every_difference(compared), ":::"]
-            parts += ["$R^2$ of the reconstructions on the validation set:", rebuilt(table, best, column)]
+            place = f"`{table.data}`, {column}"
+            for metric in ("mae", "corr"):
+                caption = f"{place}: {METRICS[metric].label} on the test set by what a clip has, mean over seeds"
+                caption = f"{caption}; {METRICS[metric].direction}. The best of each column is bold."
+                parts.append(captioned(caption, subsets.values(laid_out, metric)))
+            caption = f"{place}: MAE of “{best}” minus that of each system, paired; below zero it is better."
+            parts.append(captioned(f"{caption} Bold: detected.", subsets.differences(compared)))
+            parts += [":::{dropdown} Every interval", captioned(caption, subsets.every_difference(compared)), ":::"]
+            caption = f"{place}: $R^2$ of the reconstructions on the validation set, mean over seeds; higher is better."
+            parts.append(captioned(caption, rebuilt(table, best, column)))
     return content | {"any-subsets.md": "\n\n".join(parts) + "\n"}
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ktbook.result_text import figure
+from ktbook.result_text import better, figure, seeds
+from ktbook.result_text import table as captioned
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.reporting import markdown as pages
 from ktnet_lite.reporting.tables import Table
-from ktnet_lite.text import markdown
+
+BOLD = "The best of each metric is bold."
+APART = "The best without the voice is bold; rows that get the voice at test stand apart."
 
 
 def alt(table: Table, column: str) -> str:
@@ -25,12 +28,34 @@ def alt(table: Table, column: str) -> str:
 def as_published(table: Table, column: str) -> str:
     """Write the paper's numbers alone, for data on which nothing has been run."""
     metrics = [metric for metric in table.grid.metrics if any(metric in row for row in table.printed.values())]
-    rows = [
-        (row, *(f"{numbers[metric]:.3f}" for metric in metrics))
-        for (row, other), numbers in table.printed.items()
-        if other == column
-    ]
-    return markdown([("", *(METRICS[metric].label for metric in metrics)), *rows])
+    numbers = {row: values for (row, other), values in table.printed.items() if other == column}
+    rows, apart = ([row for row in group if row in numbers] for group in pages.by_voice(table, column))
+    marked = pages.best(numbers, rows)
+
+    def cells(row: str) -> list[str]:
+        written = {metric: f"{numbers[row][metric]:.3f}" for metric in metrics}
+        return [f"**{x}**" if (row, metric) in marked else x for metric, x in written.items()]
+
+    laid_out = pages.laid_out(rows, apart, [METRICS[metric].label for metric in metrics], cells)
+    caption = f"{table.data}, {column}: the paper's numbers, a single one for each cell; {better(metrics)}"
+    return captioned(f"{caption}. {BOLD if not apart else APART}", laid_out)
+
+
+def numbers(table: Table, column: str) -> str:
+    """Write a column's rows with a caption."""
+    runs = seeds(len(table.results(row, name)) for row, name in table.needs if name == column)
+    caption = f"`{table.data}`, {column}, test set: mean over {runs} and 95% interval; {better(table.grid.metrics)}"
+    _, apart = pages.by_voice(table, column)
+    return captioned(f"{caption}. {APART if apart else BOLD}", pages.values(table, column))
+
+
+def compared(table: Table) -> str:
+    """Write the comparisons of a table with a caption."""
+    sign = "Below zero the first row is better by MAE, above zero by the other metrics"
+    if "mae" not in table.grid.metrics:
+        sign = "Above zero the first row is better"
+    caption = f"`{table.data}`, test set: the first row minus the second, paired on seeds and clips. {sign}."
+    return captioned(caption, pages.compared(table.comparisons))
 
 
 def grid_page(tables: Sequence[Table], drawn: Iterable[str], level: int = 2) -> str:
@@ -47,17 +72,17 @@ def _on_data(table: Table, drawn: set[str], heading: str) -> list[str]:
         if table.printed:
             parts.append("The paper's numbers, as published; we have none of our own here.")
             for column in table.columns:
-                parts += [f"**{column}**", as_published(table, column)]
+                parts.append(as_published(table, column))
         return [*parts, to_get]
-    better = METRICS[pages.chief(table.grid)].direction
+    direction = METRICS[pages.chief(table.grid)].direction
     for column in table.columns:
         if (name := pages.picture_name(table, column)) in drawn:
-            caption = f"{table.data}, {column}: mean over seeds and 95% interval; {better}."
+            caption = f"{table.data}, {column}: mean over seeds and 95% interval; {direction}."
             parts.append(figure(name, alt(table, column), caption))
     parts += ["::::{tab-set}", ":::{tab-item} Numbers"]
     for column in table.columns:
-        parts += [f"**{column}**", pages.values(table, column)]
+        parts.append(numbers(table, column))
     parts += [to_get, ":::"] if to_get else [":::"]
     if table.comparisons:
-        parts += [":::{tab-item} Compared", pages.compared(table.comparisons), ":::"]
+        parts += [":::{tab-item} Compared", compared(table), ":::"]
     return [*parts, ":::{tab-item} Runs", pages.provenance(runs), ":::", "::::"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ktbook.result_text import mean
+from ktbook.result_text import mean, seeds
+from ktbook.result_text import table as captioned
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.reporting.tables import Table
 from ktnet_lite.text import markdown
 
 FIDELITY = {"retrieval": "retrieval", "r2": "R2", "use": "use for the score"}
 DECODED = {"ceiling": "ceiling", "r2": "decoded", "placebo": "placebo", "own": "own decoder"}
+HIGHER = "higher is better."
 NAMES = {"combined": "A'"}
 
 
@@ -22,7 +24,9 @@ def page(tables: Sequence[Table]) -> dict[str, str]:
             runs = {row: measured(table.results(row, column)) for row in table.grid.columns[column]}
             runs = {row: found for row, found in runs.items() if found}
             if runs:
-                written += [f"**{table.data}, {column}**", fidelity(runs), decoding(runs)]
+                place = f"`{table.data}`, {column}, test set, mean over {seeds(map(len, runs.values()))}"
+                written.append(captioned(f"{place}: fidelity and use of the reconstructions; {HIGHER}", fidelity(runs)))
+                written.append(captioned(f"{place}: $R^2$ of each descriptor; {HIGHER}", decoding(runs)))
     return {"words.md": "\n\n".join(written or ["No run has been measured yet."]) + "\n"}
 
 

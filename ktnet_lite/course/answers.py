@@ -135,6 +135,22 @@ def _sign_test(answer: Sequence[float]) -> str | None:
     return None if seeds == 6 else "How many wins in a row have 2 / 2**n below 0.05?"
 
 
+@_exercise("6.3")
+def _luck_of_valid(error: float, errors: np.ndarray, clips: int) -> str | None:
+    spread = float(np.std(errors))
+    if _near(error, spread):
+        return "That is how far the error of one clip varies. A mean over many clips varies less."
+    if _near(error, spread / math.sqrt(len(errors))):
+        return f"That is for the {len(errors)} test clips. Which clips chose the epoch?"
+    if _near(error, spread / clips):
+        return "The variance of a mean is divided by the number of clips. What about its root?"
+    if _near(error, spread**2 / clips):
+        return "That is the variance of the mean. Take its root."
+    return (
+        None if _near(error, spread / math.sqrt(clips)) else "Divide the spread of the errors by the root of the clips."
+    )
+
+
 @_exercise("7.1")
 def _limit(laughter: Callable[[float, float], float]) -> str | None:
     for redundancy, trained in ((0.75, 0.0), (0.75, 0.5), (0.5, 1.0)):
@@ -160,6 +176,22 @@ def _overtakes(clips: Sequence[int | None]) -> str | None:
     return None if some == [59, 142, 475] else "Compare expected(clips, 18, told) with expected(clips, 2, silence)."
 
 
+@_exercise("7.3")
+def _half_told(limit: float) -> str | None:
+    own, loud = 0.25, 3.0
+    if _near(limit, math.sqrt(own + loud**2)):
+        return None
+    if _near(limit, math.sqrt(own + 2 * (loud / 2) ** 2)):
+        return "You put in the mean laughter, 1.5. What is squared before the mean is taken?"
+    if _near(limit, math.sqrt(own + 2 * loud**2)):
+        return "That listener met laughter in every training clip. Half of these are quiet."
+    if _near(limit, math.sqrt(own)):
+        return "That listener met no laughter. Half of these training clips are loud."
+    if _near(limit, own + loud**2):
+        return "That is the square. Take its root."
+    return "Put the mean of the squared laughter, over quiet and loud clips, in place of n_0^2 in exercise 1."
+
+
 @_exercise("8.1")
 def _seeds(seeds: Sequence[float]) -> str | None:
     if all(_near(a, 60 / k) for a, k in zip(seeds, (2, 5, 11), strict=True)):
@@ -182,8 +214,85 @@ def _interaction(answer: Sequence[float]) -> str | None:
     return None if times == 2 else "Seeds go with the variance. How many means are in an interaction, and in an effect?"
 
 
+@_exercise("9.3")
+def _gaps(missing: Callable[[Tensor], Tensor]) -> str | None:
+    values = torch.zeros(6, 4, 2)  # gap; short voice, its rest padding; quiet first step; sum 0; quiet feature; gap
+    values[1, :2] = values[2, 1:] = 5.0
+    values[3] = torch.tensor([1.0, -1.0])
+    values[4, :, 1] = 5.0
+    found = torch.as_tensor(missing(values))
+    if found.shape != (6,):
+        return f"For 6 clips the answer has the shape {tuple(found.shape)}: one True or False for each clip, (B,)."
+    gaps, wanted = found.bool().tolist(), [True, False, False, False, False, True]
+    if gaps == [not gap for gap in wanted]:
+        return "Yours is True where there is a voice."
+    faults = {
+        1: "A short voice counts as a gap. Padding is zeros too: ask for a clip in which every step is zeros.",
+        2: "A voice whose first step is zeros counts as a gap. Look at all steps.",
+        3: "A voice whose features add up to 0 counts as a gap. A sum can be 0 without zeros.",
+        4: "A voice with one feature at 0 counts as a gap. Look at all features of a step.",
+    }
+    wrong = next((text for clip, text in faults.items() if gaps[clip]), "A gap is not seen: all its numbers are 0.")
+    return None if gaps == wanted else wrong
+
+
+@_exercise("10.2")
+def _lost_steps(answer: Sequence[float]) -> str | None:
+    masked, filled = answer
+    if _near(masked, 1.0) and _near(filled, 0.4):
+        return None
+    if _near(masked, 0.4) and _near(filled, 1.0):
+        return "The other way round: which of the two spends attention on what is lost?"
+    if _near(masked, 0.4):
+        return "A step that is masked gets no weight. What do the weights of the other steps add up to?"
+    if _near(filled, 1.0):
+        return "A step that is filled in is a step to attention, so it gets its weight. What does it add?"
+    if _near(filled, 0.6):
+        return "0.6 is the share of the steps that are lost. Which steps still say 1?"
+    return "Attention gives a weighted mean, and its weights add up to 1. Weigh the steps that it sees alike."
+
+
+@_exercise("11.4")
+def _clips_for(clips: float) -> str | None:
+    have, times = 14, 5
+    if _near(clips, have * times**2):
+        return None
+    if _near(clips, have * times):
+        return "Five times the clips make the interval shorter by the root of five only."
+    if _near(clips, times**2):
+        return "That is how many times as many. How many clips are there now?"
+    if abs(clips - have * math.sqrt(times)) < 1:
+        return "The root belongs to the number of clips: the width falls with it. Solve for the number."
+    return "The width of an interval falls with the root of the number of clips."
+
+
 @_exercise("13.2")
 def _index(share: float) -> str | None:
     if _near(share, 1 / 3):
         return "That is when word 2 ends. How long is a step of the voice?"
     return None if _near(share, 2 / 3) else "Three steps fill the clip. The second of them ends after two thirds of it."
+
+
+@_exercise("13.3")
+def _calm(display: Callable[[np.ndarray, float], np.ndarray]) -> str | None:
+    scores = np.array([[0.9, -0.8, 0.7], [0.3, 0.3, -0.3], [-0.2, 0.4, -0.7], [-0.9, 0.1, 0.2], [0.2, 0.9, 0.6]])
+    wanted = np.array([[1, -1, 1], [1, -1, 1], [1, -1, -1], [-1, -1, -1], [-1, 1, 1]])
+    found = np.asarray(display(scores.copy(), 0.5), dtype=float)
+    if found.shape != wanted.shape:
+        return f"For scores {scores.shape}, moments by clips, it has the shape {found.shape}. Give a sign for each."
+    if np.array_equal(found, np.sign(scores)):
+        return "Each sign is shown at once. What is shown while the score is near zero?"
+    if (found == 0).any():
+        return "Near zero yours shows nothing, so the display still jumps. Keep what was shown."
+    kept = np.where(np.abs(scores) > 0.5, scores, np.concatenate([scores[:1], scores[:-1]]))
+    if np.array_equal(found, np.sign(kept)):
+        return "Near zero yours shows the sign of the score before. Keep the sign that was *shown* before."
+    jumps = np.concatenate([np.ones_like(scores[:1]), np.abs(np.diff(scores, axis=0))]) > 0.5
+    steps = scores.copy()
+    for i in range(1, len(steps)):
+        steps[i] = np.where(jumps[i], scores[i], steps[i - 1])
+    if np.array_equal(found, np.sign(steps)):
+        return "Yours waits for a large step. The score has to be far from zero, however it came there."
+    return (
+        None if np.array_equal(found, wanted) else f"For {scores[:, 1].tolist()} the signs are {wanted[:, 1].tolist()}."
+    )

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from ktnet_lite.names import MODALITIES, Modality
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
-SYSTEMS = {  # colours
-    "any": COLOURS["reconstructed"],
-    "full, means": COLOURS["missing"],
-    "token": COLOURS["language"],
-    "specialists": COLOURS["vision"],
+SYSTEMS = {  # colour, line and marker; "token" is any without its reconstructions
+    "any": {"color": COLOURS["any"], "linestyle": "-", "marker": "o"},
+    "full, means": {"color": COLOURS["missing"], "linestyle": "-", "marker": "o"},
+    "token": {"color": COLOURS["any"], "linestyle": "--", "marker": "s"},
+    "specialists": {"color": COLOURS["valid"], "linestyle": "-", "marker": "D"},
 }
 
 
@@ -44,7 +44,8 @@ def by_subset(errors: Mapping[str, Mapping[str, float]], marks: Mapping[str, flo
         above = {"xycoords": axes.get_xaxis_transform(), "xytext": (0, 4), "textcoords": "offset points"}
         axes.annotate(label, (place, 1), **above, ha="center", fontsize=9, color=GREY)
     for system, values in errors.items():
-        axes.plot([values[name] for name in names], range(len(names)), "o", color=SYSTEMS[system], label=system)
+        style = {**SYSTEMS[system], "linestyle": "none"}
+        axes.plot([values[name] for name in names], range(len(names)), label=system, **style)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="MAE (lower is better)", ylim=(len(names) - 0.5, -0.5))
     legend(axes, loc="upper left", bbox_to_anchor=(1, 1))
@@ -55,9 +56,9 @@ def curves(rates: Sequence[float], lines: Mapping[str, Sequence[float]]) -> Figu
     """Draw the errors of systems against the share of missing modalities; the area under the first line is shaded."""
     drawn, (axes,) = figure(1, height=3.0)
     for system, values in lines.items():
-        axes.plot(rates, values, "o-", color=SYSTEMS[system], label=system)
+        axes.plot(rates, values, label=system, **SYSTEMS[system])
     first = next(iter(lines))
-    axes.fill_between(rates, lines[first], color=SYSTEMS[first], alpha=0.12, linewidth=0)
+    axes.fill_between(rates, lines[first], color=SYSTEMS[first]["color"], alpha=0.12, linewidth=0)
     axes.set(xlabel="share of modalities that are missing", ylabel="MAE (lower is better)")
     axes.set_ylim(bottom=0)
     legend(axes, loc="lower right")
@@ -66,20 +67,21 @@ def curves(rates: Sequence[float], lines: Mapping[str, Sequence[float]]) -> Figu
 
 def rebuilt(r2: np.ndarray, names: Sequence[Modality] = MODALITIES) -> Figure:
     """Draw R2 of every reconstruction, (sources, targets); the diagonal is left empty."""
-    drawn, (axes,) = figure(1, height=2.8)
+    drawn, (axes,) = figure(1, height=2.4)
     sns.heatmap(
         r2,
         mask=np.eye(len(names), dtype=bool),
         annot=True,
         fmt=".2f",
+        annot_kws={"size": 9},
         cmap="viridis",
         vmin=min(0.0, float(np.nanmin(r2))),
-        square=True,
+        cbar=False,  # each cell has its number
         ax=axes,
         xticklabels=names,
         yticklabels=names,
-        cbar_kws={"label": "R²"},
     )
-    axes.set(xlabel="rebuilt", ylabel="from")
+    axes.set(xlabel="rebuilt", ylabel="from", title="R² of the reconstruction")
+    axes.tick_params(axis="y", rotation=0)
     axes.grid(False)
     return drawn

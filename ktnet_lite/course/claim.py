@@ -12,8 +12,9 @@ from ktnet_lite.data import synthetic
 from ktnet_lite.names import MODALITIES, Modality
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
-# From "ours is better" over "no difference" to "the real audio is better".
-WHO_WINS = LinearSegmentedColormap.from_list("who_wins", [COLOURS["reconstructed"], "#f2f2f2", COLOURS["audio"]])
+# From "ours is better" over "no difference" to "the other is better".
+_COLOURS = {name: [COLOURS["reconstructed"], "#f2f2f2", COLOURS[name]] for name in ("audio", "language")}
+WHO_WINS = {name: LinearSegmentedColormap.from_list(name, colours) for name, colours in _COLOURS.items()}
 STYLES = {
     "full, same laughter in training": (COLOURS["audio"], "-"),
     "full, trained without laughter": (COLOURS["valid"], "-"),
@@ -41,12 +42,19 @@ def heat_maps(
     panels : dict of (values, sure)
         Title -> differences, (redundancies, noises), and whether each one differs from zero; None if all do. Cells
         without a detected difference are hatched, with the number in grey brackets. A value of NaN has not been run.
+        Ours is better where it is pink; green is the real audio, blue language and vision where a title names them.
     """
     drawn, axes = figure(len(panels), height=0.9 + 0.5 * len(redundancies))
     widest = max(np.nanmax(np.abs(values)) for values, _ in panels.values())
     norm = TwoSlopeNorm(0.0, -widest, widest)
     for panel, (title, (values, sure)) in zip(axes, panels.items(), strict=True):
-        panel.pcolormesh(values, norm=norm, cmap=WHO_WINS, edgecolors="white", linewidth=1)
+        panel.pcolormesh(
+            values,
+            norm=norm,
+            cmap=WHO_WINS["language" if "language" in title else "audio"],
+            edgecolors="white",
+            linewidth=1,
+        )
         for (row, column), value in np.ndenumerate(values):
             certain = sure is None or sure[row, column]
             if not certain:

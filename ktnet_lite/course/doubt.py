@@ -82,8 +82,8 @@ def intervals(low: np.ndarray, high: np.ndarray, scores: np.ndarray, truth: np.n
     drawn, (panel,) = figure(1, height=3)
     order = np.argsort(scores, kind="stable")
     x, inside = np.arange(len(order)), ((low <= truth) & (truth <= high))[order]
-    panel.vlines(x, low[order], high[order], color=COLOURS["reconstructed"], alpha=0.35, linewidth=3)
-    panel.plot(x, scores[order], color=COLOURS["reconstructed"], linewidth=1.5, label="score and interval")
+    panel.vlines(x, low[order], high[order], color=COLOURS["any"], alpha=0.35, linewidth=3)
+    panel.plot(x, scores[order], color=COLOURS["any"], linewidth=1.5, label="score and interval")
     for which, marker, label in ((inside, "o", "truth inside"), (~inside, "X", "truth outside")):
         colour = GREY if marker == "o" else COLOURS["valid"]
         panel.plot(x[which], truth[order][which], marker, color=colour, markersize=5, linestyle="none", label=label)
@@ -96,9 +96,9 @@ def widths(by_subset: Mapping[str, float], covered: Mapping[str, float], level: 
     """Draw half the width of the interval of each subset, and the share of the test clips that it covers."""
     drawn, (left, right) = figure(2, height=3)
     names = list(by_subset)
-    left.barh(range(len(names)), [by_subset[name] for name in names], color=COLOURS["reconstructed"], height=0.6)
+    left.barh(range(len(names)), [by_subset[name] for name in names], color=COLOURS["any"], height=0.6)
     right.axvline(level, color=GREY, linestyle="--", linewidth=1)
-    right.plot([covered[name] for name in names], range(len(names)), "o", color=COLOURS["reconstructed"])
+    right.plot([covered[name] for name in names], range(len(names)), "o", color=COLOURS["any"])
     left.set_yticks(range(len(names)), names)
     right.set_yticks(range(len(names)), [])
     for panel in (left, right):

@@ -15,6 +15,11 @@ OPTIONS: dict[str, dict[str, str | None]] = {
         "worse": "Zeros are bad if they are far from every training clip. What is the mean of these features?",
         "better": "Zeros are not less information than a mean. What is the mean of these features?",
     },
+    "0.3": {
+        "inside A' and as its source": None,
+        "inside A' alone": "A target takes information from its sources. Which streams are the sources of A'?",
+        "not at all": "A' is the only target, not the only stream. From what is A' computed?",
+    },
     "1.3": {
         "no": None,
         "yes": "An error is one number, for one way to form batches. Would you have had another to compare?",
@@ -59,6 +64,11 @@ OPTIONS: dict[str, dict[str, str | None]] = {
         "half as bad": "One gradient still reaches the target, and pulls until its loss is 0. What stops it?",
         "harmless": "The other source still pulls at the target. A constant target makes its loss 0.",
     },
+    "3.4": {
+        "the encoder learns too": None,
+        "the face says it plainly": "Half of the faces are mirrored. What does the map read: faces, or features?",
+        "three blocks overfit": "Then they would do worse than the linear map on valid clips. Do they?",
+    },
     "3.5": {
         "in part": None,
         "all of it": "A probe that rescales the features still reads a good deal. Shrunk is not the same as forgotten.",
@@ -99,6 +109,16 @@ OPTIONS: dict[str, dict[str, str | None]] = {
         "two rising lines": "`ours` never reads the voice. What does it lose with it?",
         "a curve, a flat line": "The expected error is a mixture of two errors. How does it depend on the share?",
     },
+    "6.4": {
+        "what the teacher learned is not what helps": None,
+        "the teacher learned nothing": "`full` hears with that encoder. How could its error be the lowest by far?",
+        "Eq. (1) does not help": "Both runs have Eq. (1). Which control has the same network without it?",
+    },
+    "6.5": {
+        "near language_vision": None,
+        "near full": "It hears nothing at test. What can it know of what only the voice shows?",
+        "near full, audio = mean": "That model never met a clip without a voice in training. What did this one meet?",
+    },
     "7.4": {
         "quiet and loud clips": None,
         "quiet clips": "Where every clip is quiet, an open gate is always right. What would teach it to shut?",
@@ -108,6 +128,11 @@ OPTIONS: dict[str, dict[str, str | None]] = {
         "too large": None,
         "right on average": "That holds for all effects. Only those that passed a threshold are reported.",
         "too small": "To be reported, an effect has to exceed its noise. Luck that points upwards helps it.",
+    },
+    "8.4": {
+        "cannot tell": None,
+        "does not matter": "For that, effect plus floor must be below the margin. How high is the floor of one seed?",
+        "matters": "One seed has a higher floor than several. Would any choice of the forest exceed it?",
     },
     "9.1": {
         "c": None,

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import Interval, mean_interval
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure, interval_row, legend
+from ktnet_lite.reporting.plots import COLOURS, GREY, colour_of_label, figure, interval_row, legend
 
 SHADES = ("missing", "reconstructed", "vision", "language", "audio")  # colours of the lines in a panel, in order
 
@@ -26,7 +26,7 @@ def published(percent: Mapping[str, Mapping[str, float]], error: Mapping[str, Ma
     for panel, (name, rows) in zip(axes, percent.items(), strict=True):
         for y, (system, value) in enumerate(rows.items()):
             width = error[name][system]
-            interval_row(panel, y, Interval(value, value - width, value + width, 1), _colour(system))
+            interval_row(panel, y, Interval(value, value - width, value + width, 1), colour_of_label(system))
         panel.set(xlabel="Acc2 in %", title=name, ylim=(len(rows) - 0.5, -0.5))
         panel.set_yticks(range(len(rows)), list(rows) if panel is axes[0] else [])
     return drawn
@@ -44,8 +44,9 @@ def runs(values: Mapping[str, Sequence[float]], metric: str, marks: Mapping[str,
         axes.annotate(label, (place, 1), **above, ha="center", fontsize=9, color=GREY)
     for y, (system, seeds) in enumerate(values.items()):
         interval = mean_interval(seeds)
-        interval_row(axes, y, interval, _colour(system))
-        axes.plot(seeds, np.full(len(seeds), y), "o", color=COLOURS[_colour(system)], markerfacecolor="none", alpha=0.8)
+        interval_row(axes, y, interval, colour_of_label(system))
+        colour = COLOURS[colour_of_label(system)]
+        axes.plot(seeds, np.full(len(seeds), y), "o", color=colour, markerfacecolor="none", alpha=0.8)
     axes.set_yticks(range(len(values)), list(values))
     axes.set(xlabel=f"{METRICS[metric].label} ({METRICS[metric].direction})", ylim=(len(values) - 0.5, -0.5))
     return drawn
@@ -104,12 +105,3 @@ def power(differences: Sequence[float], curves: Mapping[str, Sequence[float]], m
     axes.set(xlabel="true difference, in points of Acc2", ylabel="share of experiments that see it", ylim=(0, 1.02))
     legend(axes)
     return drawn
-
-
-def _colour(system: str) -> str:
-    """Choose pink for "ours", grey for models tested without audio, and its own colour for a single modality."""
-    if ", audio" in system:
-        return "missing"
-    if system.startswith("ours"):
-        return "reconstructed"
-    return "audio" if system == "full" else system if system in COLOURS else "language"

@@ -12,10 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from ktnet_lite.data.schema import Dataset
 from ktnet_lite.measures.statistics import Interval
 from ktnet_lite.names import MODALITIES
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure, interval_row
+from ktnet_lite.reporting.plots import COLOURS, GREY, colour_of_label, figure, interval_row
 
 ABSENT = to_rgba(COLOURS["missing"], 0.25)
-OURS = "ours"
 
 
 def presence(dataset: Dataset) -> Figure:
@@ -53,7 +52,7 @@ def answers(
     """
     drawn, (left, right) = figure(2, height=1.2 + 0.35 * len(errors))
     for row, (name, values) in enumerate(errors.items()):
-        colour = "reconstructed" if name == OURS else "missing" if ", " in name else "language"
+        colour = colour_of_label(name)
         left.plot(values, [row] * len(values), "o", color=COLOURS[colour], alpha=0.5)
         left.plot(np.mean(values), row, "|", color=COLOURS[colour], markersize=16, markeredgewidth=2)
         if name in differences:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from ktnet_lite.config import TrainConfig
@@ -52,7 +53,7 @@ def frontier(points: Mapping[str, tuple[float, Sequence[float]]]) -> Figure:
         near = {height for a, b, height in named if x < 3 * a and abs(y - b) < spread / 12}  # names must not meet
         height = next((height for height in HEIGHTS if height not in near), HEIGHTS[0])
         named.append((x, y, height))
-        colour = COLOURS["reconstructed"] if (x, y) in best else GREY
+        colour = COLOURS["any"] if (x, y) in best else GREY
         panel.errorbar(x, y, [[y - min(errors)], [max(errors) - y]], fmt="o", color=colour, markersize=5, linewidth=1.5)
         panel.annotate(name, (x, y), xytext=(6, height), textcoords="offset points", fontsize=8.5, color=GREY)
     panel.set(xlabel="million operations a clip (50, 500, 375 steps)", ylabel="MAE on the test set", xscale="log")
@@ -65,15 +66,14 @@ def sight(times: Mapping[str, np.ndarray], target: str, source: str) -> Figure:
     """Draw which steps of a source have ended when each step of a target ends; times in shares of the clip."""
     drawn, (left, right) = figure(2, height=3)
     seen = times[source][None] <= times[target][:, None]  # (T, S)
-    left.pcolormesh(np.arange(seen.shape[1] + 1), np.arange(seen.shape[0] + 1), seen, cmap="Greys", vmin=0, vmax=1.6)
-    left.set(xlabel=f"step of {source}", ylabel=f"step of {target}", title="by time")
     by_index = np.arange(seen.shape[1])[None] <= np.arange(seen.shape[0])[:, None]
-    right.pcolormesh(
-        np.arange(seen.shape[1] + 1), np.arange(seen.shape[0] + 1), by_index, cmap="Greys", vmin=0, vmax=1.6
-    )
-    right.set(xlabel=f"step of {source}", title="by index (wrong)")
-    for panel in (left, right):
+    colours = ListedColormap(["none", COLOURS["missing"]])
+    for panel, title, cells in ((left, "by time", seen), (right, "by index (wrong)", by_index)):
+        panel.pcolormesh(np.arange(seen.shape[1] + 1), np.arange(seen.shape[0] + 1), cells, cmap=colours)
+        panel.set(xlabel=f"step of {source}", title=title)
+        panel.grid(False)
         panel.invert_yaxis()
+    left.set_ylabel(f"step of {target}")
     return drawn
 
 
@@ -83,7 +83,7 @@ def running(scores: Mapping[str, tuple[np.ndarray, np.ndarray]], truth: float, d
     panel.axvspan(*dropped, color=COLOURS["missing"], alpha=0.2, linewidth=0, label="drop-out")
     panel.axhline(truth, color=GREY, linestyle="--", linewidth=1, label="true score")
     for (label, (x, y)), line in zip(scores.items(), LINES, strict=False):
-        panel.plot(x, y, line, color=COLOURS["reconstructed"], label=label)
+        panel.plot(x, y, line, color=COLOURS["any"], label=label)
     panel.set(xlabel="share of the clip heard", ylabel="score", xlim=(0, 1.02))
     legend(panel, ncols=2)
     return drawn
@@ -93,7 +93,7 @@ def heard(errors: Mapping[str, np.ndarray], shares: Sequence[float]) -> Figure:
     """Draw the error against the share of each clip that was heard, ``{label: (shares,)}``."""
     drawn, (panel,) = figure(1, height=3)
     for (label, values), line in zip(errors.items(), LINES, strict=False):
-        panel.plot(shares, values, line, color=COLOURS["reconstructed"], label=label)
+        panel.plot(shares, values, line, color=COLOURS["any"], label=label)
     panel.set(xlabel="share of the clip heard", ylabel="MAE on the test set", xlim=(0, 1.02))
     legend(panel)
     return drawn

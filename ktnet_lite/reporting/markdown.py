@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from ktnet_lite.data.catalogue.entries import ENTRIES
 from ktnet_lite.experiments.grids import Grid
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.metrics import METRICS
+from ktnet_lite.names import VARIANTS
 from ktnet_lite.reporting import verdicts
 from ktnet_lite.reporting.compare import Comparison
 from ktnet_lite.reporting.tables import Place, Table
@@ -21,10 +22,13 @@ from ktnet_lite.text import duration, file_name, markdown, plain, printable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WITH_VOICE = "with the voice at test"
 RULES = f"""\
 - Each number is the mean over seeds with its 95% bootstrap interval.
 - If the paper has a number on the same data, it follows as (paper, ours minus paper, verdict). Ours is *level* if the
   paper's number lies in our interval, otherwise *better* or *worse*. Without a number of ours, it stands alone.
+- The best number of each metric is bold. Where some rows get the voice at test and others do not, those with the voice
+  stand apart and are not compared with the rest.
 - Comparisons are paired on seeds and clips; p is corrected for their number (Benjamini & Hochberg).
 - A difference is detected if p is below {verdicts.SURE:g}. It then has the *{verdicts.SAME}* or the
   *{verdicts.OPPOSITE}*. Where the paper has no sign, the first row is *{verdicts.BETTER}* or *{verdicts.WORSE}*.
@@ -67,18 +71,62 @@ def _how_to_get(name: str, table: Table) -> str:
     return f"needs {name}: get it by {fetch}, then {run}"
 
 
-def values(table: Table, column: str) -> str:
-    """Write a column's rows by metrics: ours with intervals, the paper's beside them."""
-    metrics = table.grid.metrics
-    lines = [("", *(METRICS[name].label for name in metrics), "runs")]
-    for place in table.needs:
-        if place[1] == column:
-            cells = (_cell(table, place, name) for name in metrics)
-            lines.append((plain(place[0]), *cells, str(len(table.results(*place)))))
+def by_voice(table: Table, column: str) -> tuple[list[str], list[str]]:
+    """List the rows of a column that compete, and those that stand apart since they alone get the voice at test."""
+    cells = [cell for cell in table.grid.cells(table.data) if cell.column == column]
+    hearing = [cell.row for cell in cells if _hears(cell.configs([0])[0])]
+    deaf = [cell.row for cell in cells if cell.row not in hearing]
+    return (deaf, hearing) if deaf else (hearing, [])
+
+
+def _hears(config: TrainConfig) -> bool:
+    """Whether a model gets the voice at test; MCTN and its relative translate words alone."""
+    return "audio" in VARIANTS[config.variant] and config.model not in ("mctn", "ctc_mctn")
+
+
+def best(numbers: Mapping[str, Mapping[str, float]], rows: Sequence[str]) -> set[Place]:
+    """Find the best rows of each metric, ``{row: {metric: number}}``, among some rows: pairs of row and metric.
+
+    Numbers that are written alike are equal; a row without any rival is not the best.
+    """
+    found = set()
+    for metric in {name for row in rows for name in numbers.get(row, {})}:
+        known = {row: round(numbers[row][metric], 3) for row in rows if metric in numbers.get(row, {})}
+        if len(known) > 1:
+            top = METRICS[metric].best(known.values())
+            found |= {(row, metric) for row, number in known.items() if number == top}
+    return found
+
+
+def laid_out(
+    rows: Sequence[str], apart: Sequence[str], heading: Sequence[str], cells: Callable[[str], Sequence[str]]
+) -> str:
+    """Write rows below a heading, and those that stand apart below a heading of their own."""
+    lines = [("", *heading), *((plain(row), *cells(row)) for row in rows)]
+    if apart:
+        lines += [(f"*{WITH_VOICE}*", *[""] * len(heading)), *((plain(row), *cells(row)) for row in apart)]
     return markdown(lines)
 
 
-def _cell(table: Table, place: Place, metric: str) -> str:
+def values(table: Table, column: str) -> str:
+    """Write a column's rows by metrics: ours with intervals, the best in bold, the paper's beside them."""
+    metrics = table.grid.metrics
+    rows, apart = by_voice(table, column)
+    means = {
+        row: {metric: value.interval.mean for metric, value in found.items()}
+        for (row, other), found in table.values.items()
+        if other == column
+    }
+    marked = best(means, rows)
+
+    def cells(row: str) -> list[str]:
+        written = [_cell(table, (row, column), name, (row, name) in marked) for name in metrics]
+        return [*written, str(len(table.results(row, column)))]
+
+    return laid_out(rows, apart, [*(METRICS[name].label for name in metrics), "runs"], cells)
+
+
+def _cell(table: Table, place: Place, metric: str, bold: bool = False) -> str:
     if name := table.missing.get(place):
         missing = f"needs {name}" if name in ENTRIES and not ENTRIES[name].public else "not run"
         number = table.printed.get(place, {}).get(metric)
@@ -86,9 +134,13 @@ def _cell(table: Table, place: Place, metric: str) -> str:
     value = table.values[place].get(metric)
     if value is None:
         return "undefined"
+    shown = str(value.interval)
+    if bold:
+        mean, *rest = shown.split(" ", 1)
+        shown = " ".join([f"**{mean}**", *rest])
     if value.paper is None:
-        return str(value.interval)
-    return f"{value.interval} ({value.paper:.3f}, {value.difference:+.3f}, *{value.verdict(metric)}*)"
+        return shown
+    return f"{shown} ({value.paper:.3f}, {value.difference:+.3f}, *{value.verdict(metric)}*)"
 
 
 def compared(comparisons: Sequence[Comparison]) -> str:

@@ -28,7 +28,7 @@ from ktnet_lite.files import replacing, write
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.measures.statistics import Difference, Interval
 from ktnet_lite.model.network import Network
-from ktnet_lite.names import EMOTIONS, System
+from ktnet_lite.names import EMOTIONS, VARIANTS, System
 from ktnet_lite.reporting.letters import Drawing, literal
 
 COLOURS = {
@@ -36,6 +36,7 @@ COLOURS = {
     "vision": "#E69F00",
     "audio": "#009E73",
     "reconstructed": "#CC79A7",
+    "any": "#56B4E9",
     "missing": "#999999",
     "valid": "#D55E00",
 }
@@ -258,8 +259,14 @@ def colour_of(system: System) -> str:
     """The key of ``COLOURS`` for a system: KTNet by what it uses; grey for other models and for filled-in audio."""
     if system.fill or system.model != "ktnet":
         return "missing"
-    own = {"ours": "reconstructed", "any": "reconstructed", "full": "audio", "audio": "audio", "vision": "vision"}
+    own = {"ours": "reconstructed", "any": "any", "full": "audio", "audio": "audio", "vision": "vision"}
     return own.get(system.variant, "language")
+
+
+def colour_of_label(label: str) -> str:
+    """The key of ``COLOURS`` for a system named as in "ours"; grey for a control or fill, as in "ours, lambda = 0"."""
+    name = label.split(" ")[0]
+    return colour_of(System("ktnet", name)) if name in VARIANTS else "missing"
 
 
 def _confusion(axes: Axes, targets: np.ndarray, predicted: np.ndarray, labels: list[int]) -> None:

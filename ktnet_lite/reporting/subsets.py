@@ -20,6 +20,12 @@ from ktnet_lite.reporting.tables import Table
 from ktnet_lite.text import markdown, plain
 
 SPECIALISTS = {"ktnet": "KTNet, one for each subset", "linear": "Ridge, one for each subset"}
+OF_SYSTEM = {
+    SPECIALISTS["ktnet"]: "vision",
+    SPECIALISTS["linear"]: "missing",
+    "Full modality, means": "missing",
+}  # colours
+MARKERS = {SPECIALISTS["linear"]: "s", "Full modality, means": "D"}
 FILLED = {"zero": "zeros", "mean": "means"}
 MEAN = "mean"  # over the subsets
 SUBSETS = ["_".join(subset) for subset in subsets(MODALITIES)]
@@ -80,13 +86,17 @@ def values(laid_out: pd.DataFrame, metric: str = "mae") -> str:
     for system, here in laid_out.groupby("system", sort=False):
         means = here.groupby("subset")[metric].mean().reindex(known)
         rows[str(system)] = [*means, float(np.mean(means.to_numpy()))]
-    best = [METRICS[metric].best(x for x in column if not np.isnan(x)) for column in zip(*rows.values(), strict=True)]
+    best = [
+        METRICS[metric].best(round(x, 3) for x in column if not np.isnan(x))
+        for column in zip(*rows.values(), strict=True)
+    ]
     lines: list[tuple[str, ...]] = [
         (f"{METRICS[metric].label} {METRICS[metric].arrow}", *map(letters, known), MEAN, "seeds")
     ]
     for system, row in rows.items():
         cells = (
-            "-" if np.isnan(x) else f"**{x:.3f}**" if x == y else f"{x:.3f}" for x, y in zip(row, best, strict=True)
+            "-" if np.isnan(x) else f"**{x:.3f}**" if round(x, 3) == y else f"{x:.3f}"
+            for x, y in zip(row, best, strict=True)
         )
         seeds = laid_out[laid_out["system"] == system]["seed"].nunique()
         lines.append((plain(system), *cells, str(seeds)))
@@ -161,7 +171,7 @@ def draw(laid_out: pd.DataFrame, systems: list[str]) -> Figure | None:
     if not shown:
         return None
     drawn, (axes,) = figure(1, height=3.8)
-    palette = [COLOURS[name] for name in ("reconstructed", "language", "missing", "audio", "vision", "valid")]
+    palette = {name: COLOURS[OF_SYSTEM.get(name, "any")] for name in shown}
     part = laid_out[laid_out["system"].isin(shown)]
     sns.pointplot(
         part.assign(subset=part["subset"].map(_heading)),
@@ -170,7 +180,8 @@ def draw(laid_out: pd.DataFrame, systems: list[str]) -> Figure | None:
         hue="system",
         hue_order=shown,
         order=[_heading(subset) for subset in known],
-        palette=palette[: len(shown)],
+        palette=palette,
+        markers=[MARKERS.get(name, "o") for name in shown],
         dodge=0.5,  # type: ignore[arg-type]
         linestyle="none",
         errorbar=("pi", 100),
