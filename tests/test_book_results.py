@@ -466,7 +466,7 @@ def test_every_table_of_a_result_page_has_a_caption(made_tables, curves):
     written += [result_claims.base(made_tables), result_claims.by_labels(curves), result_claims.by_mae(curves)]
     for text in written:
         captions = re.findall(r"^(.*)\n.*\n\|[-|]+\|$", text, re.MULTILINE)
-        assert all(re.match(r"```\{table\} .*(lower|higher|zero)", line) for line in captions), captions
+        assert all(re.match(r"(```|~~~)\{table\} .*(lower|higher|zero)", line) for line in captions), captions
     shown = "{table} `synthetic`, word aligned, test set: mean over 2 seeds and 95% interval; MAE: lower is better"
     assert shown in "".join(written)
 
