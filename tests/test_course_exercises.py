@@ -211,7 +211,7 @@ def test_one_option_is_right_and_each_other_has_a_hint(number):
     assert hints.count(None) == 1
     others = [text for text in hints if text]
     assert len(set(others)) == len(others) >= 1 and all(text.endswith((".", "?")) for text in others)
-    assert "Choose one of" in hint(number, None) and "Choose one of" in hint(number, "anything")
+    assert "Choose one of" in hint(number, None) and "Choose one of" in hint(number, ["anything"])
 
 
 @pytest.mark.parametrize("number", CHECKS)

@@ -130,9 +130,9 @@ OPTIONS: dict[str, dict[str, str | None]] = {
         "too small": "To be reported, an effect has to exceed its noise. Luck that points upwards helps it.",
     },
     "8.4": {
-        "cannot tell": None,
-        "does not matter": "For that, effect plus floor must be below the margin. How high is the floor of one seed?",
-        "matters": "One seed has a higher floor than several. Would any choice of the forest exceed it?",
+        "does not matter": None,
+        "cannot tell": "An effect below a high floor gets exactly this verdict. Which one needs a low floor?",
+        "matters": "An effect above the floor of one seed gets it. How large is the effect of hearing the voice?",
     },
     "9.1": {
         "c": None,
@@ -207,7 +207,8 @@ def hint(number: str, answer: object, **given: object) -> str | None:
     """
     if number in OPTIONS:
         options = OPTIONS[number]
-        return options[answer] if answer in options else f"Choose one of: {'; '.join(sorted(options))}."
+        known = isinstance(answer, str) and answer in options
+        return options[answer] if known else f"Choose one of: {'; '.join(sorted(options))}."
     if answer is None:
         return "Put your answer in place of None."
     try:
