@@ -636,7 +636,7 @@ def test_the_page_of_light_models_shows_error_against_cost(tmp_path):
                 folder = tmp_path / "synthetic" / f"any-{cell.row}-seed{config.seed}"
                 paths.append(run.publish(folder, tmp_path / "results"))
     pages = result_light.page(reproduction.build(grids.load("light"), frame.load(paths), 5))
-    assert pages["light-synthetic-unaligned.png"].startswith(b"\x89PNG")
+    assert pages["light-cost-synthetic-unaligned.png"].startswith(b"\x89PNG")
     rows = [
         [cell.strip() for cell in line.replace("**", "").strip("|").split("|")]
         for line in pages["light-cost.md"].splitlines()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from ktbook import generated
-from ktbook.result_text import Tables
+from ktbook.result_text import Tables, seeds
 from ktnet_lite.experiments import yaml_file
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.reporting.compare import Comparison
@@ -83,6 +83,9 @@ def markdown(tables: Tables) -> str:
     parts = []
     for line in load():
         numbers = [x.comparison for x in seen(line, tables)]
-        shown = [f"{METRICS[x.metric].label} {x.difference}" if x else "not run yet" for x in numbers]
+        shown = [
+            f"{METRICS[x.metric].label} {x.difference}, {seeds([x.difference.runs])}" if x else "not run yet"
+            for x in numbers
+        ]
         parts.append(f"**{line.title}** {line.text.format(*shown)}")
     return "\n\n".join(parts) + "\n"

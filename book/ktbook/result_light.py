@@ -34,7 +34,7 @@ def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
             if len(points) < 2:
                 parts.append(f"Not run yet: {command(table.grid.name, table.data)}.")
                 continue
-            name = file_name(f"light-{table.data}-{column}") + ".png"
+            name = file_name(f"light-cost-{table.data}-{column}") + ".png"
             content[name] = png(small_and_live.frontier(points))
             alternative = "; ".join(
                 f"{row}: {x / 1e6:.0f} million, MAE {np.mean(y):.3f}" for row, (x, y) in points.items()
