@@ -59,7 +59,7 @@ CLAIMS = (
         close=True,
     ),
     Claim(
-        "The transferred voice is what helps",
+        "Eq. (1) is what helps",
         "our reconstructed feature can effectively restore the missing audio modal information",
         "teacher",
         "no transfer",

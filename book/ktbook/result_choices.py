@@ -82,7 +82,7 @@ def measured(choice: Choice, tables: Sequence[Table]) -> str:
     for table in tables:
         comparisons = effects(choice, table)
         for x in comparisons:
-            rows.append((x.ours, f"`{table.data}`", str(x.difference), f"{x.p:.3f}", x.verdict))
+            rows.append((x.ours, f"`{table.data}`", str(x.difference), f"{x.p:.3g}", x.verdict))
         if not comparisons:
             missing.append(f"on `{table.data}` ({command(choice.grid, table.data)})")
         if name := chosen(choice, table):

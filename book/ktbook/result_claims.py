@@ -99,7 +99,7 @@ def evidence(tables: Tables) -> str:
         rows = [("data", "metric", "difference [95%]", "p", "seeds", "verdict")]
         for finding in findings(claim, tables):
             x = finding.comparison
-            cells = METRICS[x.metric].label, str(x.difference), f"{x.p:.3f}", str(x.difference.runs)
+            cells = METRICS[x.metric].label, str(x.difference), f"{x.p:.3g}", str(x.difference.runs)
             rows.append((setting(finding), *cells, finding.verdict))
         caption = "First row minus second on the test set, paired. MAE: lower is better, the others: higher."
         laid_out = captioned(caption, markdown(rows))
@@ -155,7 +155,7 @@ def boldest(tables: Tables) -> str:
 
 
 def _paired(x: Comparison) -> str:
-    return f"{short(x.metric)} {x.difference} p = {x.p:.3f}: {x.verdict}"
+    return f"{short(x.metric)} {x.difference} p = {x.p:.3g}: {x.verdict}"
 
 
 def controls(by_data: Mapping[str, Sequence[Comparison]]) -> str:
@@ -228,6 +228,18 @@ def weak_base(tables: Tables) -> str:
         for x in found
     ]
     return f"On `synthetic`, {enumerated(parts)}." if parts else NOTHING
+
+
+def length_only(tables: Tables) -> str:
+    """Say how far the number of steps alone predicts the scores of `hazumi`."""
+    table = next(x for x in tables["hazumi"] if x.data == "hazumi")
+    if not (runs := table.results("Full modality", "all clips")):
+        return NOTHING
+    floors = {name: metrics["mae"] for name, metrics in runs[0].baselines.items()}
+    return (
+        f"The number of steps alone, which says how much was said, gives MAE {floors['length only']:.3f}; always the "
+        f"training median gives {floors['training median']:.3f}."
+    )
 
 
 def _seeded(x: Comparison) -> str:

@@ -27,11 +27,11 @@ MAE on the test set, lower is better: mean over seeds and 95% interval. Grey: co
 two were trained with all three streams and get zeros, or the mean of the training clips, instead of the voice. Dotted:
 always predicting the median of the training labels. Each panel has its own scale."""
 EPOCHS_CAPTION = """\
-Error on the validation set after each epoch: mean over seeds, with its 95% interval as a band. A run keeps the weights
-of its best epoch."""
+Error on the validation set after each epoch: mean over the seeds still training, with its 95% interval as a band. A
+run keeps the weights of its best epoch."""
 NOISE_CAPTION = """\
-Difference of MAE over redundancy and noise; below zero ours is better. Hatched and in brackets: no difference
-detected."""
+Difference of MAE over redundancy and laughter, the noise in the real voice; below zero ours is better. Hatched and in
+brackets: no difference detected."""
 LABELS_CAPTION = """\
 MAE on the test set against the number of labelled clips, lower is better: mean over seeds; the band reaches from the
 best to the worst seed. Broken lines in a method's colour are its controls."""

@@ -70,6 +70,7 @@ def numbers(tables: result_text.Tables, results: pd.DataFrame) -> dict[str, str]
         "results_claims": result_claims.summary(tables),
         "results_central": result_claims.central(tables),
         "results_base": result_claims.weak_base(tables),
+        "results_length": result_claims.length_only(tables),
         "results_boldest": result_claims.boldest(tables),
         "results_collapse": result_choices.collapse(next(x for x in tables["treatments"] if x.data == "synthetic")),
         "cost_gpu": "GPU times are in the table above." if timed else "**No run has been timed on a GPU.**",
