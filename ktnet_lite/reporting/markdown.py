@@ -158,7 +158,7 @@ def compared(comparisons: Sequence[Comparison]) -> str:
                 METRICS[found.metric].label,
                 str(found.difference),
                 found.verdict,
-                f"{found.p:.3g}",
+                f"{found.p:.3f}",
                 str(found.difference.runs),
                 "" if found.paper is None else f"{found.paper:+.3f}",
             )

@@ -147,7 +147,7 @@ def every_difference(compared: list[Comparison]) -> str:
     lines = [(heading, "with", "difference [95%]", "p", "seeds")]
     for x in compared:
         column = x.column if x.column == MEAN else letters(x.column)
-        lines.append((plain(x.other), column, str(x.difference), f"{x.p:.3g}", str(x.difference.runs)))
+        lines.append((plain(x.other), column, str(x.difference), f"{x.p:.3f}", str(x.difference.runs)))
     return markdown(lines)
 
 
