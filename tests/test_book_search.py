@@ -14,7 +14,7 @@ def written(path, metric="mae"):
 
 
 def test_a_search_is_a_row(tmp_path):
-    row = result_search.page([written(tmp_path / "a.json")]).splitlines()[2]
+    row = result_search.page([written(tmp_path / "a.json")]).splitlines()[3]
     assert [cell.strip() for cell in row.strip("|").split("|")] == [
         *("`full`", "`synthetic`", "3 trials", "0.6", "0.55", "`dropout` 0")
     ]

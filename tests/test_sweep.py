@@ -218,7 +218,7 @@ def test_where_all_is_done_no_worker_is_started(all_done, tmp_path):
     shown = CliRunner().invoke(main, [*command, "--seeds", "2", "--publish", str(tmp_path / "shared")])
     assert shown.exit_code == 0, shown.output
     assert shown.output.startswith("# A tiny table") and shown.output.endswith(f"This page: {out / 'tiny.md'}\n")
-    assert (out / "tiny.md").read_text(encoding="utf-8") in shown.output and len(tables(out / "tiny.md")) == 8
+    assert (out / "tiny.md").read_text(encoding="utf-8") in shown.output and len(tables(out / "tiny.md")) == 9
     assert written(out) == before and len(before) == 4
     shared = {path.name.removesuffix(".result.json") for path in result.find([tmp_path / "shared"])}
     assert shared == before.keys()
@@ -310,7 +310,7 @@ def test_a_killed_sweep_ends_with_the_same_table_even_when_resumed_twice_at_once
     command = ["reproduce", str(tmp_path / "tiny.yaml"), "--seeds", "1", "--out", str(unbroken)]
     shown = CliRunner().invoke(main, command)  # of the unbroken one; nothing is left to train
     assert shown.exit_code == 0, shown.output
-    assert tables(out / "tiny.md") == tables(unbroken / "tiny.md") and len(tables(out / "tiny.md")) == 8
+    assert tables(out / "tiny.md") == tables(unbroken / "tiny.md") and len(tables(out / "tiny.md")) == 9
 
 
 @needs_signals

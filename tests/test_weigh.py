@@ -24,7 +24,7 @@ def chromium():
 
 def test_pages_and_site_are_as_light_as_the_page_on_publishing_says(site):
     text = (ROOT / "book" / "publishing.md").read_text(encoding="utf-8")
-    page, whole = (int(re.search(rf"{words} (\d+) MB", text)[1]) for words in ("sends at most", "has less than"))
+    page, whole = (int(re.search(rf"{words} (\d+) MB", text)[1]) for words in ("loads at most", r"has less\s+than"))
     longest = sorted(weigh.pages_of(site), key=lambda path: path.stat().st_size)[-12:]
     sent = {name: weigh.total(files)[1] / 1e6 for name, files in weigh.loaded(site, longest).items()}
     assert len(sent) == 12 and min(sent.values()) > 0.1
