@@ -7,10 +7,11 @@ from typing import NamedTuple
 import msgspec
 
 from ktbook import generated
-from ktbook.result_text import Tables, seeds
+from ktbook.result_text import Tables
 from ktnet_lite.experiments import yaml_file
 from ktnet_lite.measures.metrics import METRICS
 from ktnet_lite.reporting.compare import Comparison
+from ktnet_lite.text import count
 
 PATH = generated.ROOT / "book" / "headlines.yaml"
 
@@ -84,7 +85,7 @@ def markdown(tables: Tables) -> str:
     for line in load():
         numbers = [x.comparison for x in seen(line, tables)]
         shown = [
-            f"{METRICS[x.metric].label} {x.difference}, {seeds([x.difference.runs])}" if x else "not run yet"
+            f"{METRICS[x.metric].label} {x.difference}, {count(x.difference.runs, 'seed')}" if x else "not run yet"
             for x in numbers
         ]
         parts.append(f"**{line.title}** {line.text.format(*shown)}")

@@ -292,7 +292,7 @@ def by_labels(table: Table) -> str:
             )
             rows.append((row, *cells))
         caption = f"{setting}: MAE on the test set, lower is better: mean over seeds, 95% interval, number of seeds."
-        parts.append(captioned(f"{caption} The best without the voice is bold.", markdown(rows)))
+        parts.append(captioned(f"{caption} {APART}", markdown(rows)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -331,15 +331,14 @@ def landing(tables: Tables) -> str:
     lines.append(("**Ours minus language and vision**", *numbers))
     lines += [(f"*{pages.WITH_VOICE}*", *[""] * len(places)), line("Full modality")]
     original = paper.table("I")
-    theirs_by_row = {
+    printed = {
         row: {(column, metric): original.values[row, column][metric] for column, metric in places} for row in found
     }
-    best_of_paper = pages.best(theirs_by_row, rows, itemgetter(1))
-    printed = [
-        (row, *(pages.bold(f"{x:.3f}", (row, place) in best_of_paper) for place, x in values.items()))
-        for row, values in theirs_by_row.items()
-    ]
-    printed.insert(-1, (f"*{pages.WITH_VOICE}*", *[""] * len(places)))
+    marked = pages.best(printed, rows, itemgetter(1))
+
+    def printed_cells(row: str) -> list[str]:
+        return [pages.bold(f"{x:.3f}", (row, place) in marked) for place, x in printed[row].items()]
+
     trained = max(len(table.results(*place)) for place in table.needs)
     caption = f"Synthetic clips, test set: mean of {trained} seeds, 95% interval. {WAYS} {APART}"
     note = (
@@ -348,8 +347,8 @@ def landing(tables: Tables) -> str:
     )
     theirs = f":::{{dropdown}} The paper, on {original.data}: other data, so compare the order of the rows only"
     theirs_caption = f"{original.data}: the paper's numbers. {WAYS} {APART}"
-    shown = captioned(caption, markdown(lines)), captioned(theirs_caption, markdown([heading, *printed]))
-    return "\n\n".join((shown[0], note, theirs, shown[1], ":::")) + "\n"
+    their_table = captioned(theirs_caption, pages.laid_out(rows, ["Full modality"], heading[1:], printed_cells))
+    return "\n\n".join((captioned(caption, markdown(lines)), note, theirs, their_table, ":::")) + "\n"
 
 
 def central(tables: Tables) -> str:

@@ -13,6 +13,7 @@ from ktbook.result_text import command, figure, mean
 from ktbook.result_text import table as captioned
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.course import small_and_live
+from ktnet_lite.reporting import markdown as pages
 from ktnet_lite.reporting.tables import Table
 from ktnet_lite.text import file_name, markdown
 from ktnet_lite.training.dataset import load_dataset
@@ -45,7 +46,7 @@ def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
                 for row, (x, y) in sorted(points.items(), key=lambda item: item[1][0])
             ]
             least = min((line[3] for line in lines), key=float)
-            lines = [(*line[:3], f"**{line[3]}**" if line[3] == least else line[3], line[4]) for line in lines]
+            lines = [(*line[:3], pages.bold(line[3], line[3] == least), line[4]) for line in lines]
             caption = f"`{table.data}`, {column}, the cheapest first: MAE on the test set, mean over subsets and seeds"
             rows = [("model", "million operations", "parameters", "MAE, all subsets", "seeds"), *lines]
             parts.append(captioned(f"{caption}; lower is better, the best is bold.", markdown(rows)))

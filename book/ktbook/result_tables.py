@@ -33,8 +33,7 @@ def as_published(table: Table, column: str) -> str:
     marked = pages.best(numbers, rows)
 
     def cells(row: str) -> list[str]:
-        written = {metric: f"{numbers[row][metric]:.3f}" for metric in metrics}
-        return [f"**{x}**" if (row, metric) in marked else x for metric, x in written.items()]
+        return [pages.bold(f"{numbers[row][metric]:.3f}", (row, metric) in marked) for metric in metrics]
 
     laid_out = pages.laid_out(rows, apart, [METRICS[metric].label for metric in metrics], cells)
     caption = f"{table.data}, {column}: the paper's numbers, a single one for each cell; {better(metrics)}"
