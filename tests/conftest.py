@@ -24,15 +24,20 @@ SECONDS = {"kernel": 15, "process": 8, "browser": 4, "slow": 4}  # of a test wit
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use the built book or the browser; several processes start with the longest files."""
+    """Mark the tests that use the built book or the browser; several processes start with the longest files.
+
+    Of the files that use the built book one builds it, and the others come last, so that no process waits for it.
+    """
     seconds: Counter[Path] = Counter()
+    readers = {item.path for item in items if "book_build" in getattr(item, "fixturenames", ())}
     for item in items:
         for name in MARKED_BY_FIXTURE.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(MARKED_BY_FIXTURE[name])
         plain = 0.2 if isinstance(item, pytest.Function) else 1  # or a cell of a notebook
         seconds[item.path] += max((SECONDS.get(marker.name, 0) for marker in item.iter_markers()), default=0) or plain
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: -seconds[item.path])
+        readers.discard(max(readers, key=seconds.__getitem__, default=None))
+        items.sort(key=lambda item: (item.path in readers, -seconds[item.path]))
 
 
 @pytest.hookimpl(wrapper=True)

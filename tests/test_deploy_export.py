@@ -139,44 +139,53 @@ def made_baseline(name: str):
 
 # In a browser.
 
-SCRIPT = """async (clips) => {
+START = """async () => {
   const ort = await import("/onnxruntime/ort.wasm.bundle.min.mjs");
   ort.env.wasm.numThreads = 1;
   const zipped = await fetch("/onnxruntime/ort-wasm-simd-threaded.wasm.gz");
   ort.env.wasm.wasmBinary = await new Response(zipped.body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
-  const session = await ort.InferenceSession.create(await (await fetch("/model.onnx")).arrayBuffer());
+  window.ort = ort;
+}"""
+PREDICT = """async ([model, batches]) => {
+  const session = await ort.InferenceSession.create(await (await fetch(model)).arrayBuffer());
   const scores = [];
-  for (const clip of clips) {
+  for (const batch of batches) {
     const feeds = {};
-    for (const [name, { type, values, shape }] of Object.entries(clip)) {
+    for (const [name, { type, values, shape }] of Object.entries(batch)) {
       const data = type === "bool" ? Uint8Array.from(values) : Float32Array.from(values);
       feeds[name] = new ort.Tensor(type, data, shape);
     }
-    scores.push(Array.from((await session.run(feeds)).score.data));
+    scores.push(Array.from((await session.run(feeds))[session.outputNames[0]].data));
   }
   return scores;
 }"""
 
 
-@pytest.mark.parametrize(
-    ("system", "options"),
-    [("ours", {}), ("any", BOTH)],
-    ids=["ours", "any"],
-)
-@pytest.mark.slow
-def test_an_exported_model_predicts_the_same_in_chromium(system, options, browser, tmp_path, deployed):
-    model, _, path = deployed(system, "l1", **options)
-    shutil.copytree(RUNTIME, tmp_path / "onnxruntime")
-    shutil.copy(path, tmp_path / "model.onnx")
-    (tmp_path / "index.html").write_text("<!doctype html><title>Model</title>", encoding="utf-8")
-    given = list(batches(model.observed, missing=system == "any"))
-    with serve(tmp_path) as address:
+@pytest.fixture(scope="module")
+def runtime_page(browser, tmp_path_factory):
+    """A page that has loaded the runtime, and the folder from which it is served."""
+    folder = tmp_path_factory.mktemp("web")
+    shutil.copytree(RUNTIME, folder / "onnxruntime")
+    (folder / "index.html").write_text("<!doctype html><title>Model</title>", encoding="utf-8")
+    with serve(folder) as address:
         page = browser.new_page()
         page.goto(f"{address}/index.html")
-        found = page.evaluate(SCRIPT, [_plain(feed(streams)) for streams in given])
+        page.evaluate(START)
+        yield page, folder
         page.close()
+
+
+@pytest.mark.parametrize(("system", "loss", "options"), EVERY, ids=NAMES)
+@pytest.mark.slow
+def test_an_exported_model_predicts_the_same_in_chromium(system, loss, options, runtime_page, deployed):
+    model, _, path = deployed(system, loss, **options)
+    page, folder = runtime_page
+    shutil.copy(path, folder / "model.onnx")
+    given = list(batches(model.observed, missing=system == "any", aligned=options is JOINED))
+    found = page.evaluate(PREDICT, ["/model.onnx", [_plain(feed(streams)) for streams in given]])
     for scores, streams in zip(found, given, strict=True):
-        np.testing.assert_allclose(scores, expected(model, streams), rtol=0, atol=TOLERANCE)
+        predicted = expected(model, streams)
+        np.testing.assert_allclose(np.reshape(scores, predicted.shape), predicted, rtol=0, atol=TOLERANCE)
 
 
 def _plain(given: dict[str, np.ndarray]) -> dict[str, dict]:

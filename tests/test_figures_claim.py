@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from ktnet_lite.course import claim
 from ktnet_lite.data import synthetic
@@ -10,7 +11,9 @@ from ktnet_lite.data import synthetic
 def test_a_heat_map_shows_every_number_and_brackets_undetected_differences():
     values = np.array([[0.4, 0.0], [-0.1, 0.2]])
     sure = np.array([[True, False], [False, True]])
-    drawn = claim.heat_maps({"a": (values, sure), "b": (-values, None)}, (0.0, 1.0), (0.0, 3.0))
+    drawn = claim.heat_maps(
+        {"a": ("full", values, sure), "b": ("language_vision", -values, None)}, (0.0, 1.0), (0.0, 3.0)
+    )
     left, right = drawn.axes
     assert [text.get_text() for text in left.texts] == ["+0.40", "(0.00)", "(-0.10)", "+0.20"]
     assert [text.get_text() for text in right.texts] == ["-0.40", "0.00", "+0.10", "-0.20"]
@@ -19,6 +22,11 @@ def test_a_heat_map_shows_every_number_and_brackets_undetected_differences():
     assert mesh.norm(0.0) == 0.5 and mesh.norm(0.4) == 1.0  # zero is the middle of the common scale
     assert left.texts[2].get_position() == (0.5, 1.5)  # second redundancy, first noise
     assert [label.get_text() for label in left.get_xticklabels()] == ["0", "3"]
+    for panel, other in zip(drawn.axes, ("full", "language_vision"), strict=True):
+        keys = panel.get_legend()
+        assert [text.get_text() for text in keys.get_texts()] == ["ours better", f"{other} better"]
+        best, worst = (to_hex(panel.collections[0].cmap(end)) for end in (0.0, 1.0))
+        assert [to_hex(key.get_facecolor()) for key in keys.get_patches()] == [best, worst]
 
 
 def test_lines_of_the_laughter_are_the_errors():

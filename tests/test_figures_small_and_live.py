@@ -1,5 +1,7 @@
 """Figures of chapter 13: they show the numbers that they are given; costs are those of the models."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,18 @@ def test_the_frontier_joins_what_nothing_else_beats():
     assert list(line.get_xdata()) == [1, 2, 4] and list(line.get_ydata()) == [0.6, 0.4, 0.3]
     colours = {text.get_text(): marker.get_color() for text, marker in zip(panel.texts, panel.lines[1:], strict=True)}
     assert colours == {**dict.fromkeys("abc", COLOURS["any"]), "worse": GREY}
+
+
+@pytest.mark.parametrize(("least", "most", "labels"), [(150, 700, {"200", "500"}), (60, 2000, {"100", "500", "1,000"})])
+def test_the_ticks_of_the_frontier_do_not_meet(least, most, labels):
+    (panel,) = (drawn := small_and_live.frontier({"a": (least * 1e6, [0.5]), "b": (most * 1e6, [0.4])})).axes
+    drawn.draw_without_rendering()
+    assert labels <= {tick.get_text() for tick in panel.get_xticklabels()}
+    boxes = sorted(
+        (tick.get_window_extent() for tick in panel.get_xticklabels(which="both") if tick.get_text()),
+        key=lambda box: box.x0,
+    )
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_cheaper_models_cost_less():

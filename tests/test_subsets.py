@@ -34,7 +34,7 @@ def results(seeds=range(2), rows=ERRORS):
                         {"loss": 1.0, "seconds": 1.0, "valid_vision_to_audio_r2": 0.25, "valid_mae": rows[cell.row]}
                     ],
                 )
-                fills = {"Any modality": ["inferred"], "Full modality": ["zero", "mean"]}.get(cell.row, [])
+                fills = {"any": ["inferred"], "full": ["zero", "mean"]}.get(config.variant, [])
                 worse = 0.0 if cell.row == "Any modality" else 0.3
                 each = {
                     fill: {s: filled(config, e + worse * (s != "language_vision_audio")) for s, e in WITHOUT.items()}
@@ -127,19 +127,53 @@ def test_the_page_shows_what_has_run_and_how_to_get_the_rest(laid_out):
     assert "MAE by subset of the modalities. language + vision + audio: Any modality 0" in text
 
 
+def test_a_report_has_the_subsets_of_any_models_alone(laid_out):
+    page = subsets.page([table(results()), table(results(rows={"Full modality": 0.3}))])
+    assert page.count("## On synthetic, redundancy 0.7: any modality missing") == 1 == page.count("## ")
+    assert subsets.values(laid_out, "corr") in page
+    assert subsets.differences(subsets.comparisons(laid_out, "Any modality")) in page
+    assert subsets.page([]) == ""
+
+
+def test_the_page_answers_its_questions_in_one_line(laid_out):
+    short = result_subsets.page([table(results())])["any-short.md"]
+    (row,) = (line for line in short.splitlines() if line.startswith("| `synthetic`"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    regret = {x.other: x for x in subsets.comparisons(laid_out, "Any modality") if x.column == "mean"}
+    found = regret["KTNet, one for each subset"]
+    assert cells[1].replace("**", "") == str(found.difference) and ("**" in cells[1]) == found.detected
+    assert cells[2:5] == ["-"] * 3 and cells[7] == "2"  # the controls have not been run
+    mae = laid_out[laid_out["system"] == "Any modality"].groupby("subset")["mae"].mean()
+    whole = mae["language_vision_audio"]
+    lost = {"audio": "language_vision", "vision": "language_audio", "language": "vision_audio"}
+    worst = max(lost, key=lambda name: mae[lost[name]])
+    assert cells[5] == f"{worst}, {mae[lost[worst]] - whole:+.2f}" and cells[6] == "audio from vision, 0.25"
+    assert result_subsets.page([])["any-short.md"].startswith("No result files yet")
+
+
+def test_the_short_answer_names_the_controls_of_the_chosen_model():
+    runs = results(
+        rows={"Any modality": 0.4, "Token": 0.5, "lambda 0": 0.6, "Others' features": 0.7, "Both, lambda 0": 1}
+    )
+    short = result_subsets.page([table(runs)])["any-short.md"]
+    cells = short.splitlines()[3].strip("|").split("|")
+    assert [float(cell.split("[")[0].replace("*", "")) < 0 for cell in cells[2:5]] == [True] * 3
+    assert cells[1].strip() == "-"
+
+
 def test_the_figure_has_a_row_for_each_subset(laid_out):
-    drawn = subsets.draw(laid_out, ["Any modality", *result_subsets.BESIDE])
+    drawn = result_subsets.draw(laid_out, ["Any modality", *result_subsets.BESIDE])
     (axes,) = drawn.axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [s.replace("_", " + ") for s in subsets.SUBSETS]
-    assert subsets.draw(laid_out, ["nothing"]) is None
+    assert result_subsets.draw(laid_out, ["nothing"]) is None
 
 
 def test_a_system_has_its_colour_wherever_it_stands(laid_out):
     systems = list(dict.fromkeys(laid_out["system"]))
     for shown in (systems, systems[::-1]):
-        (axes,) = subsets.draw(laid_out, shown).axes
+        (axes,) = result_subsets.draw(laid_out, shown).axes
         handles, names = axes.get_legend_handles_labels()
-        expected = {name: COLOURS[subsets.OF_SYSTEM.get(name, "any")] for name in shown}
+        expected = {name: COLOURS[result_subsets.COLOUR_OF.get(name, "any")] for name in shown}
         assert {
             name: to_hex(handle.get_color()).upper() for name, handle in zip(names, handles, strict=True)
         } == expected

@@ -539,6 +539,20 @@ def test_the_page_shows_what_is_here_and_how_to_get_the_rest(results):
     assert all(row.count("|") in (8, 9) for row in rows)  # five metrics and runs, or a comparison
 
 
+def test_rows_without_any_number_stand_below_the_table(tmp_path):
+    rows = {"full": {"variant": "full"}, "b, c": {"variant": "vision"}, "d": {"variant": "language"}}
+    parts = {"title": "Own", "about": "", "metrics": ["mae"], "rows": rows, "columns": {"x": "all", "y": "all"}}
+    data = {"synthetic": {"x": {"dataset": "synthetic"}, "y": {"dataset": "synthetic", "clips": 90}}}
+    (tmp_path / "own.yaml").write_text(json.dumps(parts | {"data": data}), encoding="utf-8")
+    grid = grids.load(tmp_path / "own.yaml")
+    made = frame.frame([make_result(grid.cells("synthetic")[0].configs([0])[0])])
+    (built,) = reproduce.build(grid, made, 1)
+    page = markdown.page([built])
+    assert "Not run: x (b, c; d).\n" in page and "Not run: y.\n" in page
+    assert [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("|")][2:] == ["full"]
+    assert markdown.values(built, "y") == "" and "\n\n\n" not in page
+
+
 def test_names_in_a_grid_of_ones_own_stay_in_their_places(tmp_path):
     own, column, row = tmp_path / "own.yaml", "col|`a`", "<b> *$x$*"
     parts = {

@@ -512,7 +512,7 @@ def test_two_processes_give_what_one_gives_with_the_whole_batch(tmp_path):
 
 
 def test_distilling_pulls_the_scores_towards_the_tutors(data, tmp_path):
-    config = TrainConfig(**SMALL | {"epochs": 12}, variant="any")
+    config = TrainConfig(**SMALL | {"epochs": 6}, variant="any")
     tutor = fit(config, data, tmp_path / "any", progress=False)
     student = dataclasses.replace(config, fusion="bottleneck", seed=1)
     given = dataclasses.replace(student, distil=20.0, teacher=str(tmp_path / "any" / "model.pt"))

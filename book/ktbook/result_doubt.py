@@ -70,9 +70,16 @@ def intervals(runs: dict[str, list[Result]], place: str) -> str:
             shares, half_widths = zip(*each, strict=True)
             spread = f"{min(shares):.3f} to {max(shares):.3f}"
             lines.append((row, letters(subset), mean(shares), spread, mean(half_widths), str(len(each))))
+    if not lines:
+        return ""
+    shares = [float(line[2]) for line in lines]
+    sentence = (
+        f"**On {place.split(',')[0]}**, intervals at {LEVEL:.0%} contain {min(shares):.0%} to {max(shares):.0%} of the "
+        f"true scores: mean over seeds, for the model and the subset with the least and with the most."
+    )
     headings = "model", "clips with", f"covered at {LEVEL:.0%}", "range over seeds", "half-width", "seeds"
     caption = f"{place}: clips whose truth is inside the interval; near {LEVEL:.0%} is right, narrow is better."
-    return captioned(caption, markdown([headings, *lines])) if lines else ""
+    return f"{sentence}\n\n{captioned(caption, markdown([headings, *lines]))}"
 
 
 def coverage(run: Result) -> Iterator[tuple[str, float, float]]:

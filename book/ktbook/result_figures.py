@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -144,22 +144,18 @@ def differences(table: Table, parameters: tuple[str, str], ours: str, other: str
 def noise(table: Table) -> Picture | None:
     """Draw the differences of MAE over redundancy and noise; None unless all settings have been run."""
     maps = {
-        f"ours minus {other[0].lower()}{other[1:]}": differences(table, ("redundancy", "audio_noise"), "Ours", other)
-        for other in ("Full modality", "Language and vision")
+        other: differences(table, ("redundancy", "audio_noise"), "Ours", row)
+        for other, row in (("full", "Full modality"), ("language_vision", "Language and vision"))
     }
     if any(np.isnan(found.values).any() for found in maps.values()):
         return None
     told = (
-        f"{title}: {', '.join(f'{x.column} {x.difference.mean:+.2f}' for x in found.compared)}"
-        for title, found in maps.items()
+        f"ours minus {other}: {', '.join(f'{x.column} {x.difference.mean:+.2f}' for x in found.compared)}"
+        for other, found in maps.items()
     )
-    return Picture(_drawn(maps), f"Differences of MAE. {'. '.join(told)}.", NOISE_CAPTION)
-
-
-def _drawn(maps: Mapping[str, Map]) -> Figure:
-    """Draw maps over the same parameters side by side."""
-    first = next(iter(maps.values()))
-    return heat_maps({title: (found.values, found.sure) for title, found in maps.items()}, *first.levels)
+    panels = {f"ours - {other}": (other, found.values, found.sure) for other, found in maps.items()}
+    drawn = heat_maps(panels, *maps["full"].levels)
+    return Picture(drawn, f"Differences of MAE. {'. '.join(told)}.", NOISE_CAPTION)
 
 
 def by_labels(table: Table) -> Picture | None:
@@ -178,7 +174,11 @@ def where_it_pays(table: Table) -> Picture | None:
     maps = {row: found for row, found in maps.items() if found.compared}
     if not maps:
         return None
-    drawn = _drawn({f"{row[0].lower()}{row[1:]}, minus language and vision": found for row, found in maps.items()})
+    panels = {
+        f"{row[0].lower()}{row[1:]}, minus language_vision": ("language_vision", found.values, found.sure)
+        for row, found in maps.items()
+    }
+    drawn = heat_maps(panels, *next(iter(maps.values())).levels)
     for panel in drawn.axes:
         panel.set_xlabel("labelled clips")
     told = []

@@ -14,6 +14,8 @@ from ktbook.result_text import table as captioned
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.course import small_and_live
 from ktnet_lite.reporting import markdown as pages
+from ktnet_lite.reporting import subsets
+from ktnet_lite.reporting.compare import Comparison, corrected
 from ktnet_lite.reporting.tables import Table
 from ktnet_lite.text import file_name, markdown
 from ktnet_lite.training.dataset import load_dataset
@@ -50,7 +52,23 @@ def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
             caption = f"`{table.data}`, {column}, the cheapest first: MAE on the test set, mean over subsets and seeds"
             rows = [("model", "million operations", "parameters", "MAE, all subsets", "seeds"), *lines]
             parts.append(captioned(f"{caption}; lower is better, the best is bold.", markdown(rows)))
+            caption = f"`{table.data}`, {column}: differences of that MAE, paired; below zero the first is better."
+            parts.append(captioned(f"{caption} Bold: detected.", differences(table, column)))
     return content | {"light-cost.md": "\n\n".join(parts) + "\n"}
+
+
+def differences(table: Table, column: str) -> str:
+    """Write the grid's comparisons, each of the mean error over the subsets of the modalities."""
+    laid_out = subsets.tests(table, column)
+    found: list[Comparison] = []
+    for ours, other in table.grid.compare:
+        both = laid_out[laid_out["system"].isin((ours, other))]
+        found += [x._replace(p=x.difference.p) for x in subsets.comparisons(both, ours) if x.column == subsets.MEAN]
+    lines = [("", "difference [95%]", "verdict", "p", "seeds")]
+    for x in corrected(found):
+        shown = pages.bold(str(x.difference), x.detected)
+        lines.append((f"{x.ours} - {x.other}", shown, x.verdict, f"{x.p:.3g}", str(x.difference.runs)))
+    return markdown(lines)
 
 
 def _mae(run) -> float:

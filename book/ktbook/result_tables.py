@@ -41,11 +41,13 @@ def as_published(table: Table, column: str) -> str:
 
 
 def numbers(table: Table, column: str) -> str:
-    """Write a column's rows with a caption."""
+    """Write a column's rows with a caption; empty without any."""
+    if not (content := pages.values(table, column)):
+        return ""
     runs = seeds(len(table.results(row, name)) for row, name in table.needs if name == column)
     caption = f"`{table.data}`, {column}, test set: mean over {runs} and 95% interval; {better(table.grid.metrics)}"
     _, apart = pages.by_voice(table, column)
-    return captioned(f"{caption}. {APART if apart else BOLD}", pages.values(table, column))
+    return captioned(f"{caption}. {APART if apart else BOLD}", content)
 
 
 def compared(table: Table) -> str:
@@ -60,7 +62,7 @@ def compared(table: Table) -> str:
 def grid_page(tables: Sequence[Table], drawn: Iterable[str], level: int = 2) -> str:
     """Write a grid on all its data sets; ``drawn`` are the names of the existing figures."""
     drawn = set(drawn)
-    return "\n\n".join(part for table in tables for part in _on_data(table, drawn, "#" * level)) + "\n"
+    return "\n\n".join(part for table in tables for part in _on_data(table, drawn, "#" * level) if part) + "\n"
 
 
 def _on_data(table: Table, drawn: set[str], heading: str) -> list[str]:
@@ -80,7 +82,7 @@ def _on_data(table: Table, drawn: set[str], heading: str) -> list[str]:
             parts.append(figure(name, alt(table, column), caption))
     parts += ["::::{tab-set}", ":::{tab-item} Numbers"]
     for column in table.columns:
-        parts.append(numbers(table, column))
+        parts += [numbers(table, column), pages.not_run(table, column)]
     parts += [to_get, ":::"] if to_get else [":::"]
     if table.comparisons:
         parts += [":::{tab-item} Compared", compared(table), ":::"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,8 +12,9 @@ from ktnet_lite.errors import ConfigError
 from ktnet_lite.experiments import grids, plan, result
 from ktnet_lite.files import check_folder, write
 from ktnet_lite.reporting import compare as comparing
-from ktnet_lite.reporting import frame, markdown
+from ktnet_lite.reporting import frame, markdown, subsets
 from ktnet_lite.reporting import reproduce as reproduction
+from ktnet_lite.reporting.tables import Table
 from ktnet_lite.text import duration, listed, table
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -52,7 +54,7 @@ def reproduce(grid, data, seeds, jobs, scheduler, out: Path, data_from, device, 
     if publish:
         for path, loaded in result.load_all(job.folder / "result.json" for job in made.jobs if job.done).items():
             loaded.publish(path.parent, publish)
-    page, path = markdown.page(made.tables), out / f"{chosen.name}.md"
+    page, path = _page(made.tables), out / f"{chosen.name}.md"
     write(path, page)
     click.echo(f"{page}\nThis page: {path}")
     if made.failures:
@@ -90,7 +92,7 @@ def report(tables: tuple[str, ...], folders: tuple[Path, ...], seeds: int, folde
     results = frame.load(paths)
     for grid in map(grids.load, tables or grids.names()):
         built = reproduction.build(grid, results, seeds)
-        page = markdown.page(built)
+        page = _page(built)
         if folder is None:
             click.echo(page)
             continue
@@ -110,6 +112,10 @@ def compare(ours: Path, other: Path, clips: int) -> None:
     Shows the difference of each metric, paired over clips, and the clips that differ most.
     """
     click.echo(comparing.compare(result.load(ours), result.load(other), clips))
+
+
+def _page(built: Sequence[Table]) -> str:
+    return markdown.page(built) + subsets.page(built)
 
 
 def _overview() -> str:

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from ktnet_lite.data import synthetic
 from ktnet_lite.names import MODALITIES, Modality
 from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
 
-# From "ours is better" over "no difference" to "the other is better".
-_COLOURS = {name: [COLOURS["reconstructed"], "#f2f2f2", COLOURS[name]] for name in ("audio", "language")}
-WHO_WINS = {name: LinearSegmentedColormap.from_list(name, colours) for name, colours in _COLOURS.items()}
+OTHERS = {"full": COLOURS["audio"], "language_vision": COLOURS["language"]}  # who ours is compared with
 STYLES = {
     "full, same laughter in training": (COLOURS["audio"], "-"),
     "full, trained without laughter": (COLOURS["valid"], "-"),
@@ -31,7 +30,7 @@ SETS: dict[str, tuple[Modality, ...]] = {
 
 
 def heat_maps(
-    panels: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
+    panels: Mapping[str, tuple[str, np.ndarray, np.ndarray | None]],
     redundancies: Sequence[float],
     noises: Sequence[float],
 ) -> Figure:
@@ -39,22 +38,19 @@ def heat_maps(
 
     Parameters
     ----------
-    panels : dict of (values, sure)
-        Title -> differences, (redundancies, noises), and whether each one differs from zero; None if all do. Cells
-        without a detected difference are hatched, with the number in grey brackets. A value of NaN has not been run.
-        Ours is better where it is pink; green is the real audio, blue language and vision where a title names them.
+    panels : dict of (other, values, sure)
+        Title -> whom ours is compared with, a key of ``OTHERS``; differences, (redundancies, noises); and whether each
+        one differs from zero, None if all do. Cells without a detected difference are hatched, with the number in grey
+        brackets. A value of NaN has not been run. A cell has the colour of the better one.
     """
-    drawn, axes = figure(len(panels), height=0.9 + 0.5 * len(redundancies))
-    widest = max(np.nanmax(np.abs(values)) for values, _ in panels.values())
+    drawn, axes = figure(len(panels), height=1.2 + 0.5 * len(redundancies))
+    widest = max(np.nanmax(np.abs(values)) for _, values, _ in panels.values())
     norm = TwoSlopeNorm(0.0, -widest, widest)
-    for panel, (title, (values, sure)) in zip(axes, panels.items(), strict=True):
-        panel.pcolormesh(
-            values,
-            norm=norm,
-            cmap=WHO_WINS["language" if "language" in title else "audio"],
-            edgecolors="white",
-            linewidth=1,
-        )
+    for panel, (title, (other, values, sure)) in zip(axes, panels.items(), strict=True):
+        better = {"ours": COLOURS["reconstructed"], other: OTHERS[other]}
+        ours, others = better.values()
+        colours = LinearSegmentedColormap.from_list(other, [ours, "#f2f2f2", others])
+        panel.pcolormesh(values, norm=norm, cmap=colours, edgecolors="white", linewidth=1)
         for (row, column), value in np.ndenumerate(values):
             certain = sure is None or sure[row, column]
             if not certain:
@@ -68,6 +64,8 @@ def heat_maps(
         panel.set_title(title, fontsize=10)
         panel.set_xlabel("laughter")
         panel.grid(False)
+        keys = [Patch(color=colour, label=f"{name} better") for name, colour in better.items()]
+        legend(panel, handles=keys, loc="upper center", bbox_to_anchor=(0.5, -0.32), ncols=2)
     axes[0].set_ylabel("redundancy")
     return drawn
 

@@ -207,8 +207,9 @@ def hint(number: str, answer: object, **given: object) -> str | None:
     """
     if number in OPTIONS:
         options = OPTIONS[number]
-        known = isinstance(answer, str) and answer in options
-        return options[answer] if known else f"Choose one of: {'; '.join(sorted(options))}."  # type: ignore[index]
+        if isinstance(answer, str) and answer in options:
+            return options[answer]
+        return f"Choose one of: {'; '.join(sorted(options))}."
     if answer is None:
         return "Put your answer in place of None."
     try:

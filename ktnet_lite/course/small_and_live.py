@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from ktnet_lite.config import TrainConfig
 from ktnet_lite.data.schema import Dataset
@@ -57,6 +58,9 @@ def frontier(points: Mapping[str, tuple[float, Sequence[float]]]) -> Figure:
         panel.errorbar(x, y, [[y - min(errors)], [max(errors) - y]], fmt="o", color=colour, markersize=5, linewidth=1.5)
         panel.annotate(name, (x, y), xytext=(6, height), textcoords="offset points", fontsize=8.5, color=GREY)
     panel.set(xlabel="million operations a clip (50, 500, 375 steps)", ylabel="MAE on the test set", xscale="log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter("{x:,.0f}")
+    panel.xaxis.set_minor_locator(NullLocator())
     low, high = panel.get_xlim()
     panel.set_xlim(low, high * 1.8)  # room for the last name
     return drawn

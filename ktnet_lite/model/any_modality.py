@@ -252,14 +252,10 @@ class AnyKTNet(Network):
             whole[name] = parts[0] if len(parts) == 1 else merged(*parts)
         return whole, reconstructed
 
-    def reconstruct(
-        self, streams: Mapping[Modality, Padded], name: Modality = "audio"
-    ) -> tuple[dict[Modality, Padded], dict[Modality, Padded]]:
-        """Return f_m (B, T_m, d) of all other modalities, which every clip has, and what each says of one, Eq. (1)."""
-        features: dict[Modality, Padded] = {
-            source: self.encoders[source](streams[source]) for source in self._sources(name)
-        }
-        return features, {source: self.transfer[f"{source}_to_{name}"](padded) for source, padded in features.items()}
+    def reconstruct(self, streams: Mapping[Modality, Padded]) -> tuple[dict[Modality, Padded], dict[Modality, Padded]]:
+        """Return f_m (B, T_m, d) of words and face, which every clip has, and what each says of the voice, Eq. (1)."""
+        features = {source: self.encoders[source](streams[source]) for source in self._sources("audio")}
+        return features, {source: self.transfer[f"{source}_to_audio"](padded) for source, padded in features.items()}
 
     def combined(self, name: Modality, reconstructed: Mapping[Modality, Padded]) -> Padded:
         """Join what the sources say of a modality, each (B, T_m, d), as the fusion reads it: (B, sum of T_m, d)."""

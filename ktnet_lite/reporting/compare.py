@@ -141,7 +141,7 @@ def compare(ours: Result, other: Result, clips: int = 5) -> str:
         p = ""
         if metric in TESTED[task]:
             found = paired_difference(metric, scores[0][None], scores[1][None], targets)
-            difference, p = str(found), f"{found.p:.3f}"
+            difference, p = str(found), f"{found.p:.3g}"
         lines.append((METRICS[metric].label, *map(_number, values), difference, p))
     parts = [text.table(lines), "Intervals are over clips: each side is a single run, and other seeds may differ."]
     if clips:

@@ -42,13 +42,13 @@ def page(tables: Sequence[Table]) -> str:
     for table in tables:
         sections.append(f"## On {plain(table.data)}")
         sections += _section(table)
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(filter(None, sections)) + "\n"
 
 
 def _section(table: Table) -> list[str]:
     parts = []
     for column in table.columns:
-        parts += [f"**{plain(column)}**", values(table, column)]
+        parts += [f"**{plain(column)}**", values(table, column), not_run(table, column)]
     if table.missing:
         parts.append(how_to_get(table))
     if table.comparisons:
@@ -109,16 +109,31 @@ def laid_out(
     rows: Sequence[str], apart: Sequence[str], heading: Sequence[str], cells: Callable[[str], Sequence[str]]
 ) -> str:
     """Write rows below a heading, and those that stand apart below a heading of their own."""
-    lines = [("", *heading), *((plain(row), *cells(row)) for row in rows)]
-    if apart:
+    lines = [("", *heading), *((plain(row), *cells(row)) for row in rows or apart)]
+    if rows and apart:
         lines += [(f"*{WITH_VOICE}*", *[""] * len(heading)), *((plain(row), *cells(row)) for row in apart)]
     return markdown(lines)
 
 
+def not_run(table: Table, column: str) -> str:
+    """Say which rows of a column have neither a run nor a number of the paper; empty without any."""
+    every = [row for row, name in table.needs if name == column]
+    rows = [plain(row) for row in every if not shown(table, row, column)]
+    which = f" ({'; '.join(rows)})" if len(rows) < len(every) else ""
+    return f"Not run: {plain(column)}{which}." if rows else ""
+
+
+def shown(table: Table, row: str, column: str) -> bool:
+    """Whether a cell has a number of ours or of the paper."""
+    return bool(table.values.get((row, column)) or table.printed.get((row, column)))
+
+
 def values(table: Table, column: str) -> str:
-    """Write a column's rows by metrics: ours with intervals, the best in bold, the paper's beside them."""
+    """Write a column's rows by metrics: ours with intervals, best in bold, the paper's beside them; "" without any."""
     metrics = table.grid.metrics
-    rows, apart = by_voice(table, column)
+    rows, apart = ([row for row in group if shown(table, row, column)] for group in by_voice(table, column))
+    if not rows + apart:
+        return ""
     means = {
         row: {metric: value.interval.mean for metric, value in found.items()}
         for (row, other), found in table.values.items()
@@ -158,7 +173,7 @@ def compared(comparisons: Sequence[Comparison]) -> str:
                 METRICS[found.metric].label,
                 str(found.difference),
                 found.verdict,
-                f"{found.p:.3f}",
+                f"{found.p:.3g}",
                 str(found.difference.runs),
                 "" if found.paper is None else f"{found.paper:+.3f}",
             )

@@ -1,13 +1,11 @@
-"""Systems on every subset of the modalities, from the results of a grid: as a frame, as tables and as a figure."""
+"""Systems on every subset of the modalities, from the results of a grid: as a frame and as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.figure import Figure
 
 from ktnet_lite.experiments.result import Result
 from ktnet_lite.measures.metrics import METRICS
@@ -15,16 +13,27 @@ from ktnet_lite.measures.statistics import PER_CLIP, paired_difference
 from ktnet_lite.names import MODALITIES, VARIANTS, subsets
 from ktnet_lite.reporting.compare import Comparison, corrected
 from ktnet_lite.reporting.markdown import best, bold, is_control
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure
 from ktnet_lite.reporting.tables import Table
 from ktnet_lite.text import markdown, plain
 
 SPECIALISTS = {"ktnet": "KTNet, one for each subset", "linear": "Ridge, one for each subset"}
-OF_SYSTEM = {SPECIALISTS["ktnet"]: "vision", SPECIALISTS["linear"]: "missing", "Full modality, means": "missing"}
-MARKERS = {SPECIALISTS["linear"]: "s", "Full modality, means": "D"}
 FILLED = {"zero": "zeros", "mean": "means"}
 MEAN = "mean"  # over the subsets
 SUBSETS = ["_".join(subset) for subset in subsets(MODALITIES)]
+
+
+def page(tables: Sequence[Table]) -> str:
+    """Write the errors on every subset, and how the chosen any model differs; empty where none has been run."""
+    parts = []
+    for table in tables:
+        for column in table.columns:
+            if best := chosen(table, column):
+                laid_out = tests(table, column)
+                parts.append(f"## On {plain(table.data)}, {plain(column)}: any modality missing")
+                parts += [values(laid_out, metric) for metric in ("mae", "corr")]
+                parts.append(f"“{plain(best)}” has the lowest error on the validation set. Bold: detected.")
+                parts.append(differences(comparisons(laid_out, best)))
+    return "".join(f"\n{part}\n" for part in parts)
 
 
 def tests(table: Table, column: str) -> pd.DataFrame:
@@ -70,14 +79,14 @@ def _of_run(row: str, run: Result) -> Iterator[tuple[str, str, dict[str, float |
             yield label, subset, values, np.array(filled.scores)
 
 
-def _known(laid_out: pd.DataFrame) -> list[str]:
+def present(laid_out: pd.DataFrame) -> list[str]:
     """List the subsets that are there, the complete one first."""
     return [subset for subset in SUBSETS if (laid_out["subset"] == subset).any()]
 
 
 def values(laid_out: pd.DataFrame, metric: str = "mae") -> str:
     """Write a metric of each system on each subset, a mean over seeds, and its mean over the subsets; best in bold."""
-    known = _known(laid_out)
+    known = present(laid_out)
     rows: dict[str, list[float]] = {}
     for system, here in laid_out.groupby("system", sort=False):
         means = here.groupby("subset")[metric].mean().reindex(known)
@@ -106,11 +115,11 @@ def comparisons(laid_out: pd.DataFrame, ours: str) -> list[Comparison]:
         sides = [laid_out[laid_out["system"] == system] for system in (ours, other)]
         pairs = sides[0].merge(sides[1], on=["subset", "seed"], suffixes=("", "_other")).sort_values("seed")
         gaps = {}
-        for subset in _known(pairs):
+        for subset in present(pairs):
             here = pairs[pairs["subset"] == subset]
             targets = here["result"].iloc[0].targets
             gaps[subset] = [PER_CLIP["mae"](np.stack(list(here[s])), targets) for s in ("scores", "scores_other")]
-        if len(gaps) == len(_known(laid_out)):
+        if len(gaps) == len(present(laid_out)):
             same = min(len(ours_errors) for ours_errors, _ in gaps.values())
             gaps[MEAN] = [np.mean([side[i][:same] for side in gaps.values()], axis=0) for i in (0, 1)]
         for subset, (left, right) in gaps.items():
@@ -147,54 +156,10 @@ def every_difference(compared: list[Comparison]) -> str:
     lines = [(heading, "with", "difference [95%]", "p", "seeds")]
     for x in compared:
         column = x.column if x.column == MEAN else letters(x.column)
-        lines.append((plain(x.other), column, str(x.difference), f"{x.p:.3f}", str(x.difference.runs)))
+        lines.append((plain(x.other), column, str(x.difference), f"{x.p:.3g}", str(x.difference.runs)))
     return markdown(lines)
 
 
 def letters(subset: str) -> str:
     """Shorten the name of a subset to initials: LV for ``language_vision``."""
     return "".join(part[0].upper() for part in subset.split("_"))
-
-
-def draw(laid_out: pd.DataFrame, systems: list[str]) -> Figure | None:
-    """Draw the MAE of some systems on every subset, mean over seeds; bars reach from the best to the worst seed."""
-    known, shown = _known(laid_out), [name for name in systems if (laid_out["system"] == name).any()]
-    if not shown:
-        return None
-    drawn, (axes,) = figure(1, height=3.8)
-    palette = {name: COLOURS[OF_SYSTEM.get(name, "any")] for name in shown}
-    part = laid_out[laid_out["system"].isin(shown)]
-    sns.pointplot(
-        part.assign(subset=part["subset"].map(_heading)),
-        x="mae",
-        y="subset",
-        hue="system",
-        hue_order=shown,
-        order=[_heading(subset) for subset in known],
-        palette=palette,
-        markers=[MARKERS.get(name, "o") for name in shown],
-        dodge=0.5,  # type: ignore[arg-type]
-        linestyle="none",
-        errorbar=("pi", 100),
-        markersize=5,
-        err_kws={"linewidth": 1.2},
-        ax=axes,
-    )
-    axes.set(xlabel=f"MAE on the test set ({METRICS['mae'].direction})", ylabel="")
-    sns.move_legend(axes, "upper left", bbox_to_anchor=(1, 1), title="", frameon=False, fontsize=9, labelcolor=GREY)
-    return drawn
-
-
-def in_words(laid_out: pd.DataFrame, systems: list[str]) -> str:
-    """Describe the figure: the mean error of each system on each subset."""
-    parts = []
-    for subset in _known(laid_out):
-        here = laid_out[laid_out["subset"] == subset]
-        known = [name for name in systems if (here["system"] == name).any()]
-        numbers = (f"{name} {here[here['system'] == name]['mae'].mean():.2f}" for name in known)
-        parts.append(f"{_heading(subset)}: {', '.join(numbers)}")
-    return f"MAE by subset of the modalities. {'. '.join(parts)}."
-
-
-def _heading(subset: str) -> str:
-    return subset.replace("_", " + ")
