@@ -247,8 +247,9 @@ def _seeded(x: Comparison) -> str:
 
 
 def _curves(table: Table) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Yield the setting of each curve of a table, its columns, and their headings without the setting."""
-    for setting, columns in groupby(table.columns, lambda column: learning.setting_of(table, column)):
+    """Yield the setting of each curve of a table, its columns with runs, and their headings without the setting."""
+    run = [column for column in table.columns if table.results(column=column)]
+    for setting, columns in groupby(run, lambda column: learning.setting_of(table, column)):
         names = list(columns)
         yield setting, names, [name.removeprefix(f"{setting}, ") for name in names]
 
@@ -293,6 +294,7 @@ def by_labels(table: Table) -> str:
             rows.append((row, *cells))
         caption = f"{setting}: MAE on the test set, lower is better: mean over seeds, 95% interval, number of seeds."
         parts.append(captioned(f"{caption} {APART}", markdown(rows)))
+    parts += [pages.not_run(table, column) for column in table.columns if not table.results(column=column)]
     return "\n\n".join(parts) + "\n"
 
 

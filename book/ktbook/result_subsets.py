@@ -27,19 +27,13 @@ CAPTION = """\
 MAE on the test set by available modalities: mean over seeds, bars from the best to the worst seed. Specialists are one
 model for each subset; the others are one model for all subsets."""
 SHORT = (
-    "MAE of the any model that the validation set chooses minus that of others, mean over the subsets. Below zero the "
-    "any model is better; bold: detected. Costs most: the modality whose loss raises the test error most. Best "
+    "MAE on the test set, mean over the subsets: the any model that the validation set chooses minus others. Below "
+    "zero it is better; bold: detected. Largest loss: the modality without which the error rises most. Best "
     "reconstruction: by $R^2$ on the validation set."
 )
 HEADING = (
-    "data",
-    "specialists",
-    "token alone",
-    "lambda 0",
-    "others' features",
-    "costs most",
-    "best reconstruction",
-    "seeds",
+    *("", "any - specialists", "any - token alone", "any - lambda 0", "any - others' features"),
+    *("largest loss", "best reconstruction", "seeds"),
 )
 COLOUR_OF = {
     subsets.SPECIALISTS["ktnet"]: "vision",
@@ -82,14 +76,16 @@ def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
             parts += [":::{dropdown} Every interval", captioned(caption, subsets.every_difference(compared)), ":::"]
             caption = f"{place}: $R^2$ of the reconstructions on the validation set, mean over seeds; higher is better."
             parts.append(captioned(caption, rebuilt(table, best, column)))
-    content["any-short.md"] = (captioned(SHORT, markdown(lines)) if lines[1:] else NOTHING) + "\n"
+    content["any-short.md"] = (
+        captioned(SHORT, markdown(list(zip(*lines, strict=True)))) if lines[1:] else NOTHING
+    ) + "\n"
     return content | {"any-subsets.md": "\n\n".join(parts) + "\n"}
 
 
 def short(
     table: Table, column: str, best: str, laid_out: pd.DataFrame, compared: Sequence[Comparison]
 ) -> tuple[str, ...]:
-    """Answer the page's questions about a column in one line: the cells under ``HEADING``."""
+    """Answer the page's questions about a column in one line: the cells beside ``HEADING``."""
     chosen = table.grid.rows[best]
     controls = ({**chosen, "missing": "token"}, {**chosen, **OFF}, {**chosen, "voice": "other"})
     named = (next((row for row, each in table.grid.rows.items() if each == control), "") for control in controls)

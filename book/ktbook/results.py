@@ -38,7 +38,7 @@ from ktnet_lite.text import duration, enumerated
 
 SEEDS = 5
 MOST = 4  # columns of a table that has a figure for each; grids with more have a figure of the whole
-ALONE = "curves", "hazumi", "any", "doubt"  # grids of our own that have a page for themselves
+ALONE = "curves", "hazumi"  # grids of our own that have a page for themselves, without other parts
 STATE = "results/state.json"
 
 
