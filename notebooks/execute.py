@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import io
 import os
 import platform
 import time
+import tokenize
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
@@ -53,12 +55,17 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def meaning(source: str) -> str:
-    """Return code without comments, layout and docstrings, which change no output."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
+    """Return code without comments, empty lines and docstrings, which change no output; the same in every Python."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False):
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+            first, last = node.body[0].lineno, node.body[0].end_lineno
+            lines[first - 1 : last] = [""] * (last - first + 1)
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 def code_of(notebook: nbformat.NotebookNode) -> str:

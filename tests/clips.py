@@ -48,6 +48,7 @@ def make(
     sound_from: float = 0.0,
     silent: tuple[float, float] = (0.0, 0.0),
     format: str | None = None,
+    title: str = "",
 ) -> Path:
     """Write a clip; its suffix, or ``format``, names the container.
 
@@ -81,6 +82,7 @@ def make(
     """
     codecs = CODECS.get(path.suffix, (None, None))
     with av.open(str(path), "w", format=format, options={"fflags": "+bitexact"}) as container:
+        container.metadata.update({"title": title} if title else {})
         streams: list[tuple[Any, Iterator[Any]]] = []
         if picture is not None:
             video = container.add_stream(codec or codecs[0], rate=fps, options=options or {})

@@ -164,3 +164,11 @@ def test_real_clips_are_whole(real_data, capfd):
     assert held.duration == pytest.approx(3.3, abs=0.01) and held[1:] == (True, True)
     assert len(sound) / media.RATE == pytest.approx(3.3, abs=0.02) and len(frames) == 33
     assert frames[0][1].shape == (720, 1280, 3) and capfd.readouterr() == ("", "")
+
+
+def test_a_title_that_is_not_utf_8_does_not_matter(tmp_path):
+    clips.make(path := tmp_path / "clip.mkv", sound=clips.tone(440), title="XXXX")
+    content = path.read_bytes()
+    assert b"XXXX" in content
+    path.write_bytes(content.replace(b"XXXX", b"caf\xe9"))
+    assert media.probe(path).has_sound

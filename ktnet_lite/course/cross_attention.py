@@ -83,7 +83,7 @@ def word_map(
     image = axes.imshow(weights, aspect="auto", cmap="viridis", vmin=0)
     axes.grid(False)
     bar = drawn.colorbar(image, ax=axes)
-    bar.outline.set_visible(False)
+    bar.outline.set_visible(False)  # type: ignore[operator]
     bar.ax.tick_params(colors=GREY)
     bar.set_label("weight", color=GREY)
     words, frames = split.words[clip], int(split.streams["vision"].lengths[clip])

@@ -57,7 +57,7 @@ class _Decoded(NamedTuple):
     frame: Any
     start: float  # seconds from the clip's beginning
     end: float
-    track: Any
+    aspect: Fraction  # width of a pixel of the video by its height
 
 
 def probe(path: Path | str) -> Media:
@@ -175,11 +175,11 @@ def _opened(path: Path | str) -> Iterator[Any]:
     declared = int.from_bytes(head[4:], "little") + 8
     if head.startswith(b"RIFF") and size + SPARE < declared < STREAMED:  # FFmpeg would say nothing
         raise DataError(f"{path} is cut off: it declares {declared} bytes and has {size}; copy or download it again")
-    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-    with (
-        _translated(path),
-        needed("av").open(f"file:{path}", container_options=options, metadata_errors="replace") as container,
-    ):
+    av = needed("av")
+    options: dict[str, Any] = {"container_options": {"protocol_whitelist": "file", "format_whitelist": FORMATS}}
+    if int(av.__version__.partition(".")[0]) < 19:  # later ones never fail at metadata that are not UTF-8
+        options["metadata_errors"] = "replace"
+    with _translated(path), av.open(f"file:{path}", **options) as container:
         yield container
 
 
@@ -260,7 +260,8 @@ def _decoded(path: Path | str, kind: str) -> Iterator[_Decoded]:
                 if damaged and start - end > LOST:
                     raise _damage(path, f"its {name} cannot be decoded from {end:.1f} s to {start:.1f} s")
                 end, any_decoded, damaged = start + _length(frame, track), True, False
-                yield _Decoded(frame, start, end, track)
+                aspect = getattr(track, "sample_aspect_ratio", None) or Fraction(1)
+                yield _Decoded(frame, start, end, aspect)
         if not any_decoded or reached - end > LOST:
             raise _damage(path, f"its {name} cannot be decoded beyond {end:.1f} s")
 
@@ -334,8 +335,7 @@ def _pushed(graph: Any, frame: Any) -> Iterator[tuple[int, np.ndarray]]:
 
 def _image(decoded: _Decoded) -> np.ndarray:
     """Convert a frame: (H, W, 3), upright."""
-    frame, aspect = decoded.frame, decoded.track.sample_aspect_ratio or Fraction(1)
-    aspect = min(max(aspect, Fraction(1, 4)), Fraction(4))  # of a damaged header
+    frame, aspect = decoded.frame, min(max(decoded.aspect, Fraction(1, 4)), Fraction(4))  # of a damaged header
     width, height = round(frame.width * max(1, aspect)), round(frame.height * max(1, 1 / aspect))
     image = frame.reformat(width, height, "rgb24", threads=1).to_ndarray()
     if (matrix := frame.side_data.get("DISPLAYMATRIX")) is not None:  # x' = a x + c y, y' = b x + d y

@@ -62,7 +62,7 @@ def windowed(frames: np.ndarray) -> np.ndarray:
 
 def square(frames: np.ndarray) -> np.ndarray:
     """Squared magnitude of the Fourier transform, (N, W) -> (N, F)."""
-    spectrum = fft.rfft(frames, SIZE)
+    spectrum = np.asarray(fft.rfft(frames, SIZE))
     return np.square(spectrum.real) + np.square(spectrum.imag)
 
 
@@ -92,7 +92,9 @@ def autocorrelation(frames: np.ndarray) -> np.ndarray:
     frames : float32 array, shape (N, LONG)
     """
     rows = np.vstack([windowed(frames), window(frames.shape[1])])
-    lags = fft.irfft(square(rows), SIZE)[:, : LAGS[-1] + 2]  # the transform of the power spectrum (Wiener-Khinchin)
+    lags = np.asarray(fft.irfft(square(rows), SIZE))[
+        :, : LAGS[-1] + 2
+    ]  # the transform of the power spectrum (Wiener-Khinchin)
     lags = lags / np.maximum(lags[:, :1], TINY)
     return lags[:-1] / lags[-1]
 
@@ -229,7 +231,7 @@ def cepstrum(spectrum: np.ndarray) -> np.ndarray:
     S. Davis and P. Mermelstein, "Comparison of parametric representations for monosyllabic word recognition in
     continuously spoken sentences", IEEE Trans. Acoustics, Speech, and Signal Processing 28, 1980.
     """
-    return fft.dct(decibel(spectrum @ MEL), norm="ortho")[:, 1:14]
+    return np.asarray(fft.dct(decibel(spectrum @ MEL), norm="ortho"))[:, 1:14]
 
 
 def chunks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -271,7 +273,7 @@ def describe(blocks: Iterable[np.ndarray]) -> np.ndarray:
             return np.full(len(steps), otherwise, np.float32)
         return np.interp(steps, steps[voiced], values[steps, choice][voiced]).astype(np.float32)
 
-    semitones = fill(12 * np.log2(f0 / 55), 12 * np.log2(np.sqrt(LOWEST * HIGHEST) / 55))
+    semitones = fill(12 * np.log2(f0 / 55), 12 * np.log2(np.sqrt(LOWEST * HIGHEST) / 55))  # type: ignore[operator]
     return np.column_stack([semitones, voiced, noise, fill(breath, 0), others]).astype(np.float32, copy=False)
 
 

@@ -205,7 +205,7 @@ def constant_baselines(train: np.ndarray, test: np.ndarray) -> dict[str, dict[st
         guesses = {name: np.tile(known.mean(axis=0) > 0.5, (len(test), 1)) for name, known in labels.items()}
         return {name: emotion_metrics(guess, test).values for name, guess in guesses.items()}
 
-    def constant(score: float) -> dict[str, float | None]:
+    def constant(score: float | np.floating) -> dict[str, float | None]:
         return sentiment_metrics(np.full(len(test), score), test).values
 
     low, high = SENTIMENT_RANGE
