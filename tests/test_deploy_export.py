@@ -147,7 +147,7 @@ START = """async () => {
   window.ort = ort;
 }"""
 PREDICT = """async ([model, batches]) => {
-  const session = await ort.InferenceSession.create(await (await fetch(model)).arrayBuffer());
+  const session = await ort.InferenceSession.create(await (await fetch(model, { cache: "no-store" })).arrayBuffer());
   const scores = [];
   for (const batch of batches) {
     const feeds = {};
