@@ -160,13 +160,15 @@ def _paired(x: Comparison) -> str:
 
 def controls(by_data: Mapping[str, Sequence[Comparison]]) -> str:
     """Write the comparisons of ours with its controls, by data set, and name the controls that have not been run."""
-    rows: dict[tuple[str, str], list[str]] = {}
+    rows: dict[tuple[str, str], list[Comparison]] = {}
     for data, comparisons in by_data.items():
         for x in comparisons:
-            rows.setdefault((f"`{data}`, {x.column}", x.other), []).append(_paired(x))
+            rows.setdefault((f"`{data}`, {x.column}", x.other), []).append(x)
     if not rows:
         return NOTHING + "\n"
-    lines = [("data", "ours minus", "difference [95%]"), *((*place, "<br>".join(cell)) for place, cell in rows.items())]
+    lines = [("data", "ours minus", "difference [95%]", "seeds")]
+    for place, cell in rows.items():
+        lines.append((*place, "<br>".join(map(_paired, cell)), str(cell[0].difference.runs)))
     missing = []
     for name in CONTROLS:
         without = [place for place in dict.fromkeys(place for place, _ in rows) if (place, name) not in rows]
