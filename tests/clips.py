@@ -79,6 +79,8 @@ def make(
         Seconds without sound at the beginning; ``sound`` still gets the times of the clip.
     silent : pair of float
         Start and end of a piece of the sound that is left out of the file, as if packets were lost.
+    title : str
+        Of the file's metadata.
     """
     codecs = CODECS.get(path.suffix, (None, None))
     with av.open(str(path), "w", format=format, options={"fflags": "+bitexact"}) as container:

@@ -181,7 +181,7 @@ def test_an_exported_model_predicts_the_same_in_chromium(system, loss, options, 
     model, _, path = deployed(system, loss, **options)
     page, folder = runtime_page
     shutil.copy(path, folder / "model.onnx")
-    given = list(batches(model.observed, missing=system == "any", aligned=options is JOINED))
+    given = list(batches(model.observed, missing=system == "any", aligned=options == JOINED))
     found = page.evaluate(PREDICT, ["/model.onnx", [_plain(feed(streams)) for streams in given]])
     for scores, streams in zip(found, given, strict=True):
         predicted = expected(model, streams)

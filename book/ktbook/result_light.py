@@ -15,7 +15,6 @@ from ktnet_lite.config import TrainConfig
 from ktnet_lite.course import small_and_live
 from ktnet_lite.reporting import markdown as pages
 from ktnet_lite.reporting import subsets
-from ktnet_lite.reporting.compare import Comparison, corrected
 from ktnet_lite.reporting.tables import Table
 from ktnet_lite.text import file_name, markdown
 from ktnet_lite.training.dataset import load_dataset
@@ -59,13 +58,8 @@ def page(tables: Sequence[Table]) -> dict[str, str | bytes]:
 
 def differences(table: Table, column: str) -> str:
     """Write the grid's comparisons, each of the mean error over the subsets of the modalities."""
-    laid_out = subsets.tests(table, column)
-    found: list[Comparison] = []
-    for ours, other in table.grid.compare:
-        both = laid_out[laid_out["system"].isin((ours, other))]
-        found += [x._replace(p=x.difference.p) for x in subsets.comparisons(both, ours) if x.column == subsets.MEAN]
     lines = [("", "difference [95%]", "verdict", "p", "seeds")]
-    for x in corrected(found):
+    for x in subsets.on_the_mean(subsets.tests(table, column), table.grid.compare):
         shown = pages.bold(str(x.difference), x.detected)
         lines.append((f"{x.ours} - {x.other}", shown, x.verdict, f"{x.p:.3g}", str(x.difference.runs)))
     return markdown(lines)

@@ -102,26 +102,29 @@ def short(
         if (rest := "_".join(part for part in complete.split("_") if part != name)) in mae
     }
     worst = max(lost, key=lost.__getitem__)
-    runs = table.results(best, column)
+    epochs = _kept(table, best, column)
     r2 = {
-        (source, name): np.mean(
-            [run.curves[run.best_epoch].get(f"valid_{source}_to_{name}_r2", -np.inf) for run in runs]
-        )
+        (source, name): np.mean([epoch.get(f"valid_{source}_to_{name}_r2", -np.inf) for epoch in epochs])
         for source, name in permutations(MODALITIES, 2)
     }
     (source, name), most = max(r2.items(), key=lambda item: item[1])
-    rebuilt = f"{name} from {source}, {most:.2f}" if np.isfinite(most) else "-"
-    return f"`{table.data}`, {column}", *differences, f"{worst}, {lost[worst]:+.2f}", rebuilt, str(len(runs))
+    easiest = f"{name} from {source}, {most:.2f}" if np.isfinite(most) else "-"
+    return f"`{table.data}`, {column}", *differences, f"{worst}, {lost[worst]:+.2f}", easiest, str(len(epochs))
 
 
 def rebuilt(table: Table, row: str, column: str) -> str:
     """Write R2 of every reconstruction of a row on the validation set, at the epoch that was kept."""
-    runs = [run.curves[run.best_epoch] for run in table.results(row, column)]
+    epochs = _kept(table, row, column)
     lines = [("from, to", *MODALITIES)]
     for source in MODALITIES:
-        cells = ["" if source == name else _interval(runs, f"valid_{source}_to_{name}_r2") for name in MODALITIES]
+        cells = ["" if source == name else _interval(epochs, f"valid_{source}_to_{name}_r2") for name in MODALITIES]
         lines.append((source, *cells))
     return markdown(lines)
+
+
+def _kept(table: Table, row: str, column: str) -> list[dict[str, float]]:
+    """The epoch that was kept, of each run of a cell."""
+    return [run.curves[run.best_epoch] for run in table.results(row, column)]
 
 
 def _interval(epochs: Sequence[dict[str, float]], name: str) -> str:

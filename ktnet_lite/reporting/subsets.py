@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -108,25 +108,36 @@ def comparisons(laid_out: pd.DataFrame, ours: str) -> list[Comparison]:
 
     Paired on seeds and clips; p is corrected for the number of comparisons.
     """
-    made = []
-    for other in dict.fromkeys(laid_out["system"]):
-        if other == ours:
-            continue
-        sides = [laid_out[laid_out["system"] == system] for system in (ours, other)]
-        pairs = sides[0].merge(sides[1], on=["subset", "seed"], suffixes=("", "_other")).sort_values("seed")
-        gaps = {}
-        for subset in present(pairs):
-            here = pairs[pairs["subset"] == subset]
-            targets = here["result"].iloc[0].targets
-            gaps[subset] = [PER_CLIP["mae"](np.stack(list(here[s])), targets) for s in ("scores", "scores_other")]
-        if len(gaps) == len(present(laid_out)):
-            same = min(len(ours_errors) for ours_errors, _ in gaps.values())
-            gaps[MEAN] = [np.mean([side[i][:same] for side in gaps.values()], axis=0) for i in (0, 1)]
-        for subset, (left, right) in gaps.items():
-            nothing = np.zeros(left.shape[1])  # the errors know the targets
-            found = paired_difference(lambda errors, _: errors, left, right, nothing)
-            made.append(Comparison(subset, ours, other, "mae", found, found.p))
-    return corrected(made)
+    others = [name for name in dict.fromkeys(laid_out["system"]) if name != ours]
+    sides = {other: _errors(laid_out, ours, other) for other in others}
+    return corrected(_compared(x, ours, other, *found[x]) for other, found in sides.items() for x in found)
+
+
+def on_the_mean(laid_out: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> list[Comparison]:
+    """Compare pairs of systems by the MAE that is the mean over the subsets; as :func:`comparisons` does."""
+    sides = {pair: _errors(laid_out, *pair).get(MEAN) for pair in pairs}
+    return corrected(_compared(MEAN, *pair, *found) for pair, found in sides.items() if found)
+
+
+def _errors(laid_out: pd.DataFrame, ours: str, other: str) -> dict[str, list[np.ndarray]]:
+    """Lay out the errors of two systems, (seeds, clips) each, by subset, and their mean if no subset is absent."""
+    sides = [laid_out[laid_out["system"] == system] for system in (ours, other)]
+    pairs = sides[0].merge(sides[1], on=["subset", "seed"], suffixes=("", "_other")).sort_values("seed")
+    errors = {}
+    for subset in present(pairs):
+        here = pairs[pairs["subset"] == subset]
+        targets = here["result"].iloc[0].targets
+        errors[subset] = [PER_CLIP["mae"](np.stack(list(here[s])), targets) for s in ("scores", "scores_other")]
+    if errors and len(errors) == len(present(laid_out)):
+        same = min(len(found) for found, _ in errors.values())
+        errors[MEAN] = [np.mean([side[i][:same] for side in errors.values()], axis=0) for i in (0, 1)]
+    return errors
+
+
+def _compared(column: str, ours: str, other: str, left: np.ndarray, right: np.ndarray) -> Comparison:
+    nothing = np.zeros(left.shape[1])  # the errors know the targets
+    found = paired_difference(lambda errors, _: errors, left, right, nothing)
+    return Comparison(column, ours, other, "mae", found, found.p)
 
 
 def differences(compared: list[Comparison]) -> str:
