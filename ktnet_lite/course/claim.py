@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ktnet_lite.data import synthetic
-from ktnet_lite.names import MODALITIES, Modality
-from ktnet_lite.reporting.plots import COLOURS, GREY, figure, legend
+from ktnet_lite.names import MODALITIES, Modality, System, Variant
+from ktnet_lite.reporting.plots import COLOURS, GREY, colour_of, figure, legend
 
-OTHERS = {"full": COLOURS["audio"], "language_vision": COLOURS["language"]}  # who ours is compared with
 STYLES = {
     "full, same laughter in training": (COLOURS["audio"], "-"),
     "full, trained without laughter": (COLOURS["valid"], "-"),
@@ -30,7 +29,7 @@ SETS: dict[str, tuple[Modality, ...]] = {
 
 
 def heat_maps(
-    panels: Mapping[str, tuple[str, np.ndarray, np.ndarray | None]],
+    panels: Mapping[str, tuple[Variant, np.ndarray, np.ndarray | None]],
     redundancies: Sequence[float],
     noises: Sequence[float],
 ) -> Figure:
@@ -39,7 +38,7 @@ def heat_maps(
     Parameters
     ----------
     panels : dict of (other, values, sure)
-        Title -> whom ours is compared with, a key of ``OTHERS``; differences, (redundancies, noises); and whether each
+        Title -> whom ours is compared with, a variant; differences, (redundancies, noises); and whether each
         one differs from zero, None if all do. Cells without a detected difference are hatched, with the number in grey
         brackets. A value of NaN has not been run. A cell has the colour of the better one.
     """
@@ -47,9 +46,8 @@ def heat_maps(
     widest = max(np.nanmax(np.abs(values)) for _, values, _ in panels.values())
     norm = TwoSlopeNorm(0.0, -widest, widest)
     for panel, (title, (other, values, sure)) in zip(axes, panels.items(), strict=True):
-        better = {"ours": COLOURS["reconstructed"], other: OTHERS[other]}
-        ours, others = better.values()
-        colours = LinearSegmentedColormap.from_list(other, [ours, "#f2f2f2", others])
+        better = {name: COLOURS[colour_of(System("ktnet", name))] for name in ("ours", other)}
+        colours = LinearSegmentedColormap.from_list(other, [better["ours"], "#f2f2f2", better[other]])
         panel.pcolormesh(values, norm=norm, cmap=colours, edgecolors="white", linewidth=1)
         for (row, column), value in np.ndenumerate(values):
             certain = sure is None or sure[row, column]
